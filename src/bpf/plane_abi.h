@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the data planes (BPF C), the emitted classifier and user space agree on: answers, steps, counters, events,
+ * configuration, set elements. Fixed widths, host byte order unless said. Included from BPF C and from user space.
+ */
+#ifndef WEIR_BPF_PLANE_ABI_H
+#define WEIR_BPF_PLANE_ABI_H
+
+#include <linux/types.h>
+
+/*
+ * int classify(struct packet *packet): the emitted function. Its answer:
+ *   bits 0-1  verdict (enum answer_verdict)
+ *   bit  2    ANSWER_STEPS: the rest is the index of the first of a run of steps to take, which end the judging
+ *   bits 3-31 without ANSWER_STEPS: the counter slot of what decided
+ * An answer outside the configured bounds is a bug: the plane drops the packet.
+ */
+enum answer_verdict { ANSWER_ACCEPT = 0, ANSWER_DROP = 1, ANSWER_REJECT = 2 };
+#define ANSWER_STEPS 4u
+#define ANSWER_SHIFT 3
+#define ANSWER(verdict, slot) ((__u32)(slot) << ANSWER_SHIFT | (verdict))
+#define ANSWER_RUN(first_step) ((__u32)(first_step) << ANSWER_SHIFT | ANSWER_STEPS)
+
+/* Counter slots: these, then rule number n at SLOT_RULE(n), then the named counters. */
+enum { SLOT_DEFAULT = 0, SLOT_MALFORMED = 1, SLOT_NON_IP = 2, SLOT_RULES = 3 };
+#define SLOT_RULE(number) (SLOT_RULES - 1 + (number))
+
+struct counter {
+	__u64 packets; /* a GRO packet counts its segments */
+	__u64 bytes;   /* from the IP header on at hooks without frames, else whole frames */
+};
+
+/* A run of steps: what a packet meets that does more than be counted once. */
+enum step_kind {
+	STEP_COUNT = 1,   /* slot */
+	STEP_LOG = 2,     /* slot: the rule's; a: index of the log statement, b: verdict the rule ends in, or LOG_ONLY */
+	STEP_MARK = 3,    /* a: value, b: mask */
+	STEP_VERDICT = 4, /* slot: counted; a: enum answer_verdict. Ends the run. */
+	STEP_RESUME = 5,  /* a: value for packet.resume; classify() is called again. Ends the run. */
+};
+#define LOG_ONLY 0xffffffffu
+
+struct step {
+	__u32 kind;
+	__u32 slot;
+	__u32 a;
+	__u32 b;
+};
+
+enum { STEPS_MAX = 4096 }; /* steps that one packet may take; beyond it is dropped and counted as malformed */
+
+/* One log statement: its limit, and the limit's state. Array map `logs`, index as in STEP_LOG. */
+struct log_limit {
+	__u64 period_ns; /* 0: no limit */
+	__u64 burst_ns;  /* period_ns * burst */
+	__u64 next_ns;   /* virtual time of the token bucket (GCRA); updated by the plane */
+	__u64 suppressed; /* events not sent because of the limit */
+};
+
+enum { EVENT_BYTES = 128 };
+
+/* A ring-buffer record of map `events`. */
+struct event {
+	__u64 time_ns;   /* CLOCK_BOOTTIME */
+	__u32 rule;      /* number */
+	__u32 log;       /* index of the log statement */
+	__u32 verdict;   /* enum answer_verdict, or LOG_ONLY: judging went on */
+	__u32 hook;      /* enum hook */
+	__u32 in_iface;
+	__u32 out_iface;
+	__u32 user;      /* ABSENT_OWNER: unknown */
+	__u32 mark;
+	__u32 length;    /* of the packet as the hook saw it, in bytes */
+	__u16 captured;  /* bytes in `data` */
+	__u8 frame;      /* 1: data begins with the link-layer header, 0: with the IP header */
+	__u8 reserved;
+	__u8 data[EVENT_BYTES];
+};
+
+/* Map `status`: one element. */
+struct plane_status {
+	__u64 events_lost; /* the ring buffer was full */
+};
+
+/* Set before load (`const volatile struct plane_config config` in .rodata). */
+struct plane_config {
+	__u64 since;         /* the program judges from this epoch on; before it, its predecessor does */
+	__u32 hook;          /* enum hook */
+	__u32 needed;        /* bit f: the classifier looks at enum field f */
+	__u32 slots;         /* counter slots */
+	__u32 steps;         /* steps in map `steps` */
+	__u8 malformed_accept;
+	__u8 trace;          /* write the last packet's answer to map `trace` (weir test) */
+	__u8 levels[3];      /* cgroup ancestor levels behind packet.cgroup[] */
+	__u8 level_count;
+	__u8 reserved[2];
+};
+
+/* Map `control`, one element, memory-mapped by user space; one a policy's program generation. */
+struct plane_control {
+	__u64 until; /* from this epoch on the program abstains: it passes every packet on. ~0: never */
+};
+
+/* Map `trace`, one element, only written if config.trace. */
+struct plane_trace {
+	__u32 verdict; /* enum answer_verdict */
+	__u32 slot;    /* of what decided */
+	__u64 runs;    /* packets judged so far */
+};
+
+/*
+ * The maps every data plane object has, by name:
+ *   epoch     array, 1 x __u64, BPF_F_MMAPABLE: shared by all of weir's programs
+ *   control   array, 1 x struct plane_control, BPF_F_MMAPABLE
+ *   counters  per-CPU array of struct counter, config.slots elements; shared by all hooks of a policy
+ *   steps     array of struct step
+ *   logs      array of struct log_limit
+ *   events    ring buffer of struct event; shared by all hooks of a policy
+ *   status    array, 1 x struct plane_status
+ *   trace     array, 1 x struct plane_trace
+ *   before    program array, 1: the predecessor, called while epoch < config.since
+ *   after     program array, 1 (XDP only): the next policy on this device, called instead of passing
+ *
+ * Sets are maps of the classifier object, named by the plan. Keys, in host byte order as in struct packet:
+ *   hash, IPv4 address: __u32; IPv6 address: two __u64, most significant first; others: __u64
+ *   LPM, IPv4: struct prefix4_key; IPv6: struct prefix6_key, whose address is in network byte order
+ */
+struct prefix4_key {
+	__u32 length;
+	__u8 address[4];
+};
+
+struct prefix6_key {
+	__u32 length;
+	__u8 address[16];
+};
+
+struct set_value {
+	__u64 expires_ns; /* 0: never; nothing else yet */
+	__u32 origin;     /* enum set_origin */
+	__u32 reserved;
+};
+
+enum set_origin { ORIGIN_FILE = 0, ORIGIN_RUN_TIME = 1 };
+
+_Static_assert(sizeof(struct counter) == 16, "ABI");
+_Static_assert(sizeof(struct step) == 16, "ABI");
+_Static_assert(sizeof(struct log_limit) == 32, "ABI");
+_Static_assert(sizeof(struct event) == 48 + EVENT_BYTES, "ABI");
+_Static_assert(sizeof(struct plane_config) == 32, "ABI");
+_Static_assert(sizeof(struct plane_trace) == 16, "ABI");
+_Static_assert(sizeof(struct set_value) == 16, "ABI");
+
+#endif

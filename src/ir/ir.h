@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The intermediate form: one policy as rules, whatever dialect it was written in.
+ *
+ * Every front ends here, every analysis and back end starts here. Const once built; lives in the compilation's
+ * arena. Semantics: docs/architecture.md, "What a rule set means".
+ */
+#ifndef WEIR_IR_IR_H
+#define WEIR_IR_IR_H
+
+#include <stdbool.h>
+
+#include "base/arena.h"
+#include "base/diag.h"
+#include "base/u128.h"
+#include "packet/field.h"
+#include "packet/packet.h"
+
+enum verdict { VERDICT_ACCEPT, VERDICT_DROP, VERDICT_REJECT };
+
+/* Inclusive. */
+struct range {
+	u128 lo;
+	u128 hi;
+};
+
+enum cond_kind {
+	COND_TRUE,
+	COND_FALSE,
+	COND_AND,
+	COND_OR,
+	COND_NOT,
+	COND_MATCH, /* the packet has the field, and (value & mask) is in one of the ranges */
+	COND_SET,   /* the packet has the field, and its value is an element of the set */
+};
+
+/*
+ * A condition. A test on a field that the packet does not have, or that the hook cannot see, is false. Owner
+ * fields (field_table[].owner) never stand under COND_NOT: the front writes the complement of the ranges instead, and
+ * for sets AND(present, NOT(set)).
+ */
+struct cond {
+	enum cond_kind kind;
+	struct span span;
+	union {
+		struct {
+			const struct cond **items;
+			size_t count; /* at least 1 */
+		} list; /* AND, OR */
+		const struct cond *inner; /* NOT */
+		struct {
+			enum field field;
+			u128 mask; /* u128_max(bits) unless written with & */
+			const struct range *ranges; /* sorted, disjoint, not adjacent, inside the mask */
+			size_t count; /* at least 1 */
+		} match;
+		struct {
+			enum field field;
+			uint32_t set; /* index into ruleset.sets */
+		} set;
+	};
+};
+
+enum action_kind {
+	ACTION_COUNT,   /* named counter */
+	ACTION_LOG,
+	ACTION_MARK,    /* mark = (mark & ~mask) | (value & mask) */
+	ACTION_VERDICT, /* terminal, and so are the next three: last in their rule */
+	ACTION_JUMP,
+	ACTION_GOTO,
+	ACTION_RETURN,
+};
+
+struct action {
+	enum action_kind kind;
+	struct span span;
+	union {
+		uint32_t counter; /* index into ruleset.counters */
+		struct {
+			const char *text;
+			uint64_t period_ns; /* at most one event each; 0: no limit */
+			uint32_t burst;     /* and so many at once; 0: no limit */
+		} log;
+		struct {
+			uint32_t value;
+			uint32_t mask;
+		} mark;
+		enum verdict verdict;
+		uint32_t chain; /* JUMP, GOTO: index into ruleset.chains */
+	};
+};
+
+/*
+ * Number, counter and text of a rule belong together: `number` counts from 1 in the order of the text over all of
+ * the policy's chains, and is what users see.
+ */
+struct rule {
+	uint32_t number;
+	struct span span;
+	const struct cond *cond; /* NULL: always */
+	const struct action *actions;
+	size_t action_count; /* at least 1 */
+	bool names_link; /* the condition names `arp` or `eth.type` */
+};
+
+struct chain {
+	const char *name; /* chains[0]: "main" */
+	struct span span;
+	const struct rule *rules;
+	size_t rule_count;
+};
+
+enum set_type { SET_ADDRESS, SET_PREFIX, SET_PORT, SET_MAC, SET_MARK, SET_USER, SET_TYPE_COUNT };
+extern const char *const set_type_names[SET_TYPE_COUNT];
+
+/*
+ * A named set. Ports, MACs, marks and users: `ranges`. Addresses and prefixes: IPv4 in `ranges`, IPv6 in `ranges6`.
+ * A front that sees `src in blocked` writes OR(COND_SET ip.src, COND_SET ipv6.src).
+ */
+struct set {
+	const char *name;
+	enum set_type type;
+	bool shared; /* declared outside a policy */
+	uint32_t max_elements; /* per family */
+	struct span span;
+	const struct range *ranges; /* sorted, disjoint; element boundaries kept (prefixes are not merged) */
+	size_t count;
+	const struct range *ranges6;
+	size_t count6;
+};
+
+struct attach {
+	enum hook hook;
+	const char *target; /* interface name or glob, cgroup path ("/" is the hierarchy's root); NULL at netfilter */
+	struct span span;
+	int32_t priority;   /* netfilter; PRIORITY_DEFAULT unless given */
+	enum xdp_mode { XDP_ANY, XDP_NATIVE, XDP_GENERIC, XDP_OFFLOAD } xdp_mode;
+	bool optional;      /* `eth0 optional`: no error while there is no such interface */
+};
+#define PRIORITY_DEFAULT INT32_MIN
+
+enum classifier { CLASSIFIER_AUTO, CLASSIFIER_DIAGRAM, CLASSIFIER_TABLE, CLASSIFIER_LIST };
+
+struct ruleset {
+	const char *name; /* the policy's; "expression" for a bare expression */
+	struct span span; /* the policy's text, from its first word to the closing brace */
+	bool expression;
+	const struct attach *attaches;
+	size_t attach_count; /* 0 only for expressions */
+	const struct chain *chains; /* [0] is where judging begins */
+	size_t chain_count;
+	uint32_t rule_count; /* over all chains: the greatest rule number */
+	const struct set *sets;
+	size_t set_count;
+	const char *const *counters; /* names given by `count NAME` */
+	size_t counter_count;
+	enum verdict default_verdict;
+	bool malformed_accept; /* else dropped */
+	bool non_ip_accept;    /* FAMILY_OTHER passes instead of taking the default */
+	enum classifier classifier;
+	uint8_t cgroup_levels[PACKET_CGROUPS]; /* ancestor level behind FIELD_CGROUP_0..2; root is 0 */
+	uint8_t cgroup_level_count;
+};
+
+/* All policies of one file, in its order. */
+struct rulesets {
+	const struct ruleset *items;
+	size_t count;
+};
+
+/* --- conditions ---------------------------------------------------------------------------------------------- */
+
+struct cond *cond_new(struct arena *arena, enum cond_kind kind, struct span span);
+struct cond *cond_not(struct arena *arena, const struct cond *inner, struct span span);
+/* AND or OR of two; flattens nothing. */
+struct cond *cond_pair(struct arena *arena, enum cond_kind kind, const struct cond *left, const struct cond *right,
+		       struct span span);
+struct cond *cond_match(struct arena *arena, enum field field, u128 lo, u128 hi, struct span span);
+/* Sorts and merges `ranges` (a private copy is taken) and matches under the full mask. */
+struct cond *cond_match_ranges(struct arena *arena, enum field field, const struct range *ranges, size_t count,
+			       struct span span);
+
+/* Sorts, then merges overlapping and adjacent ranges in place; returns how many are left. */
+size_t ranges_normalize(struct range *ranges, size_t count);
+
+/* --- text form: `weir compile --emit ir`; docs/ir.md ---------------------------------------------------------- */
+
+/* Prints one policy; parses back to an equal one (spans apart). In the arena. */
+char *ruleset_print(struct arena *arena, const struct ruleset *ruleset);
+
+/* Parses one or more policies; errors are queued in `diags`, -EINVAL then. Only inside arena_run(). */
+int ruleset_parse(struct arena *arena, const struct source *source, struct diags *diags,
+		  const struct rulesets **ret_rulesets);
+
+/*
+ * Checks every invariant named in this header (and: chain graph without cycles, rule numbers 1..rule_count each
+ * once, verdicts last). Returns NULL, or what is wrong, in the arena.
+ */
+const char *ruleset_check(struct arena *arena, const struct ruleset *ruleset);
+
+#endif

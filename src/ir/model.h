@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The model: the slow, obvious evaluator that everything else is compared with. Its packet parser and its
+ * evaluation share no code with the data planes, the planner or the emitter.
+ */
+#ifndef WEIR_IR_MODEL_H
+#define WEIR_IR_MODEL_H
+
+#include "ir/ir.h"
+
+/* One packet as a hook meets it. */
+struct model_packet {
+	const unsigned char *data; /* with the Ethernet header at hooks that see frames, else from the IP header on */
+	size_t length;
+	uint16_t ethertype; /* at hooks without frames: what the kernel says follows: 0x0800 or 0x86dd */
+	bool vlan_metadata; /* TC: a VLAN tag beside the frame */
+	uint16_t vlan_tci;
+	uint32_t in_iface;
+	uint32_t out_iface;
+	uint32_t mark;
+	uint32_t user;  /* ABSENT_OWNER: unknown */
+	uint32_t group;
+	uint64_t cgroup[PACKET_CGROUPS];
+};
+
+/* What decided: a rule number from 1, or one of these. */
+enum { DECIDED_DEFAULT = 0, DECIDED_MALFORMED = -1, DECIDED_NON_IP = -2 };
+
+struct model_result {
+	enum verdict verdict;
+	int32_t rule;   /* deciding rule, or DECIDED_* */
+	uint32_t mark;  /* after all mark actions that ran */
+	const uint32_t *hits; /* numbers of all rules that matched, in order, with repeats; the deciding one last */
+	size_t hit_count;
+};
+
+/* The field values that the model's parser finds; for tests of the data planes' parser. */
+struct model_fields {
+	bool malformed;
+	bool has[FIELD_COUNT];
+	u128 value[FIELD_COUNT];
+};
+
+/* Judges one packet. Only inside arena_run(); the result's hits are in the arena. */
+void model_judge(struct arena *arena, const struct ruleset *ruleset, enum hook hook,
+		 const struct model_packet *packet, struct model_result *ret_result);
+
+void model_parse(enum hook hook, const struct model_packet *packet, struct model_fields *ret_fields);
+
+#endif

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The kernel's side: objects in, links and pins out. The only user of libbpf. Knows nothing of rules; what it
+ * installs is described in `struct install`. Protocol, pins and crash safety: docs/architecture.md, "One store
+ * commits".
+ *
+ * Functions return 0 or -errno and queue a sentence (without a source place) that says what to do. Not thread safe;
+ * processes exclude each other with the store's lock.
+ */
+#ifndef WEIR_KERNEL_KERNEL_H
+#define WEIR_KERNEL_KERNEL_H
+
+#include "base/diag.h"
+#include "base/u128.h"
+#include "bpf/plane_abi.h"
+#include "packet/hook.h"
+
+#define KERNEL_ROOT "/sys/fs/bpf/weir"
+
+struct kernel;
+
+enum kernel_access {
+	KERNEL_READ,  /* list, show, log: shares the lock, changes nothing */
+	KERNEL_WRITE, /* apply, delete, set: owns the lock, and first finishes or undoes what a killed command left */
+	KERNEL_TEST,  /* load only (test, bench, load): no lock, no bpffs */
+};
+
+/* Opens the store; KERNEL_WRITE mounts bpffs and makes the folder if it may. Waits for the lock. */
+int kernel_open(enum kernel_access access, struct diags *diags, struct kernel **ret_kernel);
+void kernel_close(struct kernel *kernel);
+
+struct install_range {
+	u128 lo, hi; /* inclusive */
+};
+
+/* Elements of a set; see struct plan_set, which this mirrors. */
+struct install_set {
+	const char *map;       /* map name in the classifier objects */
+	const char *name;      /* run-time name, or NULL for a rule's constants */
+	uint8_t key;           /* 0: IPv4, 1: IPv6, 2: other */
+	bool lpm;
+	bool shared;           /* one map for every policy that has this name */
+	uint32_t max_elements;
+	const struct install_range *elements;
+	size_t count;
+};
+
+/* One place to attach to. */
+struct install_hook {
+	enum hook hook;
+	const char *target;    /* interface name (globs already expanded) or cgroup path; NULL at netfilter */
+	int32_t priority;      /* netfilter; INT32_MIN: the default */
+	int xdp_mode;          /* enum xdp_mode */
+	bool optional;         /* a missing interface is a warning */
+	const void *classifier; /* object from emit/ */
+	size_t classifier_size;
+	uint32_t needed;       /* plane_config.needed */
+	const struct step *steps; /* each hook has its own steps */
+	size_t step_count;
+};
+
+/* One policy to be in force. All borrowed. */
+struct install {
+	const char *policy;
+	const struct install_hook *hooks;
+	size_t hook_count;
+	const struct install_set *sets;
+	size_t set_count;
+	uint32_t slots;
+	const struct log_limit *logs;
+	size_t log_count;
+	bool malformed_accept;
+	uint8_t levels[3];
+	uint8_t level_count;
+	const void *source;    /* blob for `show` and rollback; opaque here */
+	size_t source_size;
+	const void *meta;      /* blob (JSON) that the API writes and reads */
+	size_t meta_size;
+	const int32_t *carry;  /* for each slot: the slot of the policy in force whose count it takes over, or -1; NULL: none */
+};
+
+enum { APPLY_DRY_RUN = 1, APPLY_RESET_SETS = 2 };
+
+/*
+ * Makes the policies of `installs` be in force and those named in `removals` gone, all in one step that a kill
+ * cannot halve. On failure everything is as it was.
+ */
+int kernel_apply(struct kernel *kernel, const struct install *installs, size_t install_count,
+		 const char *const *removals, size_t removal_count, unsigned flags, struct diags *diags);
+
+/* --- what is in force ------------------------------------------------------------------------------------------ */
+
+struct policy_hook {
+	enum hook hook;
+	const char *target;
+	const char *how;  /* "native", "generic", "tcx", "clsact", "link": for `weir list` */
+	bool attached;    /* false: the device or cgroup is gone, or somebody detached it */
+};
+
+struct policy_state {
+	const char *policy;
+	const struct policy_hook *hooks;
+	size_t hook_count;
+	const struct counter *counters; /* summed over CPUs, what was carried over included */
+	uint32_t slots;
+	uint64_t events_lost;
+	uint64_t loaded_ns;  /* CLOCK_REALTIME of the apply */
+	const void *source;
+	size_t source_size;
+	const void *meta;
+	size_t meta_size;
+};
+
+/* Names of all policies in force, sorted; in the arena. */
+int kernel_policies(struct kernel *kernel, struct arena *arena, struct diags *diags, const char *const **ret_names,
+		    size_t *ret_count);
+
+/* One of them; -ENOENT. In the arena. */
+int kernel_policy(struct kernel *kernel, struct arena *arena, const char *policy, struct diags *diags,
+		  struct policy_state *ret_state);
+
+/* Counters start from zero again, without losing a packet. */
+int kernel_counters_reset(struct kernel *kernel, const char *policy, struct diags *diags);
+
+/* --- run-time sets --------------------------------------------------------------------------------------------- */
+
+enum set_change { SET_ADD, SET_DELETE, SET_REPLACE, SET_FLUSH };
+
+/* `sets` has one entry for each family that the change touches (name, key, lpm, elements are used). */
+int kernel_set_change(struct kernel *kernel, const char *policy, enum set_change change,
+		      const struct install_set *sets, size_t count, struct diags *diags);
+
+struct set_element {
+	uint8_t key;       /* as in install_set */
+	u128 lo;
+	uint8_t prefix;    /* LPM: length */
+	bool run_time;     /* added at run time, not by the file */
+};
+
+int kernel_set_list(struct kernel *kernel, struct arena *arena, const char *policy, const char *set,
+		    struct diags *diags, const struct set_element **ret_elements, size_t *ret_count);
+
+/* --- events ----------------------------------------------------------------------------------------------------- */
+
+struct kernel_events;
+
+/* Events of the named policy, or of all (NULL). Follows replacements of the policy. */
+int kernel_events_open(struct kernel *kernel, const char *policy, struct diags *diags,
+		       struct kernel_events **ret_events);
+/* Waits up to timeout_ms (-1: for ever). 1 and an event, 0 at the timeout, -errno. */
+int kernel_events_next(struct kernel_events *events, int timeout_ms, struct event *ret_event,
+		       const char **ret_policy);
+uint64_t kernel_events_lost(struct kernel_events *events);
+void kernel_events_close(struct kernel_events *events);
+
+/* --- without attaching ------------------------------------------------------------------------------------------ */
+
+/* Loads one hook's program and pins it at `path`, for others to attach. */
+int kernel_pin(struct kernel *kernel, const struct install *install, const char *path, struct diags *diags);
+
+/* A loaded, unattached program for BPF_PROG_TEST_RUN. `install` has one hook. */
+struct kernel_tester;
+int kernel_tester_new(struct kernel *kernel, const struct install *install, struct diags *diags,
+		      struct kernel_tester **ret_tester);
+void kernel_tester_free(struct kernel_tester *tester);
+
+/*
+ * Judges one frame (Ethernet header first, also for hooks that see only IP). -EOPNOTSUPP: the kernel's test run
+ * refuses frames of this size at this hook, and no stand-in could take it.
+ */
+int kernel_tester_run(struct kernel_tester *tester, const void *frame, size_t length,
+		      struct plane_trace *ret_trace);
+/* All counters of the tester's program so far. */
+int kernel_tester_counters(struct kernel_tester *tester, struct counter *ret_counters, uint32_t slots);
+
+struct bench_result {
+	double ns, empty_ns; /* median a packet: this program, an empty one, same run */
+	double min_ns, max_ns;
+	double empty_min_ns, empty_max_ns;
+	unsigned rounds;
+	size_t packets;      /* different ones, in turn */
+};
+struct bench_frame { const void *data; size_t length; };
+int kernel_bench(struct kernel *kernel, const struct install *install, const struct bench_frame *frames, size_t count,
+		 unsigned rounds, struct diags *diags, struct bench_result *ret_result);
+
+/* --- what this kernel can do ------------------------------------------------------------------------------------ */
+
+struct kernel_feature {
+	const char *name;   /* "tcx", "netfilter link", ... */
+	bool there;
+	const char *since;  /* kernel version that brought it */
+};
+int kernel_features(struct kernel *kernel, struct arena *arena, const struct kernel_feature **ret_features,
+		    size_t *ret_count);
+
+#endif

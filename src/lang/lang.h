@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The policy language: text to rule sets. Input: a source and two ways to ask the outside (included files, system
+ * names); output: IR. Errors are queued, all of a file in one go; then nothing is returned.
+ */
+#ifndef WEIR_LANG_LANG_H
+#define WEIR_LANG_LANG_H
+
+#include "ir/ir.h"
+
+/* System names. Each returns 0 and the result, or -ENOENT. NULL callbacks know no name. */
+struct names {
+	void *context;
+	int (*user)(void *context, const char *name, uint32_t *ret_uid);
+	int (*group)(void *context, const char *name, uint32_t *ret_gid);
+	/* Port of a service for protocol "tcp", "udp" or NULL (any). */
+	int (*service)(void *context, const char *name, const char *protocol, uint16_t *ret_port);
+	int (*protocol)(void *context, const char *name, uint8_t *ret_number);
+	/* Calls found() for each existing interface that matches the name or glob; returns how many, or -errno. */
+	int (*interfaces)(void *context, const char *glob, void (*found)(void *data, uint32_t index), void *data);
+	/* Level (root 0) and id of a cgroup of the unified hierarchy; `path` from its root. */
+	int (*cgroup)(void *context, const char *path, uint8_t *ret_level, uint64_t *ret_id);
+};
+
+/* The names of this machine (getpwnam, getservbyname, if_nametoindex, name_to_handle_at, ...). */
+extern const struct names names_system;
+
+/* Reads a whole included file into the arena; `path` is already relative to the working directory. -errno. */
+typedef int (*lang_read)(void *context, struct arena *arena, const char *path, const struct source **ret_source);
+
+struct lang_input {
+	const struct source *source;
+	bool expression; /* a bare filter expression, else a policy file (which may itself be one bare expression) */
+	hook_mask hooks; /* expression: the hooks it must be able to run at; 0: any one that sees all its fields */
+	const struct names *names;
+	lang_read read;
+	void *read_context;
+};
+
+/* Compiles. -EINVAL if errors were queued. Only inside arena_run(). */
+int lang_compile(struct arena *arena, const struct lang_input *input, struct diags *diags,
+		 const struct rulesets **ret_rulesets);
+
+/* Parses and prints the file's canonical form again, which parses to the same. -EINVAL if errors were queued. */
+int lang_format(struct arena *arena, const struct lang_input *input, struct diags *diags, char **ret_text);
+
+/* Parses elements of a run-time set, as in `{ ... }` ("10.0.0.0/8", "80", "8000-8999", "alice"). */
+int lang_elements(struct arena *arena, const struct source *source, enum set_type type, const struct names *names,
+		  struct diags *diags, struct set *ret_set);
+
+#endif

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Hooks: where in the kernel a policy may sit, and what it can see and do there. */
+#ifndef WEIR_PACKET_HOOK_H
+#define WEIR_PACKET_HOOK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum hook {
+	HOOK_XDP,
+	HOOK_TC_INGRESS,
+	HOOK_TC_EGRESS,
+	HOOK_NF_PREROUTING,
+	HOOK_NF_INPUT,
+	HOOK_NF_FORWARD,
+	HOOK_NF_OUTPUT,
+	HOOK_NF_POSTROUTING,
+	HOOK_CGROUP_INGRESS,
+	HOOK_CGROUP_EGRESS,
+	HOOK_COUNT,
+};
+
+/* A set of hooks: bit h for enum hook h. */
+typedef uint32_t hook_mask;
+#define HOOK_BIT(hook) ((hook_mask)1 << (hook))
+
+enum direction { DIRECTION_INGRESS, DIRECTION_EGRESS, DIRECTION_FORWARD };
+
+/* What follows the hook's words in `on ...`. */
+enum hook_target { TARGET_IFACE, TARGET_NONE, TARGET_CGROUP };
+
+/* What `reject` can do here. */
+enum reject_kind {
+	REJECT_NEVER, /* an error at the word */
+	REJECT_REPLY, /* TCP reset or ICMP administratively prohibited to the sender */
+	REJECT_EPERM, /* a UDP sender's system call fails; a TCP connect() only times out */
+};
+
+struct hook_info {
+	const char *name;   /* one word, for options, file names and output: "tc-ingress" */
+	const char *family; /* first word after `on`: "tc" */
+	const char *point;  /* its second word: "ingress"; NULL: none */
+	enum direction direction;
+	enum hook_target target;
+	enum reject_kind reject;
+	bool frames; /* sees the link-layer header */
+	bool mark;   /* may write the packet mark */
+};
+
+extern const struct hook_info hook_table[HOOK_COUNT];
+
+/* The hook of that name ("tc-ingress"; "tc ingress" too), or -1. */
+int hook_by_name(const char *name);
+
+/* "xdp, tc-ingress and tc-egress"; returns the length snprintf() would. */
+int hook_mask_print(hook_mask mask, char *buffer, size_t size);
+
+#endif

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Plan: how one rule set will be decided at one hook. Input: a ruleset; output: dimensions (what of a packet is
+ * looked at), map-backed sets, and either a decision diagram or a first-match list. Fails with a diagnostic.
+ *
+ * A plan is specific to a hook: fields that the hook cannot see are absent, `direction` is a constant.
+ */
+#ifndef WEIR_PLAN_PLAN_H
+#define WEIR_PLAN_PLAN_H
+
+#include "bpf/plane_abi.h"
+#include "ir/ir.h"
+
+/* What one test looks at: a number of at most 64 bits. */
+enum dim_kind {
+	DIM_VALUE, /* (load(offset, size) & mask), compared with intervals */
+	DIM_SET,   /* 1 if load(offset, size) is in plan.sets[set], else 0 */
+};
+
+struct dim {
+	enum dim_kind kind;
+	enum field field;
+	uint8_t offset; /* in struct packet; IPv6 addresses are two dimensions for DIM_VALUE, one (size 16) for DIM_SET */
+	uint8_t size;   /* 1, 2, 4, 8; DIM_SET also 16 */
+	uint64_t mask;  /* DIM_VALUE: ~0 if nothing is masked */
+	uint64_t max;   /* greatest value it can have, the absent value included */
+	uint32_t set;
+	const char *name; /* for people: "ip.src", "ipv6.src.hi", "mark & 0xff", "ip.src in blocked" */
+};
+
+enum set_key { KEY_IPV4, KEY_IPV6, KEY_VALUE }; /* key layouts in bpf/plane_abi.h */
+
+/* One BPF map with elements to look up. */
+struct plan_set {
+	char map[16];      /* its name in the object: "set_0_4", "set_0_6", "inline_3" */
+	int32_t named;     /* index into ruleset.sets, or -1: constants of a rule */
+	enum set_key key;
+	bool lpm;          /* LPM trie with struct prefix*_key, else hash */
+	uint32_t max_elements;
+	const struct range *elements; /* what it holds at first: prefixes for an LPM; for a hash each single value */
+	size_t count;                 /* of ranges; a hash holds every value of each range */
+};
+
+/* A node of the diagram, or with DIAGRAM_LEAF set, an index into plan.answers. */
+typedef uint32_t diagram_ref;
+#define DIAGRAM_LEAF 0x80000000u
+
+struct diagram_edge {
+	uint64_t last; /* the edge is taken for values after the previous edge's `last`, up to this one, inclusive */
+	diagram_ref to;
+};
+
+/* Edges ascend; the last one's `last` is the dimension's max; neighbours lead to different places; at least two. */
+struct diagram_node {
+	uint32_t dim; /* smaller than that of every node below: a path tests each dimension at most once */
+	uint32_t edge_count;
+	const struct diagram_edge *edges;
+};
+
+/* Children come before parents in `nodes`. Only nodes that the root reaches. */
+struct diagram {
+	const struct diagram_node *nodes;
+	size_t node_count;
+	diagram_ref root;
+	size_t edge_count; /* over all nodes */
+};
+
+/* A test of the list form. */
+enum test_kind { TEST_AND, TEST_OR, TEST_NOT, TEST_IN };
+
+struct interval {
+	uint64_t lo, hi; /* inclusive */
+};
+
+struct test {
+	enum test_kind kind;
+	union {
+		struct {
+			const struct test **items;
+			size_t count; /* at least 1 */
+		} list;
+		const struct test *inner;
+		struct {
+			uint32_t dim;
+			const struct interval *intervals; /* sorted, disjoint, not adjacent */
+			size_t count;
+		} in;
+	};
+};
+
+/*
+ * The list form: a straight program. Runs from items[0], or from the item whose `resume` equals packet.resume when
+ * that is not 0; every jump goes forward; the last item always answers.
+ */
+struct list_item {
+	const struct test *test; /* NULL: always */
+	bool answers;            /* if the test holds: answer; else: go on at `target` */
+	uint32_t answer;         /* index into plan.answers */
+	uint32_t target;         /* item index, greater than this one's */
+	uint32_t resume;         /* 0, or the value of packet.resume that starts here */
+	uint32_t rule;           /* number of the rule this comes from, 0: none */
+};
+
+enum plan_kind { PLAN_DIAGRAM, PLAN_LIST };
+
+struct plan {
+	enum plan_kind kind;
+	enum hook hook;
+	const struct ruleset *ruleset;
+	const struct dim *dims; /* in the diagram's order */
+	size_t dim_count;
+	uint32_t needed;        /* bit f: some dimension looks at enum field f */
+	const struct plan_set *sets;
+	size_t set_count;
+	const uint32_t *answers; /* as classify() returns them (bpf/plane_abi.h) */
+	size_t answer_count;
+	const uint32_t *answer_rules; /* for each answer, number of the deciding rule, or 0 */
+	const struct step *steps;
+	size_t step_count;
+	const struct log_limit *logs; /* one for each log statement, in the order of rules */
+	const uint32_t *log_rules;    /* rule number of each */
+	const char *const *log_texts;
+	size_t log_count;
+	uint32_t slots;          /* counter slots: SLOT_RULES + rules + named counters */
+	struct diagram diagram;  /* PLAN_DIAGRAM */
+	const struct list_item *items; /* PLAN_LIST */
+	size_t item_count;
+	const char *reason;      /* one sentence: why this kind */
+};
+
+struct plan_options {
+	size_t diagram_budget; /* most diagram edges before the list is taken; 0: PLAN_DIAGRAM_BUDGET */
+	size_t inline_set_min; /* constants in one condition from which a map is used; 0: PLAN_INLINE_SET_MIN */
+};
+
+/*
+ * Plans one policy for one hook. -EINVAL with a diagnostic if it cannot be done (a policy's own `classifier =` asks
+ * for what does not fit). Only inside arena_run().
+ */
+int plan_build(struct arena *arena, const struct ruleset *ruleset, enum hook hook, const struct plan_options *options,
+	       struct diags *diags, const struct plan **ret_plan);
+
+/*
+ * Warns about rules that can never match, naming (related place) a rule that hides them, exact where the diagram
+ * fits its budget, and about conditions that no packet meets. Says nothing where it does not know.
+ */
+void plan_warn(struct arena *arena, const struct ruleset *ruleset, enum hook hook, struct diags *diags);
+
+/* What classify() would return for the packet: the plan walked directly. A step between model and code. */
+uint32_t plan_evaluate(const struct plan *plan, const struct packet *packet);
+
+/* Text for `weir compile --emit diagram` and `--emit plan`, and Graphviz for `--emit dot`. In the arena. */
+char *plan_print_diagram(struct arena *arena, const struct plan *plan);
+char *plan_print_summary(struct arena *arena, const struct plan *plan);
+char *plan_print_dot(struct arena *arena, const struct plan *plan);
+
+#endif
