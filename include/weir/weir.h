@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * libweir: from the text of a policy to a firewall in the kernel.
+ *
+ *     struct weir *weir = weir_new();
+ *     struct weir_program *program;
+ *
+ *     if (weir_compile_file(weir, "web.weir", &program) == 0)
+ *             status = weir_apply(weir, program, NULL, NULL);
+ *     for (size_t i = 0; i < weir_diagnostic_count(weir); i++)
+ *             fputs(weir_diagnostic_text(weir, i, false), stderr);
+ *     weir_program_free(program);
+ *     weir_free(weir);
+ *
+ * Conventions. Functions return 0 or one of enum weir_status; nothing is printed and nothing exits. What went wrong,
+ * and every warning, are the context's diagnostics, replaced by the next call that takes the context. Results are
+ * written on success only. Strings and arrays that a function returns belong to the object they come from and live
+ * as long as it. Addresses and ports in structures are in host byte order, times in nanoseconds, sizes in bytes.
+ * A context and what was made with it may be used by one thread at a time; different contexts are independent, but
+ * the loading functions (weir_apply, weir_pin, weir_tester_new, weir_bench) must not run at the same time in one
+ * process, for libbpf's message callback is process-wide.
+ */
+#ifndef WEIR_WEIR_H
+#define WEIR_WEIR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The closed set of results. The command line's exit status is the negated value; usage errors are its own. */
+enum weir_status {
+	WEIR_OK = 0,
+	WEIR_INPUT = -1,  /* the text, a name or an element is wrong, or the answer is no */
+	WEIR_SYSTEM = -2, /* the kernel or the system refused, or memory ran out */
+};
+
+struct weir;
+
+/* A new context; NULL without memory. */
+struct weir *weir_new(void);
+void weir_free(struct weir *weir);
+
+/* "0.1.0". Static. */
+const char *weir_version(void);
+
+/* --- diagnostics ------------------------------------------------------------------------------------------------- */
+
+enum weir_severity { WEIR_ERROR, WEIR_WARNING, WEIR_NOTE };
+
+struct weir_diagnostic {
+	enum weir_severity severity;
+	const char *file;  /* NULL: about no place */
+	uint32_t line;     /* from 1 */
+	uint32_t column;   /* from 1, in bytes */
+	uint32_t length;   /* of the words it is about, in bytes */
+	const char *text;
+	const char *hint;  /* or NULL */
+};
+
+size_t weir_diagnostic_count(const struct weir *weir);
+/* The number of them that are errors or warnings. */
+size_t weir_error_count(const struct weir *weir);
+size_t weir_warning_count(const struct weir *weir);
+const struct weir_diagnostic *weir_diagnostic(const struct weir *weir, size_t index);
+/* As a person reads it, with the source line and a caret; ends with a newline. `colour`: ANSI colours. */
+const char *weir_diagnostic_text(struct weir *weir, size_t index, bool colour);
+
+/* --- compiling --------------------------------------------------------------------------------------------------- */
+
+struct weir_program;
+
+/* Compiles a policy file; "-" is standard input. */
+int weir_compile_file(struct weir *weir, const char *path, struct weir_program **ret_program);
+
+/* Compiles a policy's text; `name` stands in its diagnostics, and is where relative includes start. */
+int weir_compile_text(struct weir *weir, const char *name, const char *text, size_t length,
+		      struct weir_program **ret_program);
+
+/* Compiles a bare filter expression: accept if it holds, else drop. Diagnostics read "expression:1:17: error: ...". */
+int weir_compile_expression(struct weir *weir, const char *text, struct weir_program **ret_program);
+
+void weir_program_free(struct weir_program *program);
+
+/*
+ * Analyses beyond the language: rules that can never match, conditions that no packet meets. Warnings only, queued
+ * behind those of the compilation if called next.
+ */
+int weir_analyse(struct weir *weir, struct weir_program *program);
+
+struct weir_hook {
+	const char *name;   /* "xdp", "tc-ingress", "cgroup-egress", "netfilter-input", ... */
+	const char *target; /* interface, cgroup path, or NULL */
+	const char *how;    /* in force: "native", "generic", "tcx", "clsact", "link"; else NULL */
+	bool attached;      /* in force: false if the device or cgroup is gone */
+};
+
+struct weir_policy {
+	const char *name; /* "expression" for a bare expression */
+	size_t rules;
+	const struct weir_hook *hooks; /* none for an expression */
+	size_t hook_count;
+};
+
+size_t weir_policy_count(const struct weir_program *program);
+const struct weir_policy *weir_policy(const struct weir_program *program, size_t index);
+
+/*
+ * A stage as text: "ir", "diagram", "plan", "bpf", "dot". `policy` NULL: the only one (an error if there are more);
+ * `hook` NULL: the policy's first, or for an expression the first that sees all its fields. Lives with the program.
+ */
+int weir_emit(struct weir *weir, struct weir_program *program, const char *policy, const char *hook, const char *stage,
+	      const char **ret_text);
+
+/* The object of one policy at one hook as ELF ("elf" above, as bytes). Lives with the program. */
+int weir_emit_object(struct weir *weir, struct weir_program *program, const char *policy, const char *hook,
+		     const void **ret_data, size_t *ret_size);
+
+/* --- in force ---------------------------------------------------------------------------------------------------- */
+
+struct weir_apply_options {
+	size_t size;     /* sizeof(struct weir_apply_options) of the caller */
+	bool dry_run;    /* everything but attaching */
+	bool force;      /* even if it cuts the caller's own remote session */
+	bool prune;      /* remove policies loaded from the same file earlier and no longer in it */
+	bool reset_sets; /* forget what was added to sets at run time */
+};
+
+/*
+ * Puts all policies of the program in force, replacing those of the same names, in one step. `options` NULL: none.
+ * Needs CAP_BPF and CAP_NET_ADMIN (and CAP_SYS_ADMIN to mount bpffs the first time). On failure nothing has changed.
+ */
+int weir_apply(struct weir *weir, struct weir_program *program, const struct weir_apply_options *options);
+
+/* Removes policies, all in one step. WEIR_INPUT if one is not there. */
+int weir_delete(struct weir *weir, const char *const *names, size_t count);
+
+/* Removes every policy. */
+int weir_flush(struct weir *weir);
+
+/*
+ * The state that applying `program` would replace, to go back to. Restoring removes policies that were not there and
+ * applies the former text of the others, in one step.
+ */
+struct weir_snapshot;
+int weir_snapshot_take(struct weir *weir, const struct weir_program *program, struct weir_snapshot **ret_snapshot);
+int weir_snapshot_restore(struct weir *weir, struct weir_snapshot *snapshot);
+void weir_snapshot_free(struct weir_snapshot *snapshot);
+
+struct weir_counter {
+	uint64_t packets;
+	uint64_t bytes;
+};
+
+struct weir_rule_view {
+	uint32_t number;
+	uint32_t line;  /* in the policy's source text, from 1 */
+	const char *text; /* the rule as written, blanks folded to one */
+	struct weir_counter counter;
+};
+
+struct weir_named_counter {
+	const char *name;
+	struct weir_counter counter;
+};
+
+struct weir_view {
+	const char *name;
+	const char *file;     /* it was applied from; "-": standard input */
+	const char *source;   /* the policy's own text, comments and all */
+	uint32_t source_line; /* of its first line in the file */
+	uint64_t loaded_ns;   /* CLOCK_REALTIME */
+	const struct weir_hook *hooks;
+	size_t hook_count;
+	const char *default_verdict; /* "accept", "drop", "reject" */
+	const struct weir_rule_view *rules;
+	size_t rule_count;
+	const struct weir_named_counter *counters;
+	size_t counter_count;
+	struct weir_counter by_default, malformed, non_ip;
+	struct weir_counter judged;  /* all packets */
+	struct weir_counter dropped; /* drop and reject */
+	uint64_t events_lost;
+};
+
+/* All policies in force, by name; free with weir_views_free(). */
+struct weir_views;
+int weir_list(struct weir *weir, struct weir_views **ret_views);
+/* One of them; WEIR_INPUT if it is not there. */
+int weir_show(struct weir *weir, const char *name, struct weir_views **ret_views);
+size_t weir_view_count(const struct weir_views *views);
+const struct weir_view *weir_view(const struct weir_views *views, size_t index);
+void weir_views_free(struct weir_views *views);
+
+/* Counts of the policy start from zero again. */
+int weir_counters_reset(struct weir *weir, const char *name);
+
+/* Loads one hook's program and pins it at `path` without attaching it, for systemd, bpftool and others. */
+int weir_pin(struct weir *weir, struct weir_program *program, const char *policy, const char *hook, const char *path);
+
+/* --- run-time sets ----------------------------------------------------------------------------------------------- */
+
+enum weir_set_operation { WEIR_SET_ADD, WEIR_SET_DELETE, WEIR_SET_REPLACE, WEIR_SET_FLUSH };
+
+/*
+ * Changes a set of a policy in force. `text` holds elements as in a policy, separated by blanks, commas or newlines,
+ * `#` starts a comment; `name` stands in its diagnostics. All or nothing on bad input; REPLACE is atomic.
+ */
+int weir_set_change(struct weir *weir, const char *policy, const char *set, enum weir_set_operation operation,
+		    const char *name, const char *text, size_t length);
+
+/* Elements as text, one a line, sorted, in *ret_text (free it with free()). */
+int weir_set_list(struct weir *weir, const char *policy, const char *set, char **ret_text, size_t *ret_count);
+
+/* Is the value an element? 0: yes, WEIR_INPUT: no (without a diagnostic) or bad input (with one). */
+int weir_set_test(struct weir *weir, const char *policy, const char *set, const char *element);
+
+/* --- events ------------------------------------------------------------------------------------------------------ */
+
+struct weir_event {
+	uint64_t time_ns;       /* CLOCK_REALTIME */
+	const char *policy;
+	uint32_t rule;
+	const char *text;       /* of the log action; "" */
+	const char *verdict;    /* "accept", "drop", "reject", or "log" where judging went on */
+	const char *hook;
+	const char *interface;  /* "" if none */
+	const char *protocol;   /* "tcp", "udp", "icmp", ..., or a number */
+	const char *source;     /* address; "" if none */
+	const char *destination;
+	uint16_t source_port;   /* 0 if none */
+	uint16_t destination_port;
+	const char *flags;      /* TCP flags or ICMP type: "SA", "echo-request"; "" */
+	uint32_t length;
+	int64_t user;           /* uid; -1: unknown */
+	uint32_t mark;
+	const unsigned char *data; /* the packet's first bytes */
+	size_t captured;
+	bool frame;             /* data begins with the link-layer header */
+};
+
+struct weir_events;
+
+/* Events of one policy, or of all (NULL). */
+int weir_events_open(struct weir *weir, const char *policy, struct weir_events **ret_events);
+/* Waits up to timeout_ms (-1: for ever). 1: an event, valid until the next call; 0: time is over; WEIR_SYSTEM. */
+int weir_events_next(struct weir *weir, struct weir_events *events, int timeout_ms, const struct weir_event **ret_event);
+/* Events that were lost because nobody read them in time. */
+uint64_t weir_events_lost(struct weir_events *events);
+void weir_events_close(struct weir_events *events);
+
+/* --- trying out -------------------------------------------------------------------------------------------------- */
+
+/* Packets of a pcap or pcapng file, as Ethernet frames. */
+struct weir_capture;
+int weir_capture_open(struct weir *weir, const char *path, struct weir_capture **ret_capture);
+/* 1: a frame, valid until the next call; 0: the end; WEIR_INPUT: the file is broken. */
+int weir_capture_next(struct weir *weir, struct weir_capture *capture, const void **ret_frame, size_t *ret_length);
+void weir_capture_close(struct weir_capture *capture);
+
+enum weir_engine { WEIR_KERNEL, WEIR_MODEL };
+
+enum { WEIR_RULE_DEFAULT = 0, WEIR_RULE_MALFORMED = -1, WEIR_RULE_NON_IP = -2 };
+
+struct weir_judgement {
+	const char *verdict; /* "accept", "drop", "reject" */
+	int32_t rule;        /* number from 1, or WEIR_RULE_* */
+};
+
+/* One policy at one hook, not attached. `policy` and `hook` as for weir_emit(). */
+struct weir_tester;
+int weir_tester_new(struct weir *weir, struct weir_program *program, const char *policy, const char *hook,
+		    enum weir_engine engine, struct weir_tester **ret_tester);
+int weir_tester_run(struct weir *weir, struct weir_tester *tester, const void *frame, size_t length,
+		    struct weir_judgement *ret_judgement);
+void weir_tester_free(struct weir_tester *tester);
+
+struct weir_bench {
+	double ns, min_ns, max_ns;                   /* a packet: median, least, most of the rounds */
+	double empty_ns, empty_min_ns, empty_max_ns; /* of an empty program in the same run */
+	size_t packets;
+	unsigned rounds;
+};
+
+/* Runs all packets of a capture in turn through one policy at one hook, `rounds` times (0: 7). */
+int weir_bench(struct weir *weir, struct weir_program *program, const char *policy, const char *hook,
+	       const char *capture, unsigned rounds, struct weir_bench *ret_bench);
+
+/* --- what this machine can do ------------------------------------------------------------------------------------ */
+
+struct weir_feature {
+	const char *name;
+	bool there;
+	const char *since; /* kernel version */
+};
+
+/* Lives with the context, until the next call. */
+int weir_features(struct weir *weir, const struct weir_feature **ret_features, size_t *ret_count);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
