@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The model: judges one packet by reading the rules one after another. In: a rule set that ruleset_check() accepts,
+ * and a packet. Out: the verdict, who decided and who matched. Fails only as the arena does.
+ *
+ * Choices:
+ * - Rules test the mark that the packet arrived with, whatever earlier rules made of it.
+ * - On frames that are not IP, a rule acts only if its condition, or that of a jump or goto on the way to it, names
+ *   the link layer; jumps, gotos and returns are followed in any case.
+ */
+#include "ir/model.h"
+
+/* A chain that is being read. */
+struct frame {
+	const struct chain *chain;
+	size_t next;
+	bool named; /* a rule that led here names the link layer */
+};
+
+struct judging {
+	struct arena *arena;
+	const struct ruleset *ruleset;
+	struct model_fields fields;
+	VEC(struct frame) calls;
+	VEC(uint32_t) hits;
+	struct model_result result;
+};
+
+static bool in_ranges(u128 value, const struct range *ranges, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (value >= ranges[i].lo && value <= ranges[i].hi)
+			return true;
+	return false;
+}
+
+static bool in_set(const struct judging *judging, enum field field, const struct set *set)
+{
+	u128 value = judging->fields.value[field];
+
+	if (!judging->fields.has[field])
+		return false;
+	if (field_table[field].bits == 128)
+		return in_ranges(value, set->ranges6, set->count6);
+	return in_ranges(value, set->ranges, set->count);
+}
+
+static bool holds(const struct judging *judging, const struct cond *cond);
+
+/* True if any item's truth is `wanted`. */
+static bool any_is(const struct judging *judging, const struct cond *cond, bool wanted)
+{
+	for (size_t i = 0; i < cond->list.count; i++)
+		if (holds(judging, cond->list.items[i]) == wanted)
+			return true;
+	return false;
+}
+
+static bool holds(const struct judging *judging, const struct cond *cond)
+{
+	switch (cond->kind) {
+	case COND_TRUE:
+		return true;
+	case COND_FALSE:
+		return false;
+	case COND_AND:
+		return !any_is(judging, cond, false);
+	case COND_OR:
+		return any_is(judging, cond, true);
+	case COND_NOT:
+		return !holds(judging, cond->inner);
+	case COND_MATCH:
+		return judging->fields.has[cond->match.field] &&
+		       in_ranges(judging->fields.value[cond->match.field] & cond->match.mask, cond->match.ranges,
+				 cond->match.count);
+	case COND_SET:
+		return in_set(judging, cond->set.field, &judging->ruleset->sets[cond->set.set]);
+	}
+	return false;
+}
+
+static bool is_ip(const struct judging *judging)
+{
+	return judging->fields.value[FIELD_FAMILY] == FAMILY_IPV4 ||
+	       judging->fields.value[FIELD_FAMILY] == FAMILY_IPV6;
+}
+
+static void call(struct judging *judging, uint32_t chain, bool named)
+{
+	struct frame *frame = &VEC_PUSH(judging->arena, &judging->calls);
+
+	frame->chain = &judging->ruleset->chains[chain];
+	frame->named = named;
+}
+
+/* Takes one action of a rule that matched; true if it decides the packet. */
+static bool act(struct judging *judging, const struct rule *rule, const struct action *action, bool named, bool applies)
+{
+	struct model_result *result = &judging->result;
+
+	switch (action->kind) {
+	case ACTION_COUNT:
+	case ACTION_LOG:
+		return false;
+	case ACTION_MARK:
+		if (applies)
+			result->mark = (result->mark & ~action->mark.mask) | (action->mark.value & action->mark.mask);
+		return false;
+	case ACTION_VERDICT:
+		if (applies) {
+			result->verdict = action->verdict;
+			result->rule = (int32_t)rule->number;
+		}
+		return applies;
+	case ACTION_GOTO:
+		judging->calls.count--;
+		call(judging, action->chain, named);
+		return false;
+	case ACTION_JUMP:
+		call(judging, action->chain, named);
+		return false;
+	case ACTION_RETURN:
+		judging->calls.count--;
+		return false;
+	}
+	return false;
+}
+
+/* Reads the next rule of the innermost chain; true if it decides the packet. */
+static bool step(struct judging *judging)
+{
+	struct frame *frame = &judging->calls.items[judging->calls.count - 1];
+	const struct rule *rule;
+	bool named, applies;
+
+	if (frame->next == frame->chain->rule_count) {
+		judging->calls.count--;
+		return false;
+	}
+	rule = &frame->chain->rules[frame->next++];
+	if (rule->cond && !holds(judging, rule->cond))
+		return false;
+	named = frame->named || rule->names_link;
+	applies = named || is_ip(judging);
+	if (applies)
+		VEC_PUSH(judging->arena, &judging->hits) = rule->number;
+	for (size_t i = 0; i < rule->action_count; i++)
+		if (act(judging, rule, &rule->actions[i], named, applies))
+			return true;
+	return false;
+}
+
+static void decide_by_default(struct judging *judging)
+{
+	const struct ruleset *ruleset = judging->ruleset;
+	bool exempt = judging->fields.value[FIELD_FAMILY] == FAMILY_EXEMPT;
+
+	judging->result.rule = DECIDED_DEFAULT;
+	judging->result.verdict = ruleset->default_verdict;
+	if (exempt || (!is_ip(judging) && ruleset->non_ip_accept)) {
+		judging->result.rule = DECIDED_NON_IP;
+		judging->result.verdict = VERDICT_ACCEPT;
+	}
+}
+
+static void judge(struct judging *judging)
+{
+	if (judging->fields.malformed) {
+		judging->result.rule = DECIDED_MALFORMED;
+		judging->result.verdict = judging->ruleset->malformed_accept ? VERDICT_ACCEPT : VERDICT_DROP;
+		return;
+	}
+	call(judging, 0, false);
+	while (judging->calls.count)
+		if (step(judging))
+			return;
+	decide_by_default(judging);
+}
+
+void model_judge(struct arena *arena, const struct ruleset *ruleset, enum hook hook,
+		 const struct model_packet *packet, struct model_result *ret_result)
+{
+	struct judging judging = { .arena = arena, .ruleset = ruleset, .result = { .mark = packet->mark } };
+
+	model_parse(hook, packet, &judging.fields);
+	judge(&judging);
+	judging.result.hits = judging.hits.items;
+	judging.result.hit_count = judging.hits.count;
+	*ret_result = judging.result;
+}
