@@ -48,7 +48,7 @@ struct install_set {
 /* One place to attach to. */
 struct install_hook {
 	enum hook hook;
-	const char *target;    /* interface name (globs already expanded) or cgroup path; NULL at netfilter */
+	const char *target;    /* interface name or glob (expanded here), or cgroup path; NULL at netfilter */
 	int32_t priority;      /* netfilter; INT32_MIN: the default */
 	int xdp_mode;          /* enum xdp_mode */
 	bool optional;         /* a missing interface is a warning */
@@ -57,6 +57,8 @@ struct install_hook {
 	uint32_t needed;       /* plane_config.needed */
 	const struct step *steps; /* each hook has its own steps */
 	size_t step_count;
+	const struct install_set *sets; /* constants of this hook's rules (no name); looked up before install.sets */
+	size_t set_count;
 };
 
 /* One policy to be in force. All borrowed. */
