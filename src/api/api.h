@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Inside libweir: the pipeline, top to bottom. The only folder that joins stages.
+ *
+ * Every public call runs its work through api_call(): inside it arena allocations cannot fail visibly, diagnostics
+ * are queued, and afterwards they are copied into the context. Work functions return enum weir_status; what owns
+ * anything but arena memory hangs on a structure outside the call.
+ */
+#ifndef WEIR_API_API_H
+#define WEIR_API_API_H
+
+#include <jansson.h>
+#include <weir/weir.h>
+
+#include "base/arena.h"
+#include "base/diag.h"
+#include "emit/emit.h"
+#include "ir/ir.h"
+#include "kernel/kernel.h"
+#include "lang/lang.h"
+#include "plan/plan.h"
+
+#define WEIR_EXPORT __attribute__((visibility("default")))
+
+/* A queued diagnostic, copied out of the compilation that made it. */
+struct report {
+	struct weir_diagnostic diagnostic;
+	const char *plain;
+	const char *colour;
+};
+
+enum { FEATURES_MAX = 32 };
+
+struct weir {
+	struct arena *arena; /* of the reports */
+	VEC(struct report) reports;
+	size_t errors;
+	size_t warnings;
+	struct weir_feature features[FEATURES_MAX];
+};
+
+/* One public call under way. */
+struct call {
+	struct weir *weir;
+	struct arena *arena;
+	struct diags *diags;
+};
+
+/* `arena` NULL: a temporary one. Keeps the context's earlier diagnostics if `append`. */
+int api_call(struct weir *weir, struct arena *arena, bool append, int (*work)(struct call *call, void *context),
+	     void *context);
+
+/* Queues an error about no place and returns `status`. */
+int api_fail(struct call *call, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* --- programs ---------------------------------------------------------------------------------------------------- */
+
+/* A file that the compilation read; the first is the policy file itself. */
+struct bundle {
+	VEC(const struct source *) files;
+};
+
+struct weir_program {
+	struct arena *arena;
+	struct bundle bundle;
+	bool expression;
+	const struct rulesets *rulesets;
+	struct weir_policy *policies; /* one for each ruleset */
+};
+
+/* lang_read over a struct bundle: included files as they were read the first time. */
+int api_read_bundle(void *context, struct arena *arena, const char *path, const struct source **ret_source);
+
+/* The ruleset and hook that `policy` and `hook` (as in weir_emit()) mean; an expression is checked for that hook. */
+int api_select(struct call *call, struct weir_program *program, const char *policy, const char *hook,
+	       const struct ruleset **ret_ruleset, enum hook *ret_hook);
+
+/* What one policy becomes at one hook. In the program's arena. */
+struct built {
+	const struct plan *plan;
+	const struct code *code;
+	struct object object;
+};
+int api_build(struct call *call, const struct ruleset *ruleset, enum hook hook, struct built *ret_built);
+
+/* --- what is pinned beside a policy ------------------------------------------------------------------------------ */
+
+/* Sources as one blob, and back. */
+int bundle_encode(struct arena *arena, const struct bundle *bundle, const void **ret_data, size_t *ret_size);
+int bundle_decode(struct arena *arena, const void *data, size_t size, struct bundle *ret_bundle);
+
+/* The policy's description: names, rules' texts and lines, sets, log texts. A new reference, NULL without memory. */
+json_t *meta_describe(struct arena *arena, const struct ruleset *ruleset, const struct plan *plan, const char *file);
+/* NULL if the blob is not one of ours. */
+json_t *meta_decode(const void *data, size_t size);
+/* For each slot of the new policy the slot of the old one whose count it takes over, or -1. In the arena. */
+const int32_t *meta_carry(struct arena *arena, json_t *old, json_t *now, uint32_t slots);
+
+/* --- installing -------------------------------------------------------------------------------------------------- */
+
+/* Describes one policy for the loader: at its own hooks, or (`only` not -1) at one hook without a target. */
+int api_install(struct call *call, const struct ruleset *ruleset, int only, const struct bundle *bundle,
+		struct install *ret_install);
+
+/* Are there remote sessions of the caller that the rule sets would cut? An error each, with `force` a warning. */
+bool session_check(struct call *call, const struct rulesets *rulesets, bool force);
+
+/* The frame as the hook meets it, for the model; false if such a hook never meets it. */
+struct model_packet;
+bool frame_for_hook(enum hook hook, const void *frame, size_t length, struct model_packet *ret_packet);
+
+const char *verdict_name(unsigned verdict);
+
+#endif

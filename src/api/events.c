@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Events of `log` actions, decoded. */
+#include <net/if.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "api/api.h"
+#include "observe/event.h"
+
+/* A policy's description, as of the first event seen from it; reread when an event does not fit it. */
+struct described {
+	struct described *next;
+	char *policy;
+	json_t *meta;
+};
+
+struct weir_events {
+	struct kernel *kernel;
+	struct kernel_events *events;
+	struct described *described;
+	struct event raw;
+	struct event_fields fields;
+	char interface[IF_NAMESIZE];
+	struct weir_event event;
+	const char *policy;
+};
+
+struct opening {
+	struct weir_events *events;
+	const char *policy;
+};
+
+static int open_events(struct call *call, void *context)
+{
+	struct opening *opening = context;
+	struct policy_state state;
+
+	if (!opening->events)
+		return api_fail(call, WEIR_SYSTEM, "out of memory");
+	if (kernel_open(KERNEL_READ, call->diags, &opening->events->kernel))
+		return WEIR_SYSTEM;
+	if (opening->policy &&
+	    kernel_policy(opening->events->kernel, call->arena, opening->policy, diags_new(call->arena), &state))
+		return api_fail(call, WEIR_INPUT, "no policy `%s` is in force", opening->policy);
+	if (kernel_events_open(opening->events->kernel, opening->policy, call->diags, &opening->events->events))
+		return WEIR_SYSTEM;
+	return WEIR_OK;
+}
+
+WEIR_EXPORT int weir_events_open(struct weir *weir, const char *policy, struct weir_events **ret_events)
+{
+	struct opening opening = { calloc(1, sizeof *opening.events), policy };
+	int status = api_call(weir, NULL, false, open_events, &opening);
+
+	if (status)
+		weir_events_close(opening.events);
+	else
+		*ret_events = opening.events;
+	return status;
+}
+
+WEIR_EXPORT void weir_events_close(struct weir_events *events)
+{
+	if (!events)
+		return;
+	for (struct described *at = events->described, *next; at; at = next) {
+		next = at->next;
+		json_decref(at->meta);
+		free(at->policy);
+		free(at);
+	}
+	if (events->events)
+		kernel_events_close(events->events);
+	kernel_close(events->kernel);
+	free(events);
+}
+
+WEIR_EXPORT uint64_t weir_events_lost(struct weir_events *events)
+{
+	return kernel_events_lost(events->events);
+}
+
+/* --- decoding ---------------------------------------------------------------------------------------------------- */
+
+static const char *log_text(const struct described *described, uint32_t log)
+{
+	const char *text = described ? json_string_value(json_array_get(json_object_get(described->meta, "logs"), log))
+				     : NULL;
+
+	return text ? text : "";
+}
+
+static struct described *find_described(struct weir_events *events, const char *policy)
+{
+	struct described *at = events->described;
+
+	while (at && strcmp(at->policy, policy))
+		at = at->next;
+	return at;
+}
+
+struct describing {
+	struct weir_events *events;
+	const char *policy;
+	json_t *meta;
+};
+
+static int read_meta(struct call *call, void *context)
+{
+	struct describing *describing = context;
+	struct policy_state state;
+
+	if (!kernel_policy(describing->events->kernel, call->arena, describing->policy, call->diags, &state))
+		describing->meta = meta_decode(state.meta, state.meta_size);
+	return WEIR_OK;
+}
+
+/* NULL if the policy is gone meanwhile: the event is told without its text then. */
+static const struct described *describe(struct weir *weir, struct weir_events *events, const char *policy)
+{
+	struct described *found = find_described(events, policy);
+	struct describing describing = { events, policy, NULL };
+
+	if (found)
+		return found;
+	api_call(weir, NULL, false, read_meta, &describing);
+	found = describing.meta ? calloc(1, sizeof *found) : NULL;
+	if (found)
+		found->policy = strdup(policy);
+	if (!found || !found->policy) {
+		json_decref(describing.meta);
+		free(found);
+		return NULL;
+	}
+	found->meta = describing.meta;
+	found->next = events->described;
+	events->described = found;
+	return found;
+}
+
+static uint64_t clock_ns(clockid_t clock)
+{
+	struct timespec now;
+
+	clock_gettime(clock, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+static void fill_event(struct weir_events *events, const struct described *described)
+{
+	const struct event *raw = &events->raw;
+	const struct event_fields *fields = &events->fields;
+	uint32_t index = raw->in_iface ? raw->in_iface : raw->out_iface;
+
+	if (!index || !if_indextoname(index, events->interface))
+		events->interface[0] = '\0';
+	events->event = (struct weir_event){
+		.time_ns = raw->time_ns + clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_BOOTTIME),
+		.policy = events->policy,
+		.rule = raw->rule,
+		.text = log_text(described, raw->log),
+		.verdict = verdict_name(raw->verdict),
+		.hook = raw->hook < HOOK_COUNT ? hook_table[raw->hook].name : "",
+		.interface = events->interface,
+		.protocol = fields->protocol,
+		.source = fields->src,
+		.destination = fields->dst,
+		.source_port = fields->sport,
+		.destination_port = fields->dport,
+		.flags = fields->flags,
+		.length = raw->length,
+		.user = raw->user == ABSENT_OWNER ? -1 : (int64_t)raw->user,
+		.mark = raw->mark,
+		.data = raw->data,
+		.captured = raw->captured,
+		.frame = raw->frame,
+	};
+}
+
+static int events_failed(struct call *call, void *context)
+{
+	return api_fail(call, WEIR_SYSTEM, "events cannot be read: %s", strerror(*(int *)context));
+}
+
+WEIR_EXPORT int weir_events_next(struct weir *weir, struct weir_events *events, int timeout_ms,
+				 const struct weir_event **ret_event)
+{
+	int got = kernel_events_next(events->events, timeout_ms, &events->raw, &events->policy);
+
+	if (got < 0) {
+		int error = -got;
+
+		return api_call(weir, NULL, false, events_failed, &error);
+	}
+	if (!got)
+		return 0;
+	event_describe(&events->raw, &events->fields);
+	fill_event(events, describe(weir, events, events->policy));
+	*ret_event = &events->event;
+	return 1;
+}

@@ -1,0 +1,528 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* From rule sets to what the loader installs, and the calls that change what is in force. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/api.h"
+
+_Static_assert(sizeof(struct range) == sizeof(struct install_range), "one layout");
+
+typedef VEC(struct install_set) install_sets;
+
+static struct install_set install_set(const struct plan *plan, const struct plan_set *set)
+{
+	const struct set *named = set->named < 0 ? NULL : &plan->ruleset->sets[set->named];
+
+	return (struct install_set){
+		.map = set->map,
+		.name = named ? named->name : NULL,
+		.key = (uint8_t)set->key,
+		.lpm = set->lpm,
+		.shared = named && named->shared,
+		.max_elements = set->max_elements,
+		.elements = (const struct install_range *)set->elements,
+		.count = set->count,
+	};
+}
+
+static bool has_map(const install_sets *sets, const char *map)
+{
+	for (size_t i = 0; i < sets->count; i++)
+		if (!strcmp(sets->items[i].map, map))
+			return true;
+	return false;
+}
+
+/* Named sets are the policy's, one map for all its hooks; constants of rules are the hook's own. */
+static void collect_sets(struct arena *arena, const struct plan *plan, install_sets *named, install_sets *constants)
+{
+	for (size_t i = 0; i < plan->set_count; i++) {
+		const struct plan_set *set = &plan->sets[i];
+
+		if (set->named < 0)
+			VEC_PUSH(arena, constants) = install_set(plan, set);
+		else if (!has_map(named, set->map))
+			VEC_PUSH(arena, named) = install_set(plan, set);
+	}
+}
+
+static int install_hook(struct call *call, const struct ruleset *ruleset, const struct attach *attach,
+			install_sets *sets, struct install *install, struct install_hook *ret_hook,
+			const struct plan **ret_plan)
+{
+	install_sets constants = { 0 };
+	struct built built;
+	int status = api_build(call, ruleset, attach->hook, &built);
+
+	if (status)
+		return status;
+	collect_sets(call->arena, built.plan, sets, &constants);
+	*ret_hook = (struct install_hook){
+		.hook = attach->hook,
+		.target = attach->target,
+		.priority = attach->priority,
+		.xdp_mode = (int)attach->xdp_mode,
+		.optional = attach->optional,
+		.classifier = built.object.data,
+		.classifier_size = built.object.size,
+		.needed = built.plan->needed,
+		.steps = built.plan->steps,
+		.step_count = built.plan->step_count,
+		.sets = constants.items,
+		.set_count = constants.count,
+	};
+	install->slots = built.plan->slots;
+	install->logs = built.plan->logs;
+	install->log_count = built.plan->log_count;
+	*ret_plan = built.plan;
+	return WEIR_OK;
+}
+
+/* The description as text in the arena. */
+static int describe(struct call *call, const struct ruleset *ruleset, const struct plan *plan,
+		    const struct bundle *bundle, struct install *install)
+{
+	json_t *meta = meta_describe(call->arena, ruleset, plan, bundle->files.items[0]->name);
+	char *text = meta ? json_dumps(meta, JSON_COMPACT) : NULL;
+
+	json_decref(meta);
+	if (!text)
+		return api_fail(call, WEIR_SYSTEM, "policy `%s` cannot be described: its text is not UTF-8",
+				ruleset->name);
+	install->meta_size = strlen(text);
+	install->meta = arena_copy(call->arena, text, install->meta_size);
+	free(text);
+	if (bundle_encode(call->arena, bundle, &install->source, &install->source_size))
+		return api_fail(call, WEIR_INPUT, "policy `%s`: its text is too large", ruleset->name);
+	return WEIR_OK;
+}
+
+int api_install(struct call *call, const struct ruleset *ruleset, int only, const struct bundle *bundle,
+		struct install *ret_install)
+{
+	struct attach alone = { .hook = (enum hook)(only < 0 ? 0 : only), .priority = PRIORITY_DEFAULT };
+	const struct attach *attaches = only < 0 ? ruleset->attaches : &alone;
+	size_t count = only < 0 ? ruleset->attach_count : 1;
+	struct install_hook *hooks = ARENA_ARRAY(call->arena, struct install_hook, count);
+	struct install install = { .policy = ruleset->name, .hooks = hooks, .hook_count = count };
+	const struct plan *plan = NULL;
+	install_sets sets = { 0 };
+	int status;
+
+	for (size_t i = 0; i < count; i++) {
+		status = install_hook(call, ruleset, &attaches[i], &sets, &install, &hooks[i], &plan);
+		if (status)
+			return status;
+	}
+	install.sets = sets.items;
+	install.set_count = sets.count;
+	install.malformed_accept = ruleset->malformed_accept;
+	memcpy(install.levels, ruleset->cgroup_levels, sizeof install.levels);
+	install.level_count = ruleset->cgroup_level_count;
+	status = describe(call, ruleset, plan, bundle, &install);
+	if (!status)
+		*ret_install = install;
+	return status;
+}
+
+/* --- what is in force -------------------------------------------------------------------------------------------- */
+
+/* A policy's description as it is pinned; NULL if there is no such policy. A new reference. */
+static json_t *meta_in_force(struct call *call, struct kernel *kernel, const char *policy)
+{
+	struct policy_state state;
+
+	if (kernel_policy(kernel, call->arena, policy, diags_new(call->arena), &state))
+		return NULL;
+	return meta_decode(state.meta, state.meta_size);
+}
+
+/* The counts that unchanged rules keep. */
+static void carry_counters(struct call *call, struct kernel *kernel, struct install *install)
+{
+	json_t *old = meta_in_force(call, kernel, install->policy);
+	json_t *now = old ? meta_decode(install->meta, install->meta_size) : NULL;
+
+	if (now)
+		install->carry = meta_carry(call->arena, old, now, install->slots);
+	json_decref(old);
+	json_decref(now);
+}
+
+struct stale {
+	const char *file;
+	const struct rulesets *kept;
+	VEC(const char *) names;
+};
+
+static bool is_kept(const struct rulesets *kept, const char *name)
+{
+	for (size_t i = 0; i < kept->count; i++)
+		if (!strcmp(kept->items[i].name, name))
+			return true;
+	return false;
+}
+
+/* Policies that came from the same file and are no longer in it. */
+static int find_stale(struct call *call, struct kernel *kernel, struct stale *stale)
+{
+	const char *const *names;
+	size_t count;
+
+	if (kernel_policies(kernel, call->arena, call->diags, &names, &count))
+		return WEIR_SYSTEM;
+	for (size_t i = 0; i < count; i++) {
+		json_t *meta;
+
+		if (is_kept(stale->kept, names[i]))
+			continue;
+		meta = meta_in_force(call, kernel, names[i]);
+		if (meta && !strcmp(json_string_value(json_object_get(meta, "file")), stale->file))
+			VEC_PUSH(call->arena, &stale->names) = names[i];
+		json_decref(meta);
+	}
+	return WEIR_OK;
+}
+
+static void warn_stale(struct call *call, const struct stale *stale)
+{
+	for (size_t i = 0; i < stale->names.count; i++) {
+		struct diag *diag = diag_warning(call->diags, (struct span){ 0 },
+						 "policy `%s` came from %s, which no longer has it; it stays in force",
+						 stale->names.items[i], stale->file);
+
+		diag_hint(call->diags, diag, "`weir delete %s`, or apply with --prune", stale->names.items[i]);
+	}
+}
+
+struct applying {
+	const struct rulesets *rulesets;
+	const struct bundle *bundle;
+	struct weir_apply_options options;
+	struct kernel *kernel;
+};
+
+static int install_all(struct call *call, const struct applying *applying, struct install *installs)
+{
+	for (size_t i = 0; i < applying->rulesets->count; i++) {
+		const struct ruleset *ruleset = &applying->rulesets->items[i];
+		int status;
+
+		if (ruleset->expression)
+			return api_fail(call, WEIR_INPUT, "an expression says nothing of where it applies: write a policy "
+							  "with `on ...`, or use `weir load`");
+		status = api_install(call, ruleset, -1, applying->bundle, &installs[i]);
+		if (status)
+			return status;
+	}
+	return WEIR_OK;
+}
+
+static unsigned apply_flags(const struct weir_apply_options *options)
+{
+	return (options->dry_run ? APPLY_DRY_RUN : 0) | (options->reset_sets ? APPLY_RESET_SETS : 0);
+}
+
+static int commit(struct call *call, struct applying *applying, struct install *installs)
+{
+	struct stale stale = { .kept = applying->rulesets, .file = applying->bundle->files.items[0]->name };
+
+	if (strcmp(stale.file, "-") && find_stale(call, applying->kernel, &stale))
+		return WEIR_SYSTEM;
+	if (!applying->options.prune) {
+		warn_stale(call, &stale);
+		stale.names.count = 0;
+	}
+	for (size_t i = 0; i < applying->rulesets->count; i++)
+		carry_counters(call, applying->kernel, &installs[i]);
+	return kernel_apply(applying->kernel, installs, applying->rulesets->count, stale.names.items,
+			    stale.names.count, apply_flags(&applying->options), call->diags)
+		? WEIR_SYSTEM : WEIR_OK;
+}
+
+static int apply(struct call *call, void *context)
+{
+	struct applying *applying = context;
+	struct install *installs = ARENA_ARRAY(call->arena, struct install, applying->rulesets->count);
+	int status = install_all(call, applying, installs);
+
+	if (status)
+		return status;
+	if (!applying->options.dry_run && session_check(call, applying->rulesets, applying->options.force))
+		return WEIR_INPUT;
+	if (kernel_open(KERNEL_WRITE, call->diags, &applying->kernel))
+		return WEIR_SYSTEM;
+	return commit(call, applying, installs);
+}
+
+WEIR_EXPORT int weir_apply(struct weir *weir, struct weir_program *program, const struct weir_apply_options *options)
+{
+	struct applying applying = { .rulesets = program->rulesets, .bundle = &program->bundle };
+	int status;
+
+	if (options)
+		memcpy(&applying.options, options,
+		       options->size < sizeof applying.options ? options->size : sizeof applying.options);
+	status = api_call(weir, program->arena, false, apply, &applying);
+	kernel_close(applying.kernel);
+	return status;
+}
+
+/* --- removing ---------------------------------------------------------------------------------------------------- */
+
+struct removing {
+	const char *const *names; /* NULL: all */
+	size_t count;
+	struct kernel *kernel;
+};
+
+static int check_names(struct call *call, const struct removing *removing, const char *const *there, size_t count)
+{
+	int status = WEIR_OK;
+
+	for (size_t i = 0; i < removing->count; i++) {
+		const char *name = removing->names[i], *near;
+		size_t found = 0;
+
+		while (found < count && strcmp(there[found], name))
+			found++;
+		if (found < count)
+			continue;
+		status = api_fail(call, WEIR_INPUT, "no policy `%s` is in force", name);
+		near = nearest_word(name, strlen(name), there, count);
+		if (near)
+			diag_hint(call->diags, &call->diags->list.items[call->diags->list.count - 1],
+				  "did you mean `%s`?", near);
+	}
+	return status;
+}
+
+static int remove_policies(struct call *call, void *context)
+{
+	struct removing *removing = context;
+	const char *const *there;
+	size_t count;
+	int status;
+
+	if (kernel_open(KERNEL_WRITE, call->diags, &removing->kernel) ||
+	    kernel_policies(removing->kernel, call->arena, call->diags, &there, &count))
+		return WEIR_SYSTEM;
+	status = check_names(call, removing, there, count);
+	if (status)
+		return status;
+	if (removing->names) {
+		there = removing->names;
+		count = removing->count;
+	}
+	if (kernel_apply(removing->kernel, NULL, 0, there, count, 0, call->diags))
+		return WEIR_SYSTEM;
+	return WEIR_OK;
+}
+
+static int removal(struct weir *weir, const char *const *names, size_t count)
+{
+	struct removing removing = { .names = names, .count = count };
+	int status = api_call(weir, NULL, false, remove_policies, &removing);
+
+	kernel_close(removing.kernel);
+	return status;
+}
+
+WEIR_EXPORT int weir_delete(struct weir *weir, const char *const *names, size_t count)
+{
+	return removal(weir, names, count);
+}
+
+WEIR_EXPORT int weir_flush(struct weir *weir)
+{
+	return removal(weir, NULL, 0);
+}
+
+/* --- going back -------------------------------------------------------------------------------------------------- */
+
+/* One policy's former text, or none if it was not there. */
+struct former {
+	const char *name;
+	const void *source;
+	size_t source_size;
+};
+
+struct weir_snapshot {
+	struct arena *arena;
+	VEC(struct former) policies;
+};
+
+struct taking {
+	struct weir_snapshot *snapshot;
+	const struct weir_program *program;
+	struct kernel *kernel;
+};
+
+/* Every policy in force is kept too, for --prune may remove any of the file's. */
+static int take(struct call *call, void *context)
+{
+	struct taking *taking = context;
+	struct weir_snapshot *snapshot = taking->snapshot;
+	const char *const *names;
+	size_t count;
+
+	if (kernel_open(KERNEL_READ, call->diags, &taking->kernel) ||
+	    kernel_policies(taking->kernel, call->arena, call->diags, &names, &count))
+		return WEIR_SYSTEM;
+	for (size_t i = 0; i < count; i++) {
+		struct former *former = &VEC_PUSH(call->arena, &snapshot->policies);
+		struct policy_state state;
+
+		if (kernel_policy(taking->kernel, call->arena, names[i], call->diags, &state))
+			return WEIR_SYSTEM;
+		*former = (struct former){ names[i], state.source, state.source_size };
+	}
+	for (size_t i = 0; i < taking->program->rulesets->count; i++) {
+		const char *name = taking->program->rulesets->items[i].name;
+		size_t j = 0;
+
+		while (j < count && strcmp(names[j], name))
+			j++;
+		if (j == count)
+			VEC_PUSH(call->arena, &snapshot->policies).name = arena_strndup(call->arena, name, strlen(name));
+	}
+	return WEIR_OK;
+}
+
+WEIR_EXPORT int weir_snapshot_take(struct weir *weir, const struct weir_program *program,
+				   struct weir_snapshot **ret_snapshot)
+{
+	struct weir_snapshot *snapshot = calloc(1, sizeof *snapshot);
+	struct taking taking = { .snapshot = snapshot, .program = program };
+	int status = WEIR_SYSTEM;
+
+	if (snapshot)
+		snapshot->arena = arena_new();
+	if (snapshot && snapshot->arena)
+		status = api_call(weir, snapshot->arena, false, take, &taking);
+	kernel_close(taking.kernel);
+	if (status)
+		weir_snapshot_free(snapshot);
+	else
+		*ret_snapshot = snapshot;
+	return status;
+}
+
+WEIR_EXPORT void weir_snapshot_free(struct weir_snapshot *snapshot)
+{
+	if (!snapshot)
+		return;
+	arena_free(snapshot->arena);
+	free(snapshot);
+}
+
+/* The former text compiled again; the policy of that name only, for its file may hold others. */
+static int recompile(struct call *call, const struct former *former, struct bundle *ret_bundle,
+		     struct ruleset *ret_ruleset)
+{
+	struct weir_program program = { .arena = call->arena };
+	struct lang_input input = { .names = &names_system };
+	const struct rulesets *rulesets;
+
+	if (bundle_decode(call->arena, former->source, former->source_size, &program.bundle))
+		return api_fail(call, WEIR_SYSTEM, "the pinned text of policy `%s` is damaged", former->name);
+	input = (struct lang_input){ .source = program.bundle.files.items[0], .names = &names_system,
+				     .read = api_read_bundle, .read_context = &program.bundle };
+	if (lang_compile(call->arena, &input, call->diags, &rulesets))
+		return WEIR_INPUT;
+	for (size_t i = 0; i < rulesets->count; i++) {
+		if (strcmp(rulesets->items[i].name, former->name))
+			continue;
+		*ret_ruleset = rulesets->items[i];
+		*ret_bundle = program.bundle;
+		return WEIR_OK;
+	}
+	return api_fail(call, WEIR_SYSTEM, "the pinned text of policy `%s` does not hold it", former->name);
+}
+
+struct restoring {
+	struct weir_snapshot *snapshot;
+	struct kernel *kernel;
+};
+
+static int restore(struct call *call, void *context)
+{
+	struct restoring *restoring = context;
+	const struct weir_snapshot *snapshot = restoring->snapshot;
+	struct install *installs = ARENA_ARRAY(call->arena, struct install, snapshot->policies.count);
+	VEC(const char *) removals = { 0 };
+	const char *const *there;
+	size_t there_count, count = 0;
+	int status = WEIR_OK;
+
+	for (size_t i = 0; i < snapshot->policies.count && !status; i++) {
+		const struct former *former = &snapshot->policies.items[i];
+		struct ruleset *ruleset = ARENA_NEW(call->arena, struct ruleset);
+		struct bundle *bundle = ARENA_NEW(call->arena, struct bundle);
+
+		if (!former->source)
+			continue;
+		status = recompile(call, former, bundle, ruleset);
+		if (!status)
+			status = api_install(call, ruleset, -1, bundle, &installs[count++]);
+	}
+	if (status)
+		return status;
+	if (kernel_open(KERNEL_WRITE, call->diags, &restoring->kernel) ||
+	    kernel_policies(restoring->kernel, call->arena, call->diags, &there, &there_count))
+		return WEIR_SYSTEM;
+	for (size_t i = 0; i < snapshot->policies.count; i++)
+		for (size_t j = 0; j < there_count && !snapshot->policies.items[i].source; j++)
+			if (!strcmp(snapshot->policies.items[i].name, there[j]))
+				VEC_PUSH(call->arena, &removals) = there[j];
+	for (size_t i = 0; i < count; i++)
+		carry_counters(call, restoring->kernel, &installs[i]);
+	return kernel_apply(restoring->kernel, installs, count, removals.items, removals.count, 0, call->diags)
+		? WEIR_SYSTEM : WEIR_OK;
+}
+
+WEIR_EXPORT int weir_snapshot_restore(struct weir *weir, struct weir_snapshot *snapshot)
+{
+	struct restoring restoring = { .snapshot = snapshot };
+	int status = api_call(weir, snapshot->arena, false, restore, &restoring);
+
+	kernel_close(restoring.kernel);
+	return status;
+}
+
+/* --- for others to attach ---------------------------------------------------------------------------------------- */
+
+struct pinning {
+	struct weir_program *program;
+	const char *policy, *hook, *path;
+	struct kernel *kernel;
+};
+
+static int pin(struct call *call, void *context)
+{
+	struct pinning *pinning = context;
+	const struct ruleset *ruleset;
+	struct install install;
+	enum hook hook;
+	int status = api_select(call, pinning->program, pinning->policy, pinning->hook, &ruleset, &hook);
+
+	if (!status)
+		status = api_install(call, ruleset, hook, &pinning->program->bundle, &install);
+	if (status)
+		return status;
+	if (kernel_open(KERNEL_TEST, call->diags, &pinning->kernel) ||
+	    kernel_pin(pinning->kernel, &install, pinning->path, call->diags))
+		return WEIR_SYSTEM;
+	return WEIR_OK;
+}
+
+WEIR_EXPORT int weir_pin(struct weir *weir, struct weir_program *program, const char *policy, const char *hook,
+			 const char *path)
+{
+	struct pinning pinning = { program, policy, hook, path, NULL };
+	int status = api_call(weir, program->arena, false, pin, &pinning);
+
+	kernel_close(pinning.kernel);
+	return status;
+}

@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What is pinned beside a policy: its sources as a bundle (for `show --source` and for going back), and a JSON
+ * description (for everything that prints). Both are read by later versions too: unknown keys are ignored.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "api/api.h"
+
+/* --- bundle: for each file, two __u32 lengths, the name, the text ------------------------------------------------ */
+
+static size_t bundle_size(const struct bundle *bundle)
+{
+	size_t size = 0;
+
+	for (size_t i = 0; i < bundle->files.count; i++)
+		size += 2 * sizeof(uint32_t) + strlen(bundle->files.items[i]->name) + bundle->files.items[i]->length;
+	return size;
+}
+
+static unsigned char *append(unsigned char *to, const void *data, size_t size)
+{
+	memcpy(to, data, size);
+	return to + size;
+}
+
+int bundle_encode(struct arena *arena, const struct bundle *bundle, const void **ret_data, size_t *ret_size)
+{
+	size_t size = bundle_size(bundle);
+	unsigned char *data = arena_alloc(arena, size), *to = data;
+
+	for (size_t i = 0; i < bundle->files.count; i++) {
+		const struct source *file = bundle->files.items[i];
+		uint32_t lengths[2] = { (uint32_t)strlen(file->name), (uint32_t)file->length };
+
+		if (file->length > UINT32_MAX)
+			return -EFBIG;
+		to = append(to, lengths, sizeof lengths);
+		to = append(to, file->name, lengths[0]);
+		to = append(to, file->text, lengths[1]);
+	}
+	*ret_data = data;
+	*ret_size = size;
+	return 0;
+}
+
+int bundle_decode(struct arena *arena, const void *data, size_t size, struct bundle *ret_bundle)
+{
+	struct bundle bundle = { 0 };
+	const char *from = data;
+
+	while (size) {
+		struct source *file = ARENA_NEW(arena, struct source);
+		uint32_t lengths[2];
+
+		if (size < sizeof lengths)
+			return -EINVAL;
+		memcpy(lengths, from, sizeof lengths);
+		if ((uint64_t)lengths[0] + lengths[1] > size - sizeof lengths)
+			return -EINVAL;
+		file->name = arena_strndup(arena, from + sizeof lengths, lengths[0]);
+		file->text = arena_strndup(arena, from + sizeof lengths + lengths[0], lengths[1]);
+		file->length = lengths[1];
+		VEC_PUSH(arena, &bundle.files) = file;
+		from += sizeof lengths + lengths[0] + lengths[1];
+		size -= sizeof lengths + lengths[0] + lengths[1];
+	}
+	*ret_bundle = bundle;
+	return bundle.files.count ? 0 : -EINVAL;
+}
+
+/* --- description ------------------------------------------------------------------------------------------------- */
+
+/* The span's text on one line: runs of blanks become one, comments go. */
+static char *fold(struct arena *arena, struct span span)
+{
+	const char *text = span.source ? span.source->text + span.offset : "";
+	char *folded = arena_alloc(arena, span.length + 1), *to = folded;
+	bool quoted = false;
+
+	for (uint32_t i = 0; i < span.length; i++) {
+		char c = text[i];
+
+		if (c == '"')
+			quoted = !quoted;
+		if (!quoted && c == '#')
+			while (i + 1 < span.length && text[i + 1] != '\n')
+				i++;
+		else if (!quoted && strchr(" \t\r\n", c))
+			to += to > folded && to[-1] != ' ' ? (*to = ' ', 1) : 0;
+		else
+			*to++ = c;
+	}
+	while (to > folded && to[-1] == ' ')
+		to--;
+	*to = '\0';
+	return folded;
+}
+
+static const char *ending_verdict(const struct rule *rule)
+{
+	const struct action *last = &rule->actions[rule->action_count - 1];
+
+	return last->kind == ACTION_VERDICT ? verdict_name(last->verdict) : "";
+}
+
+static uint32_t line_of(struct span span)
+{
+	return span.source ? source_position(span.source, span.offset).line : 0;
+}
+
+/* Equal rules of one chain are told apart by their order. */
+static char *rule_key(struct arena *arena, json_t *seen, const char *chain, const char *text)
+{
+	char *key = arena_printf(arena, "%s: %s", chain, text);
+	json_int_t times = json_integer_value(json_object_get(seen, key)) + 1;
+
+	json_object_set_new(seen, key, json_integer(times));
+	return times == 1 ? key : arena_printf(arena, "%s #%lld", key, (long long)times);
+}
+
+static json_t *describe_rules(struct arena *arena, const struct ruleset *ruleset)
+{
+	json_t *rules = json_array(), *seen = json_object();
+
+	for (size_t c = 0; c < ruleset->chain_count; c++) {
+		const struct chain *chain = &ruleset->chains[c];
+
+		for (size_t r = 0; r < chain->rule_count; r++) {
+			const struct rule *rule = &chain->rules[r];
+			char *text = fold(arena, rule->span);
+
+			json_array_append_new(rules, json_pack("{s:i, s:i, s:s, s:s, s:s}", "n", (int)rule->number,
+							       "line", (int)line_of(rule->span), "text", text,
+							       "verdict", ending_verdict(rule), "key",
+							       rule_key(arena, seen, chain->name, text)));
+		}
+	}
+	json_decref(seen);
+	return rules;
+}
+
+static json_t *describe_counters(const struct ruleset *ruleset)
+{
+	json_t *counters = json_array();
+
+	for (size_t i = 0; i < ruleset->counter_count; i++)
+		json_array_append_new(counters, json_string(ruleset->counters[i]));
+	return counters;
+}
+
+static json_t *describe_maps(const struct plan *plan, size_t set)
+{
+	json_t *maps = json_array();
+
+	for (size_t i = 0; i < plan->set_count; i++) {
+		const struct plan_set *map = &plan->sets[i];
+
+		if (map->named != (int32_t)set)
+			continue;
+		json_array_append_new(maps, json_pack("{s:s, s:i, s:b}", "map", map->map, "key", (int)map->key,
+						      "lpm", map->lpm));
+	}
+	return maps;
+}
+
+static json_t *describe_sets(const struct ruleset *ruleset, const struct plan *plan)
+{
+	json_t *sets = json_array();
+
+	for (size_t i = 0; i < ruleset->set_count; i++) {
+		const struct set *set = &ruleset->sets[i];
+
+		json_array_append_new(sets, json_pack("{s:s, s:s, s:I, s:o}", "name", set->name, "type",
+						      set_type_names[set->type], "max",
+						      (json_int_t)set->max_elements, "maps",
+						      describe_maps(plan, i)));
+	}
+	return sets;
+}
+
+static json_t *describe_logs(const struct plan *plan)
+{
+	json_t *logs = json_array();
+
+	for (size_t i = 0; i < plan->log_count; i++)
+		json_array_append_new(logs, json_string(plan->log_texts[i]));
+	return logs;
+}
+
+json_t *meta_describe(struct arena *arena, const struct ruleset *ruleset, const struct plan *plan, const char *file)
+{
+	return json_pack("{s:s, s:s, s:i, s:i, s:i, s:s, s:b, s:o, s:o, s:o, s:o}", "policy", ruleset->name, "file", file,
+			 "line", (int)line_of(ruleset->span), "offset", (int)ruleset->span.offset, "length",
+			 (int)ruleset->span.length, "default", verdict_name(ruleset->default_verdict),
+			 "malformed_accept", ruleset->malformed_accept, "rules",
+			 describe_rules(arena, ruleset), "counters", describe_counters(ruleset), "sets",
+			 describe_sets(ruleset, plan), "logs", describe_logs(plan));
+}
+
+json_t *meta_decode(const void *data, size_t size)
+{
+	json_t *meta = json_loadb(data, size, 0, NULL);
+
+	if (meta && json_is_array(json_object_get(meta, "rules")) && json_is_string(json_object_get(meta, "policy")))
+		return meta;
+	json_decref(meta);
+	return NULL;
+}
+
+/* Adds `key -> slot` for everything of a policy that counts. */
+static void index_slots(json_t *meta, json_t *slots)
+{
+	json_t *rules = json_object_get(meta, "rules"), *counters = json_object_get(meta, "counters"), *item;
+	size_t index, rule_count = json_array_size(rules);
+	char name[300];
+
+	json_array_foreach(rules, index, item)
+		json_object_set_new(slots, json_string_value(json_object_get(item, "key")),
+				    json_integer(SLOT_RULE(json_integer_value(json_object_get(item, "n")))));
+	json_array_foreach(counters, index, item) {
+		snprintf(name, sizeof name, "counter %s", json_string_value(item));
+		json_object_set_new(slots, name, json_integer((json_int_t)(SLOT_RULES + rule_count + index)));
+	}
+	snprintf(name, sizeof name, "default %s", json_string_value(json_object_get(meta, "default")));
+	json_object_set_new(slots, name, json_integer(SLOT_DEFAULT));
+	json_object_set_new(slots, "malformed", json_integer(SLOT_MALFORMED));
+	json_object_set_new(slots, "non_ip", json_integer(SLOT_NON_IP));
+}
+
+const int32_t *meta_carry(struct arena *arena, json_t *old, json_t *now, uint32_t slots)
+{
+	int32_t *carry = ARENA_ARRAY(arena, int32_t, slots);
+	json_t *old_slots = json_object(), *now_slots = json_object(), *slot;
+	const char *key;
+
+	for (uint32_t i = 0; i < slots; i++)
+		carry[i] = -1;
+	index_slots(old, old_slots);
+	index_slots(now, now_slots);
+	json_object_foreach(now_slots, key, slot) {
+		json_t *was = json_object_get(old_slots, key);
+
+		if (was && json_integer_value(slot) < (json_int_t)slots)
+			carry[json_integer_value(slot)] = (int32_t)json_integer_value(was);
+	}
+	json_decref(old_slots);
+	json_decref(now_slots);
+	return carry;
+}

@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Run-time sets: elements as text, changed and listed in a policy in force. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/api.h"
+
+struct set_call {
+	const char *policy, *set;
+	enum weir_set_operation operation;
+	struct source text;
+	struct kernel *kernel;
+	json_t *meta;
+	enum set_type type;
+	json_t *maps; /* borrowed from meta */
+	const struct set_element *elements;
+	size_t count;
+	bool found;
+};
+
+static int type_by_name(const char *name)
+{
+	for (int type = 0; type < SET_TYPE_COUNT; type++)
+		if (name && !strcmp(set_type_names[type], name))
+			return type;
+	return -1;
+}
+
+static int find_set(struct call *call, struct set_call *at)
+{
+	json_t *set;
+	size_t index;
+
+	json_array_foreach(json_object_get(at->meta, "sets"), index, set) {
+		int type = type_by_name(json_string_value(json_object_get(set, "type")));
+
+		if (type < 0 || strcmp(json_string_value(json_object_get(set, "name")), at->set))
+			continue;
+		at->type = (enum set_type)type;
+		at->maps = json_object_get(set, "maps");
+		return WEIR_OK;
+	}
+	return api_fail(call, WEIR_INPUT, "policy `%s` has no set `%s`", at->policy, at->set);
+}
+
+/* Opens the store and looks the set up in the policy's description. */
+static int open_set(struct call *call, struct set_call *at, enum kernel_access access)
+{
+	struct policy_state state;
+	int error;
+
+	if (kernel_open(access, call->diags, &at->kernel))
+		return WEIR_SYSTEM;
+	error = kernel_policy(at->kernel, call->arena, at->policy, call->diags, &state);
+	if (error == -ENOENT)
+		return api_fail(call, WEIR_INPUT, "no policy `%s` is in force", at->policy);
+	if (error)
+		return WEIR_SYSTEM;
+	at->meta = meta_decode(state.meta, state.meta_size);
+	if (!at->meta)
+		return api_fail(call, WEIR_SYSTEM, "the pinned description of policy `%s` is damaged", at->policy);
+	return find_set(call, at);
+}
+
+static void close_set(struct set_call *at)
+{
+	kernel_close(at->kernel);
+	json_decref(at->meta);
+}
+
+/* The maps that a change touches, with their new elements. */
+static size_t changed_maps(struct call *call, struct set_call *at, const struct set *elements,
+			   struct install_set **ret_maps)
+{
+	struct install_set *maps = ARENA_ARRAY(call->arena, struct install_set, json_array_size(at->maps));
+	bool whole = at->operation == WEIR_SET_REPLACE || at->operation == WEIR_SET_FLUSH;
+	size_t index, count = 0;
+	json_t *map;
+
+	json_array_foreach(at->maps, index, map) {
+		struct install_set *to = &maps[count];
+		bool six;
+
+		to->map = json_string_value(json_object_get(map, "map"));
+		to->name = at->set;
+		to->key = (uint8_t)json_integer_value(json_object_get(map, "key"));
+		to->lpm = json_is_true(json_object_get(map, "lpm"));
+		six = to->key == KEY_IPV6;
+		to->elements = (const struct install_range *)(six ? elements->ranges6 : elements->ranges);
+		to->count = six ? elements->count6 : elements->count;
+		if (whole || to->count)
+			count++;
+	}
+	*ret_maps = maps;
+	return count;
+}
+
+static int change(struct call *call, void *context)
+{
+	static const enum set_change changes[] = { SET_ADD, SET_DELETE, SET_REPLACE, SET_FLUSH };
+	struct set_call *at = context;
+	struct set elements = { 0 };
+	struct install_set *maps;
+	size_t count;
+	int status = open_set(call, at, KERNEL_WRITE);
+
+	if (status)
+		return status;
+	if (lang_elements(call->arena, &at->text, at->type, &names_system, call->diags, &elements))
+		return WEIR_INPUT;
+	count = changed_maps(call, at, &elements, &maps);
+	if (kernel_set_change(at->kernel, at->policy, changes[at->operation], maps, count, call->diags))
+		return WEIR_SYSTEM;
+	return WEIR_OK;
+}
+
+WEIR_EXPORT int weir_set_change(struct weir *weir, const char *policy, const char *set,
+				enum weir_set_operation operation, const char *name, const char *text, size_t length)
+{
+	struct set_call at = { .policy = policy, .set = set, .operation = operation, .text = { name, text, length } };
+	int status = api_call(weir, NULL, false, change, &at);
+
+	close_set(&at);
+	return status;
+}
+
+/* --- listing ----------------------------------------------------------------------------------------------------- */
+
+static int print_address(int family, u128 value, char *buffer, size_t size)
+{
+	unsigned char octets[16];
+	int length = family == AF_INET ? 4 : 16;
+
+	for (int i = 0; i < length; i++)
+		octets[i] = (unsigned char)(value >> 8 * (length - 1 - i));
+	inet_ntop(family, octets, buffer, (socklen_t)size);
+	return (int)strlen(buffer);
+}
+
+static int print_mac(u128 value, char *buffer, size_t size)
+{
+	return snprintf(buffer, size, "%02x:%02x:%02x:%02x:%02x:%02x", (unsigned)(value >> 40) & 255,
+			(unsigned)(value >> 32) & 255, (unsigned)(value >> 24) & 255, (unsigned)(value >> 16) & 255,
+			(unsigned)(value >> 8) & 255, (unsigned)value & 255);
+}
+
+static void print_element(enum set_type type, const struct set_element *element, char *buffer, size_t size)
+{
+	int family = element->key == KEY_IPV4 ? AF_INET : AF_INET6, used;
+
+	if (type == SET_MAC) {
+		print_mac(element->lo, buffer, size);
+	} else if (element->key == KEY_VALUE) {
+		snprintf(buffer, size, "%llu", (unsigned long long)element->lo);
+	} else {
+		used = print_address(family, element->lo, buffer, size);
+		if (type == SET_PREFIX && element->prefix < (family == AF_INET ? 32 : 128))
+			snprintf(buffer + used, size - (size_t)used, "/%u", element->prefix);
+	}
+}
+
+static int by_value(const void *left, const void *right)
+{
+	const struct set_element *a = left, *b = right;
+
+	if (a->key != b->key)
+		return a->key < b->key ? -1 : 1;
+	if (a->lo != b->lo)
+		return a->lo < b->lo ? -1 : 1;
+	return (a->prefix > b->prefix) - (a->prefix < b->prefix);
+}
+
+static int list(struct call *call, void *context)
+{
+	struct set_call *at = context;
+	const struct set_element *elements;
+	struct set_element *sorted;
+	int status = open_set(call, at, KERNEL_READ);
+
+	if (status)
+		return status;
+	if (kernel_set_list(at->kernel, call->arena, at->policy, at->set, call->diags, &elements, &at->count))
+		return WEIR_SYSTEM;
+	sorted = arena_copy(call->arena, elements, at->count * sizeof *elements);
+	if (at->count)
+		qsort(sorted, at->count, sizeof *sorted, by_value);
+	at->elements = sorted;
+	return WEIR_OK;
+}
+
+static char *list_text(const struct set_call *at)
+{
+	char *text = NULL, line[80];
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+
+	if (!out)
+		return NULL;
+	for (size_t i = 0; i < at->count; i++) {
+		print_element(at->type, &at->elements[i], line, sizeof line);
+		fprintf(out, "%s\n", line);
+	}
+	if (fclose(out)) {
+		free(text);
+		return NULL;
+	}
+	return text;
+}
+
+WEIR_EXPORT int weir_set_list(struct weir *weir, const char *policy, const char *set, char **ret_text,
+			      size_t *ret_count)
+{
+	struct set_call at = { .policy = policy, .set = set };
+	struct arena *arena = arena_new();
+	int status = arena ? api_call(weir, arena, false, list, &at) : WEIR_SYSTEM;
+	char *text = status ? NULL : list_text(&at);
+
+	close_set(&at);
+	arena_free(arena);
+	if (status || !text)
+		return status ? status : WEIR_SYSTEM;
+	*ret_text = text;
+	*ret_count = at.count;
+	return WEIR_OK;
+}
+
+/* --- testing ----------------------------------------------------------------------------------------------------- */
+
+static bool covers(const struct set_element *element, uint8_t key, u128 value)
+{
+	unsigned bits = key == KEY_IPV4 ? 32 : 128;
+
+	if (element->key != key)
+		return false;
+	if (key == KEY_VALUE || element->prefix >= bits)
+		return element->lo == value;
+	return !element->prefix || (element->lo ^ value) >> (bits - element->prefix) == 0;
+}
+
+static bool is_element(const struct set_call *at, const struct set *wanted)
+{
+	bool six = wanted->count6 > 0;
+	uint8_t key = six ? KEY_IPV6 : at->type == SET_ADDRESS || at->type == SET_PREFIX ? KEY_IPV4 : KEY_VALUE;
+	u128 value = six ? wanted->ranges6[0].lo : wanted->ranges[0].lo;
+
+	for (size_t i = 0; i < at->count; i++)
+		if (covers(&at->elements[i], key, value))
+			return true;
+	return false;
+}
+
+static int test(struct call *call, void *context)
+{
+	struct set_call *at = context;
+	struct set wanted = { 0 };
+	int status = list(call, context);
+
+	if (status)
+		return status;
+	if (lang_elements(call->arena, &at->text, at->type, &names_system, call->diags, &wanted))
+		return WEIR_INPUT;
+	if (wanted.count + wanted.count6 != 1)
+		return api_fail(call, WEIR_INPUT, "`%s`: one element is asked for", at->text.text);
+	at->found = is_element(at, &wanted);
+	return WEIR_OK;
+}
+
+WEIR_EXPORT int weir_set_test(struct weir *weir, const char *policy, const char *set, const char *element)
+{
+	struct set_call at = { .policy = policy, .set = set, .text = { "element", element, strlen(element) } };
+	int status = api_call(weir, NULL, false, test, &at);
+
+	close_set(&at);
+	return status ? status : at.found ? WEIR_OK : WEIR_INPUT;
+}

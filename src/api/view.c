@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What is in force: policies, rules, counters; and run-time sets. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/api.h"
+
+struct weir_views {
+	struct arena *arena;
+	VEC(struct weir_view) list;
+};
+
+static struct weir_counter counter_at(const struct policy_state *state, uint32_t slot)
+{
+	if (slot >= state->slots)
+		return (struct weir_counter){ 0 };
+	return (struct weir_counter){ state->counters[slot].packets, state->counters[slot].bytes };
+}
+
+static void counter_add(struct weir_counter *sum, struct weir_counter counter)
+{
+	sum->packets += counter.packets;
+	sum->bytes += counter.bytes;
+}
+
+static const char *copy_string(struct arena *arena, json_t *object, const char *key)
+{
+	const char *text = json_string_value(json_object_get(object, key));
+
+	return text ? arena_strndup(arena, text, strlen(text)) : "";
+}
+
+static uint64_t number(json_t *object, const char *key)
+{
+	return (uint64_t)json_integer_value(json_object_get(object, key));
+}
+
+/* Adds what a rule with a verdict decided: that is all it counted. */
+static void add_decided(struct weir_view *view, struct weir_counter counter, const char *verdict)
+{
+	if (!*verdict)
+		return;
+	counter_add(&view->judged, counter);
+	if (strcmp(verdict, "accept"))
+		counter_add(&view->dropped, counter);
+}
+
+static void view_rules(struct arena *arena, json_t *meta, const struct policy_state *state, struct weir_view *view)
+{
+	json_t *rules = json_object_get(meta, "rules"), *rule;
+	struct weir_rule_view *views = ARENA_ARRAY(arena, struct weir_rule_view, json_array_size(rules));
+	size_t index;
+
+	json_array_foreach(rules, index, rule) {
+		struct weir_rule_view *to = &views[index];
+
+		to->number = (uint32_t)number(rule, "n");
+		to->line = (uint32_t)number(rule, "line");
+		to->text = copy_string(arena, rule, "text");
+		to->counter = counter_at(state, SLOT_RULE(to->number));
+		add_decided(view, to->counter, copy_string(arena, rule, "verdict"));
+	}
+	view->rules = views;
+	view->rule_count = json_array_size(rules);
+}
+
+static void view_counters(struct arena *arena, json_t *meta, const struct policy_state *state, struct weir_view *view)
+{
+	json_t *names = json_object_get(meta, "counters"), *name;
+	struct weir_named_counter *counters = ARENA_ARRAY(arena, struct weir_named_counter, json_array_size(names));
+	size_t index;
+
+	json_array_foreach(names, index, name) {
+		const char *text = json_string_value(name);
+
+		counters[index].name = arena_strndup(arena, text, strlen(text));
+		counters[index].counter = counter_at(state, (uint32_t)(SLOT_RULES + view->rule_count + index));
+	}
+	view->counters = counters;
+	view->counter_count = json_array_size(names);
+}
+
+static void view_hooks(struct arena *arena, const struct policy_state *state, struct weir_view *view)
+{
+	struct weir_hook *hooks = ARENA_ARRAY(arena, struct weir_hook, state->hook_count);
+
+	for (size_t i = 0; i < state->hook_count; i++) {
+		const struct policy_hook *hook = &state->hooks[i];
+
+		hooks[i] = (struct weir_hook){ hook_table[hook->hook].name, hook->target, hook->how, hook->attached };
+	}
+	view->hooks = hooks;
+	view->hook_count = state->hook_count;
+}
+
+static const char *policy_source(struct arena *arena, json_t *meta, const struct policy_state *state)
+{
+	uint64_t offset = number(meta, "offset"), length = number(meta, "length");
+	struct bundle bundle;
+
+	if (bundle_decode(arena, state->source, state->source_size, &bundle))
+		return "";
+	if (offset > bundle.files.items[0]->length || length > bundle.files.items[0]->length - offset)
+		return bundle.files.items[0]->text;
+	return arena_strndup(arena, bundle.files.items[0]->text + offset, length);
+}
+
+static void fill_view(struct arena *arena, json_t *meta, const struct policy_state *state, struct weir_view *view)
+{
+	view->name = arena_strndup(arena, state->policy, strlen(state->policy));
+	view->file = copy_string(arena, meta, "file");
+	view->source = policy_source(arena, meta, state);
+	view->source_line = (uint32_t)number(meta, "line");
+	view->loaded_ns = state->loaded_ns;
+	view->default_verdict = copy_string(arena, meta, "default");
+	view->events_lost = state->events_lost;
+	view_hooks(arena, state, view);
+	view_rules(arena, meta, state, view);
+	view_counters(arena, meta, state, view);
+	view->by_default = counter_at(state, SLOT_DEFAULT);
+	view->malformed = counter_at(state, SLOT_MALFORMED);
+	view->non_ip = counter_at(state, SLOT_NON_IP);
+	add_decided(view, view->by_default, view->default_verdict);
+	add_decided(view, view->malformed, json_is_true(json_object_get(meta, "malformed_accept")) ? "accept" : "drop");
+	add_decided(view, view->non_ip, "accept");
+}
+
+struct viewing {
+	struct weir_views *views;
+	const char *name; /* NULL: all */
+	struct kernel *kernel;
+	json_t *meta; /* of the policy at hand; outside the arena, so freed by the caller */
+};
+
+static int view_one(struct call *call, struct viewing *viewing, const char *name)
+{
+	struct policy_state state;
+	int error = kernel_policy(viewing->kernel, call->arena, name, call->diags, &state);
+
+	if (error == -ENOENT)
+		return api_fail(call, WEIR_INPUT, "no policy `%s` is in force", name);
+	if (error)
+		return WEIR_SYSTEM;
+	json_decref(viewing->meta);
+	viewing->meta = meta_decode(state.meta, state.meta_size);
+	if (!viewing->meta)
+		return api_fail(call, WEIR_SYSTEM, "the pinned description of policy `%s` is damaged", name);
+	fill_view(call->arena, viewing->meta, &state, &VEC_PUSH(call->arena, &viewing->views->list));
+	return WEIR_OK;
+}
+
+static int view_all(struct call *call, void *context)
+{
+	struct viewing *viewing = context;
+	const char *const *names = &viewing->name;
+	size_t count = 1;
+	int status = WEIR_OK;
+
+	if (kernel_open(KERNEL_READ, call->diags, &viewing->kernel))
+		return WEIR_SYSTEM;
+	if (!viewing->name && kernel_policies(viewing->kernel, call->arena, call->diags, &names, &count))
+		return WEIR_SYSTEM;
+	for (size_t i = 0; i < count && !status; i++)
+		status = view_one(call, viewing, names[i]);
+	return status;
+}
+
+static int views_get(struct weir *weir, const char *name, struct weir_views **ret_views)
+{
+	struct weir_views *views = calloc(1, sizeof *views);
+	struct viewing viewing = { .views = views, .name = name };
+	int status = WEIR_SYSTEM;
+
+	if (views)
+		views->arena = arena_new();
+	if (views && views->arena)
+		status = api_call(weir, views->arena, false, view_all, &viewing);
+	kernel_close(viewing.kernel);
+	json_decref(viewing.meta);
+	if (status)
+		weir_views_free(views);
+	else
+		*ret_views = views;
+	return status;
+}
+
+WEIR_EXPORT int weir_list(struct weir *weir, struct weir_views **ret_views)
+{
+	return views_get(weir, NULL, ret_views);
+}
+
+WEIR_EXPORT int weir_show(struct weir *weir, const char *name, struct weir_views **ret_views)
+{
+	return views_get(weir, name, ret_views);
+}
+
+WEIR_EXPORT size_t weir_view_count(const struct weir_views *views)
+{
+	return views->list.count;
+}
+
+WEIR_EXPORT const struct weir_view *weir_view(const struct weir_views *views, size_t index)
+{
+	return index < views->list.count ? &views->list.items[index] : NULL;
+}
+
+WEIR_EXPORT void weir_views_free(struct weir_views *views)
+{
+	if (!views)
+		return;
+	arena_free(views->arena);
+	free(views);
+}
+
+struct resetting {
+	const char *name;
+	struct kernel *kernel;
+};
+
+static int reset(struct call *call, void *context)
+{
+	struct resetting *resetting = context;
+	int error;
+
+	if (kernel_open(KERNEL_WRITE, call->diags, &resetting->kernel))
+		return WEIR_SYSTEM;
+	error = kernel_counters_reset(resetting->kernel, resetting->name, call->diags);
+	return error == -ENOENT ? WEIR_INPUT : error ? WEIR_SYSTEM : WEIR_OK;
+}
+
+WEIR_EXPORT int weir_counters_reset(struct weir *weir, const char *name)
+{
+	struct resetting resetting = { name, NULL };
+	int status = api_call(weir, NULL, false, reset, &resetting);
+
+	kernel_close(resetting.kernel);
+	return status;
+}
