@@ -82,7 +82,7 @@ struct plane_status {
 	__u64 events_lost; /* the ring buffer was full */
 };
 
-/* Set before load (`const volatile struct plane_config config` in .rodata). */
+/* Set before load (`const volatile struct plane_config config`, map MAP_CONFIG). */
 struct plane_config {
 	__u64 since;         /* the program judges from this epoch on; before it, its predecessor does */
 	__u32 hook;          /* enum hook */
@@ -96,7 +96,7 @@ struct plane_config {
 	__u8 reserved[2];
 };
 
-/* Map `control`, one element, memory-mapped by user space; one a policy's program generation. */
+/* Map MAP_CONTROL, one element, memory-mapped by user space; one a policy's program generation. */
 struct plane_control {
 	__u64 until; /* from this epoch on the program abstains: it passes every packet on. ~0: never */
 };
@@ -109,9 +109,11 @@ struct plane_trace {
 };
 
 /*
- * The maps every data plane object has, by name:
- *   epoch     array, 1 x __u64, BPF_F_MMAPABLE: shared by all of weir's programs
- *   control   array, 1 x struct plane_control, BPF_F_MMAPABLE
+ * The maps every data plane object has, by name. The first three are data sections, read without a lookup; libbpf names
+ * their maps as the sections.
+ *   MAP_EPOCH    array, 1 x __u64, BPF_F_MMAPABLE: shared by all of weir's programs
+ *   MAP_CONTROL  array, 1 x struct plane_control, BPF_F_MMAPABLE; its initial value says "never"
+ *   MAP_CONFIG   array, 1 x struct plane_config: constants, to be set before load
  *   counters  per-CPU array of struct counter, config.slots elements; shared by all hooks of a policy
  *   steps     array of struct step
  *   logs      array of struct log_limit
@@ -125,6 +127,10 @@ struct plane_trace {
  *   hash, IPv4 address: __u32; IPv6 address: two __u64, most significant first; others: __u64
  *   LPM, IPv4: struct prefix4_key; IPv6: struct prefix6_key, whose address is in network byte order
  */
+#define MAP_EPOCH ".data.epoch"
+#define MAP_CONTROL ".data.control"
+#define MAP_CONFIG ".rodata.config"
+
 struct prefix4_key {
 	__u32 length;
 	__u8 address[4];

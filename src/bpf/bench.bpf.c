@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * XDP for measurements: BPF_PROG_TEST_RUN repeats one packet, so each run first writes the next of `frames` over it, in
+ * turn. The test run's packet is BENCH_BYTES long at least and stays as long as it is; what a frame's bytes say
+ * (IP lengths) must fit in it. Built twice: with EMPTY 1 nothing follows, and the cost of the writing alone is seen.
+ */
+#include <linux/bpf.h>
+
+typedef struct xdp_md plane_context;
+enum { PLANE_PREEMPTIBLE = 0 };
+
+#include "bpf/bench_abi.h"
+
+#if EMPTY
+#include <bpf/bpf_helpers.h>
+char LICENSE[] SEC("license") = "GPL";
+#else
+#include "bpf/xdp.h"
+#endif
+
+/* As many elements as there are frames; user space sets the size and frame_count before load. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct bench_slot);
+} frames SEC(".maps");
+
+const volatile __u32 frame_count SEC(".rodata.frames") = 1;
+__u32 turn_of_frame SEC(".data.frames") = 0;
+
+static inline __attribute__((always_inline)) void next_frame(struct xdp_md *context)
+{
+	__u64 *to = (void *)(long)context->data;
+	const struct bench_slot *slot;
+	__u32 next = turn_of_frame;
+
+	slot = bpf_map_lookup_elem(&frames, &next);
+	next++;
+	turn_of_frame = next >= frame_count ? 0 : next;
+	if (!slot || (void *)(to + BENCH_BYTES / 8) > (void *)(long)context->data_end)
+		return;
+	for (int i = 0; i < BENCH_BYTES / 8; i++)
+		to[i] = slot->words[i];
+}
+
+SEC("xdp.frags")
+int weir_bench(struct xdp_md *context)
+{
+	next_frame(context);
+#if EMPTY
+	return XDP_PASS;
+#else
+	return judge(context) == ANSWER_ACCEPT ? XDP_PASS : XDP_DROP;
+#endif
+}

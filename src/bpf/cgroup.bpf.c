@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The cgroup plane: IP packets of a cgroup's sockets. Built twice, with EGRESS 0 and 1. */
+#include <linux/bpf.h>
+
+typedef struct __sk_buff plane_context;
+enum { PLANE_PREEMPTIBLE = 1 };
+
+#include "bpf/skb.h"
+
+#if EGRESS
+#define SECTION "cgroup_skb/egress"
+#else
+#define SECTION "cgroup_skb/ingress"
+#endif
+
+#define HOST16(value) SWAP(16, (__u16)(value))
+
+/*
+ * What the kernel makes of the answer (include/linux/bpf-cgroup.h). At egress a dropped packet is dropped in silence, as
+ * on the wire; a rejected one is an error of the sender's system call.
+ */
+enum { CGROUP_REFUSE = 0, CGROUP_PASS = 1, CGROUP_EGRESS_DROP = 2 };
+
+NOT_STATIC_INLINED int parse_thoroughly(struct __sk_buff *skb, struct packet *packet)
+{
+	struct view view = skb_view(skb, false);
+
+	return parse_network(&view, packet, HOST16(skb->protocol), 0);
+}
+
+static __always_inline int plane_parse(struct __sk_buff *skb, struct packet *packet)
+{
+	struct view view = skb_view(skb, true);
+	int done;
+
+	packet_clear(packet);
+	set_metadata(skb, packet, EGRESS);
+	set_owner(skb, packet, view.needed);
+	done = parse_network(&view, packet, HOST16(skb->protocol), 0);
+	return done == PARSE_AGAIN ? parse_thoroughly(skb, packet) : done;
+}
+
+static __always_inline void plane_describe(struct __sk_buff *skb, struct event *event)
+{
+	event->user = skb_owner(skb);
+	describe_skb(skb, event, EGRESS, false);
+}
+
+SEC(SECTION)
+int weir_cgroup(struct __sk_buff *skb)
+{
+	enum turn turn = plane_turn();
+	__u32 verdict;
+
+	if (turn == TURN_BEFORE)
+		bpf_tail_call(skb, &before, 0);
+	if (turn != TURN_OURS)
+		return CGROUP_PASS;
+	verdict = judge(skb);
+	if (verdict == ANSWER_ACCEPT)
+		return CGROUP_PASS;
+	return EGRESS && verdict == ANSWER_DROP ? CGROUP_EGRESS_DROP : CGROUP_REFUSE;
+}

@@ -1,0 +1,470 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The packet parser of every data plane, also compiled for the host by tests and the fuzzer.
+ *
+ * In: a view of the bytes that a hook meets. Out: struct packet, or PARSE_MALFORMED for a packet whose headers are
+ * cut off or contradict themselves, whatever the policy looks at. Two forms of the same code: the fast one reads the
+ * linear part in place, and says PARSE_AGAIN where that does not settle it (headers beyond the linear part, IPv6
+ * extension headers, anything odd); the thorough one copies header by header and always settles it.
+ *
+ * The includer defines, before: `parse_source`, the type that bytes are copied from (a hook's context), and
+ *	static int source_copy(parse_source *source, __u32 offset, void *buffer, __u32 size)
+ * which copies `size` bytes from `offset` on and returns 0, or an error beyond the packet's end.
+ */
+#ifndef WEIR_BPF_PARSE_H
+#define WEIR_BPF_PARSE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "packet/field.h"
+#include "packet/packet.h"
+
+#ifndef __always_inline
+#define __always_inline inline __attribute__((always_inline))
+#endif
+
+enum parse_status { PARSE_OK, PARSE_MALFORMED, PARSE_AGAIN };
+
+#define NEEDS(field) (1u << (field))
+#define NEEDS_PORTS (NEEDS(FIELD_SRC_PORT) | NEEDS(FIELD_DST_PORT))
+#define NEEDS_ICMP (NEEDS(FIELD_ICMP_TYPE) | NEEDS(FIELD_ICMP_CODE))
+#define NEEDS_IPV4 (NEEDS(FIELD_IP_SRC) | NEEDS(FIELD_IP_DST))
+#define NEEDS_IPV6 (NEEDS(FIELD_IPV6_SRC) | NEEDS(FIELD_IPV6_DST))
+#define NEEDS_MACS (NEEDS(FIELD_ETH_SRC) | NEEDS(FIELD_ETH_DST))
+#define NEEDS_CGROUPS (NEEDS(FIELD_CGROUP_0) | NEEDS(FIELD_CGROUP_1) | NEEDS(FIELD_CGROUP_2))
+
+struct view {
+	parse_source *source;
+	const __u8 *data; /* the linear part, for the fast form */
+	const __u8 *end;
+	__u32 length;     /* of the packet, the nonlinear part included */
+	__u32 needed;     /* bit f: struct packet's member for enum field f is wanted */
+	bool fast;
+};
+
+/* One IP packet on the way to its transport header. */
+struct ip_walk {
+	__u32 at;         /* offset of what comes next */
+	__u32 end;        /* offset where the IP length ends */
+	__u32 proto;
+	__u32 fragment;   /* enum packet_fragment */
+	bool zero_length; /* the IP header says 0: BIG TCP, jumbograms */
+};
+
+enum {
+	ETHER_SIZE = 14,
+	VLAN_SIZE = 4,
+	IPV4_SIZE = 20,
+	IPV6_SIZE = 40,
+	EXTENSION_SIZE = 8, /* the least that any has */
+	TCP_SIZE = 20,
+	TCP_FLAGS_AT = 13,
+	UDP_SIZE = 8,
+	SCTP_SIZE = 12,
+	ICMP_SIZE = 8,
+	ICMPV6_SIZE = 4,
+
+	VLAN_TAGS_MAX = 2,
+	EXTENSIONS_MAX = 16,
+
+	ETHER_IPV4 = 0x0800,
+	ETHER_ARP = 0x0806,
+	ETHER_VLAN = 0x8100,
+	ETHER_IPV6 = 0x86dd,
+	ETHER_EAPOL = 0x888e,
+	ETHER_SERVICE_VLAN = 0x88a8,
+	ETHER_LLDP = 0x88cc,
+	ETHER_TYPES_BEGIN = 1536, /* below: an IEEE 802.3 length */
+
+	PROTO_HOP_BY_HOP = 0,
+	PROTO_ICMP = 1,
+	PROTO_TCP = 6,
+	PROTO_UDP = 17,
+	PROTO_ROUTING = 43,
+	PROTO_FRAGMENT = 44,
+	PROTO_AUTH = 51,
+	PROTO_ICMPV6 = 58,
+	PROTO_OPTIONS = 60,
+	PROTO_SCTP = 132,
+	PROTO_MOBILITY = 135,
+	PROTO_UDP_LITE = 136,
+
+	IPV4_MORE = 0x2000,
+	IPV4_OFFSET = 0x1fff,
+};
+
+/* --- bytes ---------------------------------------------------------------------------------------------------- */
+
+/* In BPF one unaligned load each; the compiler would otherwise read byte by byte. */
+#ifdef __bpf__
+#define LOAD(type, at) (*(const type *)(at))
+#else
+#define LOAD(type, at) ({ type load_value; __builtin_memcpy(&load_value, (at), sizeof load_value); load_value; })
+#endif
+
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define SWAP(bits, value) __builtin_bswap##bits(value)
+#else
+#define SWAP(bits, value) (value)
+#endif
+
+static __always_inline __u32 get16(const __u8 *at)
+{
+	return SWAP(16, LOAD(__u16, at));
+}
+
+static __always_inline __u32 get32(const __u8 *at)
+{
+	return SWAP(32, LOAD(__u32, at));
+}
+
+static __always_inline __u64 get64(const __u8 *at)
+{
+	return SWAP(64, LOAD(__u64, at));
+}
+
+static __always_inline __u64 get48(const __u8 *at)
+{
+	return (__u64)get32(at) << 16 | get16(at + 4);
+}
+
+/* `size` bytes from `offset` on: in place, or copied to `buffer`; NULL if the form cannot have them. */
+static __always_inline const __u8 *view_at(const struct view *view, __u32 offset, __u32 size, __u8 *buffer)
+{
+	if (!view->fast)
+		return source_copy(view->source, offset, buffer, size) ? NULL : buffer;
+#ifdef __bpf__
+	return view->data + offset + size > view->end ? NULL : view->data + offset;
+#else
+	return (size_t)(view->end - view->data) < (size_t)offset + size ? NULL : view->data + offset;
+#endif
+}
+
+/* What to say of a packet that looks wrong: the fast form leaves the judgement to the thorough one. */
+static __always_inline int view_bad(const struct view *view)
+{
+	return view->fast ? PARSE_AGAIN : PARSE_MALFORMED;
+}
+
+/* --- transport ------------------------------------------------------------------------------------------------ */
+
+static __always_inline void set_ports(const struct view *view, struct packet *packet, const __u8 *at)
+{
+	if (!(view->needed & NEEDS_PORTS))
+		return;
+	packet->src_port = get16(at);
+	packet->dst_port = get16(at + 2);
+}
+
+static __always_inline int parse_tcp(const struct view *view, struct packet *packet, const struct ip_walk *ip)
+{
+	__u8 buffer[TCP_SIZE];
+	const __u8 *tcp = view_at(view, ip->at, TCP_SIZE, buffer);
+	__u32 size;
+
+	if (!tcp)
+		return view_bad(view);
+	size = (tcp[12] >> 4) * 4u;
+	if (size < TCP_SIZE || ip->at + size > ip->end)
+		return view_bad(view);
+	set_ports(view, packet, tcp);
+	if (view->needed & NEEDS(FIELD_TCP_FLAGS))
+		packet->tcp_flags = tcp[TCP_FLAGS_AT];
+	return PARSE_OK;
+}
+
+/* A fragment's length field is that of the whole datagram; 0 stands for a datagram over 64 KiB. */
+static __always_inline int parse_udp(const struct view *view, struct packet *packet, const struct ip_walk *ip)
+{
+	__u8 buffer[UDP_SIZE];
+	const __u8 *udp = view_at(view, ip->at, UDP_SIZE, buffer);
+	__u32 length;
+
+	if (!udp || ip->at + UDP_SIZE > ip->end)
+		return view_bad(view);
+	length = get16(udp + 4);
+	if (ip->fragment == FRAGMENT_NONE && !(length == 0 && ip->zero_length) &&
+	    (length < UDP_SIZE || ip->at + length > ip->end))
+		return view_bad(view);
+	set_ports(view, packet, udp);
+	return PARSE_OK;
+}
+
+/* UDP-Lite (its length field is a checksum coverage) and SCTP: nothing but ports and a least size. */
+static __always_inline int parse_ports(const struct view *view, struct packet *packet, const struct ip_walk *ip,
+				       __u32 size)
+{
+	__u8 buffer[4];
+	const __u8 *ports = view_at(view, ip->at, sizeof buffer, buffer);
+
+	if (!ports || ip->at + size > ip->end)
+		return view_bad(view);
+	set_ports(view, packet, ports);
+	return PARSE_OK;
+}
+
+static __always_inline int parse_icmp(const struct view *view, struct packet *packet, const struct ip_walk *ip,
+				      __u32 size)
+{
+	__u8 buffer[2];
+	const __u8 *icmp = view_at(view, ip->at, sizeof buffer, buffer);
+
+	if (!icmp || ip->at + size > ip->end)
+		return view_bad(view);
+	if (view->needed & NEEDS_ICMP) {
+		packet->icmp_type = icmp[0];
+		packet->icmp_code = icmp[1];
+	}
+	return PARSE_OK;
+}
+
+/* Behind the IP headers; `icmp` is the ICMP of this IP version, `icmp_size` its least size. */
+static __always_inline int parse_transport(const struct view *view, struct packet *packet, const struct ip_walk *ip,
+					   __u32 icmp, __u32 icmp_size)
+{
+	packet->proto = ip->proto;
+	packet->fragment = ip->fragment;
+	if (ip->proto == PROTO_TCP)
+		return parse_tcp(view, packet, ip);
+	if (ip->proto == PROTO_UDP)
+		return parse_udp(view, packet, ip);
+	if (ip->proto == icmp)
+		return parse_icmp(view, packet, ip, icmp_size);
+	if (ip->proto == PROTO_UDP_LITE)
+		return parse_ports(view, packet, ip, UDP_SIZE);
+	if (ip->proto == PROTO_SCTP)
+		return parse_ports(view, packet, ip, SCTP_SIZE);
+	return PARSE_OK;
+}
+
+/* TCP at offset 1 (8 bytes) would overwrite the flags of the first fragment (RFC 3128). */
+static __always_inline int parse_later_fragment(const struct view *view, struct packet *packet, __u32 proto,
+						__u32 offset)
+{
+	packet->proto = proto;
+	packet->fragment = FRAGMENT_LATER;
+	return proto == PROTO_TCP && offset == 1 ? view_bad(view) : PARSE_OK;
+}
+
+/* --- IP ------------------------------------------------------------------------------------------------------- */
+
+static __always_inline void set_ip(const struct view *view, struct packet *packet, __u32 length, __u32 hops,
+				   __u32 traffic_class)
+{
+	if (view->needed & NEEDS(FIELD_LENGTH))
+		packet->length = length;
+	if (view->needed & NEEDS(FIELD_TTL))
+		packet->ttl = hops;
+	if (view->needed & NEEDS(FIELD_DSCP))
+		packet->dscp = traffic_class >> 2;
+	if (view->needed & NEEDS(FIELD_ECN))
+		packet->ecn = traffic_class & 3;
+}
+
+static __always_inline int parse_ipv4(const struct view *view, struct packet *packet, __u32 at)
+{
+	struct ip_walk walk;
+	__u8 buffer[IPV4_SIZE];
+	const __u8 *ip = view_at(view, at, IPV4_SIZE, buffer);
+	__u32 header, total, fragment, left = view->length - at;
+
+	if (!ip || ip[0] >> 4 != 4)
+		return view_bad(view);
+	header = (ip[0] & 15) * 4u;
+	total = get16(ip + 2);
+	walk.zero_length = total == 0;
+	if (total > left)
+		return view_bad(view);
+	if (!total)
+		total = left;
+	if (header < IPV4_SIZE || header > total)
+		return view_bad(view);
+	packet->family = FAMILY_IPV4;
+	set_ip(view, packet, total, ip[8], ip[1]);
+	if (view->needed & NEEDS_IPV4) {
+		packet->src4 = get32(ip + 12);
+		packet->dst4 = get32(ip + 16);
+	}
+	walk.at = at + header;
+	walk.end = at + total;
+	walk.proto = ip[9];
+	fragment = get16(ip + 6);
+	if (fragment & IPV4_OFFSET)
+		return parse_later_fragment(view, packet, walk.proto, fragment & IPV4_OFFSET);
+	walk.fragment = fragment & IPV4_MORE ? FRAGMENT_FIRST : FRAGMENT_NONE;
+	return parse_transport(view, packet, &walk, PROTO_ICMP, ICMP_SIZE);
+}
+
+static __always_inline bool is_extension(__u32 proto)
+{
+	return proto == PROTO_HOP_BY_HOP || proto == PROTO_ROUTING || proto == PROTO_FRAGMENT ||
+	       proto == PROTO_AUTH || proto == PROTO_OPTIONS || proto == PROTO_MOBILITY;
+}
+
+/*
+ * Walks one IPv6 extension header. PARSE_AGAIN: there may be more; PARSE_OK: a later fragment, which says no more
+ * than its protocol.
+ */
+static __always_inline int walk_extension(const struct view *view, struct packet *packet, struct ip_walk *walk)
+{
+	__u8 header[EXTENSION_SIZE];
+	__u32 size = EXTENSION_SIZE, offset;
+
+	if (source_copy(view->source, walk->at, header, EXTENSION_SIZE))
+		return PARSE_MALFORMED;
+	if (walk->proto == PROTO_AUTH)
+		size = (header[1] + 2u) * 4;
+	else if (walk->proto != PROTO_FRAGMENT)
+		size = (header[1] + 1u) * 8;
+	if (size < EXTENSION_SIZE || walk->at + size > walk->end)
+		return PARSE_MALFORMED;
+	if (walk->proto == PROTO_FRAGMENT) {
+		offset = get16(header + 2);
+		if (offset >> 3)
+			return parse_later_fragment(view, packet, header[0], offset >> 3);
+		if (offset & 1)
+			walk->fragment = FRAGMENT_FIRST;
+	}
+	walk->at += size;
+	walk->proto = header[0];
+	return PARSE_AGAIN;
+}
+
+static __always_inline int walk_extensions(const struct view *view, struct packet *packet, struct ip_walk *walk)
+{
+	for (int walked = 0; walked < EXTENSIONS_MAX; walked++) {
+		int outcome;
+
+		if (!is_extension(walk->proto))
+			return PARSE_AGAIN;
+		outcome = walk_extension(view, packet, walk);
+		if (outcome != PARSE_AGAIN)
+			return outcome;
+	}
+	return is_extension(walk->proto) ? PARSE_MALFORMED : PARSE_AGAIN;
+}
+
+static __always_inline void set_ipv6(const struct view *view, struct packet *packet, const __u8 *ip)
+{
+	if (!(view->needed & NEEDS_IPV6))
+		return;
+	packet->src_hi = get64(ip + 8);
+	packet->src_lo = get64(ip + 16);
+	packet->dst_hi = get64(ip + 24);
+	packet->dst_lo = get64(ip + 32);
+}
+
+static __always_inline int parse_ipv6(const struct view *view, struct packet *packet, __u32 at)
+{
+	struct ip_walk walk = { .at = at + IPV6_SIZE, .fragment = FRAGMENT_NONE };
+	__u8 buffer[IPV6_SIZE];
+	const __u8 *ip = view_at(view, at, IPV6_SIZE, buffer);
+	__u32 payload, left = view->length - at;
+
+	if (!ip || ip[0] >> 4 != 6)
+		return view_bad(view);
+	payload = get16(ip + 4);
+	walk.zero_length = payload == 0;
+	if (IPV6_SIZE + payload > left)
+		return view_bad(view);
+	if (payload)
+		left = IPV6_SIZE + payload;
+	packet->family = FAMILY_IPV6;
+	set_ip(view, packet, left, ip[7], (ip[0] & 15) << 4 | ip[1] >> 4);
+	set_ipv6(view, packet, ip);
+	walk.end = at + left;
+	walk.proto = ip[6];
+	if (is_extension(walk.proto)) {
+		int outcome;
+
+		if (view->fast)
+			return PARSE_AGAIN;
+		outcome = walk_extensions(view, packet, &walk);
+		if (outcome != PARSE_AGAIN)
+			return outcome;
+	}
+	return parse_transport(view, packet, &walk, PROTO_ICMPV6, ICMPV6_SIZE);
+}
+
+/* From the IP header on, at `at`; nothing to parse for other types. */
+static __always_inline int parse_network(const struct view *view, struct packet *packet, __u32 type, __u32 at)
+{
+	if (type == ETHER_IPV4)
+		return parse_ipv4(view, packet, at);
+	if (type == ETHER_IPV6)
+		return parse_ipv6(view, packet, at);
+	return PARSE_OK;
+}
+
+/* --- the link layer ------------------------------------------------------------------------------------------- */
+
+static __always_inline bool is_vlan(__u32 type)
+{
+	return type == ETHER_VLAN || type == ETHER_SERVICE_VLAN;
+}
+
+/* Frames that the host itself lives from: ARP, EAPOL, LLDP, and the bridges' spanning tree (IEEE 802.1D 7.12.3). */
+static __always_inline __u8 family_of_other(__u32 type, __u64 destination)
+{
+	if (type == ETHER_ARP || type == ETHER_EAPOL || type == ETHER_LLDP)
+		return FAMILY_EXEMPT;
+	return type < ETHER_TYPES_BEGIN && destination == 0x0180c2000000 ? FAMILY_EXEMPT : FAMILY_OTHER;
+}
+
+/* Skips one VLAN tag that stands at *at; `outer`: its id is the packet's. */
+static __always_inline int parse_tag(const struct view *view, struct packet *packet, __u32 *at, __u32 *type,
+				     bool outer)
+{
+	__u8 buffer[VLAN_SIZE];
+	const __u8 *tag = view_at(view, *at, VLAN_SIZE, buffer);
+
+	if (!tag)
+		return view_bad(view);
+	if (outer && view->needed & NEEDS(FIELD_VLAN))
+		packet->vlan = get16(tag) & 0xfff;
+	*type = get16(tag + 2);
+	*at += VLAN_SIZE;
+	return PARSE_OK;
+}
+
+/* A whole frame. `tagged`: its outermost tag is in the metadata, and packet->vlan already set. */
+static __always_inline int parse_frame(const struct view *view, struct packet *packet, bool tagged)
+{
+	__u32 type, at = ETHER_SIZE;
+	__u8 buffer[ETHER_SIZE];
+	const __u8 *frame = view_at(view, 0, ETHER_SIZE, buffer);
+
+	if (!frame)
+		return view_bad(view);
+	if (view->needed & NEEDS_MACS) {
+		packet->eth_dst = get48(frame);
+		packet->eth_src = get48(frame + 6);
+	}
+	type = get16(frame + 12);
+	if (is_vlan(type)) {
+		if (parse_tag(view, packet, &at, &type, !tagged))
+			return view_bad(view);
+		if (!tagged && is_vlan(type) && parse_tag(view, packet, &at, &type, false))
+			return view_bad(view);
+	}
+	packet->eth_type = type;
+	if (type != ETHER_IPV4 && type != ETHER_IPV6)
+		packet->family = family_of_other(type, get48(frame));
+	return parse_network(view, packet, type, at);
+}
+
+/* Every member that has one to its absent value, the others to zero. */
+static __always_inline void packet_clear(struct packet *packet)
+{
+	__builtin_memset(packet, 0, sizeof *packet);
+	packet->eth_src = packet->eth_dst = ABSENT_MAC;
+	packet->src_port = packet->dst_port = ABSENT_PORT;
+	packet->user = packet->group = ABSENT_OWNER;
+	packet->vlan = ABSENT_VLAN;
+	packet->proto = ABSENT_PROTO;
+	packet->tcp_flags = ABSENT_FLAGS;
+	packet->icmp_type = packet->icmp_code = ABSENT_ICMP;
+}
+
+#endif

@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The skeleton of every data plane: maps, configuration, whose turn it is, judging, counting, steps.
+ *
+ * In: a hook's context. Out: the verdict, with everything counted and logged that it took to reach it. What cannot be
+ * (an answer out of bounds, a run of steps without end) drops the packet and counts it as malformed.
+ *
+ * Each hook's file defines, before it includes this: `plane_context`, PLANE_PREEMPTIBLE and PLANE_PASS, and after it the
+ * plane_*() functions declared below.
+ */
+#ifndef WEIR_BPF_PLANE_H
+#define WEIR_BPF_PLANE_H
+
+#include <linux/bpf.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <bpf/bpf_helpers.h>
+
+#include "bpf/plane_abi.h"
+#include "packet/field.h"
+#include "packet/hook.h"
+#include "packet/packet.h"
+
+#define NOT_STATIC_INLINED static __attribute__((noinline))
+
+/* --- maps and configuration: see plane_abi.h ------------------------------------------------------------------- */
+
+volatile __u64 epoch SEC(".data.epoch") = 0;
+volatile struct plane_control control SEC(".data.control") = { .until = ~0ull };
+const volatile struct plane_config config SEC(".rodata.config") = { 0 };
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, SLOT_RULES);
+	__type(key, __u32);
+	__type(value, struct counter);
+} counters SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct step);
+} steps SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct log_limit);
+} logs SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 18);
+} events SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct plane_status);
+} status SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct plane_trace);
+} trace SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} before SEC(".maps");
+
+/* The compiled policy. */
+extern int classify(struct packet *packet);
+
+/* --- what each hook's file defines ------------------------------------------------------------------------------ */
+
+/* What a packet adds to a counter. */
+struct weight {
+	__u64 packets;
+	__u64 bytes;
+};
+
+/* Fills the whole packet; PARSE_OK or PARSE_MALFORMED. */
+static __always_inline int plane_parse(plane_context *context, struct packet *packet);
+static __always_inline struct weight plane_weigh(plane_context *context);
+/* Fills an event's interfaces, owner, mark, length and first bytes. */
+static __always_inline void plane_describe(plane_context *context, struct event *event);
+static __always_inline __u32 plane_mark(plane_context *context);
+static __always_inline void plane_set_mark(plane_context *context, __u32 mark);
+
+/* --- counting --------------------------------------------------------------------------------------------------- */
+
+/*
+ * Adds to a counter of this CPU. Where a hook may run in a process that an interrupt can stop half-way, only an atomic
+ * addition loses nothing to the packets that the interrupt brings. XDP and TC run with bottom halves disabled: nothing
+ * that counts comes in between, and a plain addition next to others' atomic ones is exact too.
+ */
+static __always_inline bool count(__u32 slot, struct weight weight)
+{
+	struct counter *counter = bpf_map_lookup_elem(&counters, &slot);
+
+	if (!counter)
+		return false;
+	if (PLANE_PREEMPTIBLE) {
+		__sync_fetch_and_add(&counter->packets, weight.packets);
+		__sync_fetch_and_add(&counter->bytes, weight.bytes);
+	} else {
+		counter->packets += weight.packets;
+		counter->bytes += weight.bytes;
+	}
+	return true;
+}
+
+/* For `weir test`. */
+static __always_inline void trace_write(__u32 verdict, __u32 slot)
+{
+	struct plane_trace *last;
+	__u32 zero = 0;
+
+	if (!config.trace)
+		return;
+	last = bpf_map_lookup_elem(&trace, &zero);
+	if (!last)
+		return;
+	last->verdict = verdict;
+	last->slot = slot;
+	last->runs++;
+}
+
+/* Counts what decided; the verdict, or ANSWER_DROP for an answer that makes no sense. */
+static __always_inline __u32 settle(__u32 verdict, __u32 slot, struct weight weight)
+{
+	if (verdict > ANSWER_REJECT || !count(slot, weight)) {
+		verdict = ANSWER_DROP;
+		slot = SLOT_MALFORMED;
+		count(slot, weight);
+	}
+	trace_write(verdict, slot);
+	return verdict;
+}
+
+/* --- logging ---------------------------------------------------------------------------------------------------- */
+
+enum { LIMIT_TRIES = 4 };
+
+/*
+ * Takes one event from the statement's limit (GCRA: next_ns is when the bucket would be full again). The coarse clock
+ * is exact enough and six times cheaper, which counts in a flood.
+ */
+static __always_inline bool limit_allows(struct log_limit *limit)
+{
+	__u64 now, next, from;
+
+	if (!limit->period_ns)
+		return true;
+	now = bpf_ktime_get_coarse_ns();
+	for (int i = 0; i < LIMIT_TRIES; i++) {
+		next = *(volatile __u64 *)&limit->next_ns;
+		from = next > now ? next : now;
+		if (from + limit->period_ns > now + limit->burst_ns)
+			break;
+		if (__sync_val_compare_and_swap(&limit->next_ns, next, from + limit->period_ns) == next)
+			return true;
+	}
+	__sync_fetch_and_add(&limit->suppressed, 1);
+	return false;
+}
+
+static __always_inline void event_lost(void)
+{
+	struct plane_status *all;
+	__u32 zero = 0;
+
+	all = bpf_map_lookup_elem(&status, &zero);
+	if (all)
+		__sync_fetch_and_add(&all->events_lost, 1);
+}
+
+NOT_STATIC_INLINED int write_event(plane_context *context, __u32 rule, __u32 log, __u32 verdict)
+{
+	struct log_limit *limit = bpf_map_lookup_elem(&logs, &log);
+	struct event *event;
+
+	if (!limit || !limit_allows(limit))
+		return 0;
+	event = bpf_ringbuf_reserve(&events, sizeof *event, 0);
+	if (!event) {
+		event_lost();
+		return 0;
+	}
+	__builtin_memset(event, 0, sizeof *event);
+	event->time_ns = bpf_ktime_get_boot_ns();
+	event->rule = rule;
+	event->log = log;
+	event->verdict = verdict;
+	event->hook = config.hook;
+	plane_describe(context, event);
+	bpf_ringbuf_submit(event, 0);
+	return 0;
+}
+
+/* --- steps ------------------------------------------------------------------------------------------------------ */
+
+/* One packet's way through its steps. */
+struct run {
+	plane_context *context;
+	struct packet *packet;
+	struct weight weight;
+	__u32 next; /* step */
+	__u32 verdict;
+	__u32 slot;
+	bool done;
+};
+
+enum { RUN_ON = 0, RUN_ENDS = 1 }; /* what a bpf_loop() callback returns */
+
+static __always_inline long run_decide(struct run *run, __u32 verdict, __u32 slot)
+{
+	run->verdict = verdict;
+	run->slot = slot;
+	run->done = true;
+	return RUN_ENDS;
+}
+
+static __always_inline void step_mark(struct run *run, const struct step *step)
+{
+	__u32 mark = (plane_mark(run->context) & ~step->b) | (step->a & step->b);
+
+	plane_set_mark(run->context, mark);
+	run->packet->mark = mark;
+}
+
+/* Judging goes on behind the steps, in the emitted code. */
+static __always_inline long step_resume(struct run *run, const struct step *step)
+{
+	__u32 answer;
+
+	run->packet->resume = step->a;
+	answer = classify(run->packet);
+	if (!(answer & ANSWER_STEPS))
+		return run_decide(run, answer & 3, answer >> ANSWER_SHIFT);
+	run->next = answer >> ANSWER_SHIFT;
+	return RUN_ON;
+}
+
+static long take_step(__u32 index, struct run *run)
+{
+	__u32 at = run->next;
+	const struct step *step = bpf_map_lookup_elem(&steps, &at);
+
+	(void)index;
+	if (!step)
+		return RUN_ENDS;
+	if (step->kind == STEP_VERDICT)
+		return run_decide(run, step->a, step->slot);
+	if (step->kind == STEP_RESUME)
+		return step_resume(run, step);
+	if (step->kind == STEP_COUNT)
+		count(step->slot, run->weight);
+	else if (step->kind == STEP_LOG)
+		write_event(run->context, step->slot - (SLOT_RULES - 1), step->a, step->b);
+	else if (step->kind == STEP_MARK)
+		step_mark(run, step);
+	else
+		return RUN_ENDS;
+	run->next = at + 1;
+	return RUN_ON;
+}
+
+NOT_STATIC_INLINED __u32 run_steps(plane_context *context, struct packet *packet, __u32 first)
+{
+	struct run run = { .context = context, .packet = packet, .weight = plane_weigh(context), .next = first };
+
+	bpf_loop(STEPS_MAX, take_step, &run, 0);
+	if (!run.done)
+		run_decide(&run, ANSWER_DROP, SLOT_MALFORMED);
+	return settle(run.verdict, run.slot, run.weight);
+}
+
+/* --- judging ---------------------------------------------------------------------------------------------------- */
+
+/* An enum answer_verdict; everything it took is done, but for carrying it out. */
+static __always_inline __u32 judge(plane_context *context)
+{
+	struct packet packet;
+	__u32 answer;
+
+	if (plane_parse(context, &packet))
+		answer = ANSWER(config.malformed_accept ? ANSWER_ACCEPT : ANSWER_DROP, SLOT_MALFORMED);
+	else
+		answer = classify(&packet);
+	if (answer & ANSWER_STEPS)
+		return run_steps(context, &packet, answer >> ANSWER_SHIFT);
+	return settle(answer & 3, answer >> ANSWER_SHIFT, plane_weigh(context));
+}
+
+enum turn { TURN_OURS, TURN_BEFORE, TURN_OVER };
+
+/*
+ * Whose turn is it? A new generation of programs is in place before the one store to `epoch` that puts it in force:
+ * until then each calls its predecessor, through `before`. From control.until on a program has nothing to say.
+ */
+static __always_inline enum turn plane_turn(void)
+{
+	__u64 now = epoch;
+
+	if (now < config.since)
+		return TURN_BEFORE;
+	return now >= control.until ? TURN_OVER : TURN_OURS;
+}
+
+char LICENSE[] SEC("license") = "GPL";
+
+#endif

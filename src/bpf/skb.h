@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What plane.h asks of the planes whose context is a struct __sk_buff: TC and cgroup. */
+#ifndef WEIR_BPF_SKB_H
+#define WEIR_BPF_SKB_H
+
+#include "bpf/plane.h"
+
+typedef struct __sk_buff parse_source;
+
+static __always_inline int source_copy(parse_source *source, __u32 offset, void *buffer, __u32 size)
+{
+	return bpf_skb_load_bytes(source, offset, buffer, size);
+}
+
+#include "bpf/parse.h"
+
+/* The owner's uid is this one too when there is no owner (net/core/filter.c, bpf_get_socket_uid). */
+enum { OVERFLOW_UID = 65534 };
+
+static __always_inline struct view skb_view(struct __sk_buff *skb, bool fast)
+{
+	return (struct view){
+		.source = skb,
+		.data = (const __u8 *)(long)skb->data,
+		.end = (const __u8 *)(long)skb->data_end,
+		.length = skb->len,
+		.needed = config.needed,
+		.fast = fast,
+	};
+}
+
+/* Both sides ask the kernel for the same full socket, so an ancestor at level 0 says whether there is one. */
+static __always_inline __u32 skb_owner(struct __sk_buff *skb)
+{
+	__u32 uid = bpf_get_socket_uid(skb);
+
+	return uid == OVERFLOW_UID && !bpf_skb_ancestor_cgroup_id(skb, 0) ? ABSENT_OWNER : uid;
+}
+
+/* Tells what the kernel knows beside the bytes, where the hook has an owner. */
+static __always_inline void set_owner(struct __sk_buff *skb, struct packet *packet, __u32 needed)
+{
+	if (needed & NEEDS(FIELD_USER))
+		packet->user = skb_owner(skb);
+	if (needed & NEEDS(FIELD_CGROUP_0))
+		packet->cgroup[0] = bpf_skb_ancestor_cgroup_id(skb, config.levels[0]);
+	if (needed & NEEDS(FIELD_CGROUP_1))
+		packet->cgroup[1] = bpf_skb_ancestor_cgroup_id(skb, config.levels[1]);
+	if (needed & NEEDS(FIELD_CGROUP_2))
+		packet->cgroup[2] = bpf_skb_ancestor_cgroup_id(skb, config.levels[2]);
+}
+
+/* `leaving`: at the egress side. */
+static __always_inline void set_metadata(struct __sk_buff *skb, struct packet *packet, bool leaving)
+{
+	const __u32 needed = config.needed;
+
+	if (needed & NEEDS(FIELD_IN_IFACE) && !leaving)
+		packet->in_iface = skb->ifindex;
+	if (needed & NEEDS(FIELD_OUT_IFACE) && leaving)
+		packet->out_iface = skb->ifindex;
+	if (needed & NEEDS(FIELD_MARK))
+		packet->mark = skb->mark;
+}
+
+/* A GRO or GSO packet counts its segments; where only their size is known yet, as many as that makes. */
+static __always_inline struct weight plane_weigh(struct __sk_buff *skb)
+{
+	struct weight weight = { .packets = skb->gso_segs, .bytes = skb->len };
+
+	if (weight.packets)
+		return weight;
+	weight.packets = 1;
+	if (skb->gso_size)
+		weight.packets = (skb->len + skb->gso_size - 1) / skb->gso_size;
+	return weight;
+}
+
+static __always_inline void describe_skb(struct __sk_buff *skb, struct event *event, bool leaving, bool frame)
+{
+	__u32 size = skb->len;
+
+	if (leaving)
+		event->out_iface = skb->ifindex;
+	else
+		event->in_iface = skb->ifindex;
+	event->mark = skb->mark;
+	event->length = size;
+	event->frame = frame;
+	if (size > EVENT_BYTES)
+		size = EVENT_BYTES;
+	if (size && !bpf_skb_load_bytes(skb, 0, event->data, size))
+		event->captured = size;
+}
+
+static __always_inline __u32 plane_mark(struct __sk_buff *skb)
+{
+	return skb->mark;
+}
+
+static __always_inline void plane_set_mark(struct __sk_buff *skb, __u32 mark)
+{
+	skb->mark = mark;
+}
+
+#endif

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What plane.h asks of the XDP plane. Shared with the bench driver. */
+#ifndef WEIR_BPF_XDP_H
+#define WEIR_BPF_XDP_H
+
+#include "bpf/plane.h"
+
+typedef struct xdp_md parse_source;
+
+static __always_inline int source_copy(parse_source *source, __u32 offset, void *buffer, __u32 size)
+{
+	return bpf_xdp_load_bytes(source, offset, buffer, size);
+}
+
+#include "bpf/parse.h"
+
+static __always_inline const __u8 *frame_data(struct xdp_md *context)
+{
+	return (const __u8 *)(long)context->data;
+}
+
+static __always_inline const __u8 *frame_end(struct xdp_md *context)
+{
+	return (const __u8 *)(long)context->data_end;
+}
+
+NOT_STATIC_INLINED int parse_thoroughly(struct xdp_md *context, struct packet *packet)
+{
+	struct view view = {
+		.source = context,
+		.length = bpf_xdp_get_buff_len(context),
+		.needed = config.needed,
+	};
+
+	return parse_frame(&view, packet, false);
+}
+
+static __always_inline int plane_parse(struct xdp_md *context, struct packet *packet)
+{
+	struct view view = {
+		.source = context,
+		.data = frame_data(context),
+		.end = frame_end(context),
+		.needed = config.needed,
+		.fast = true,
+	};
+	int done;
+
+	view.length = view.end - view.data;
+	packet_clear(packet);
+	if (view.needed & NEEDS(FIELD_IN_IFACE))
+		packet->in_iface = context->ingress_ifindex;
+	done = parse_frame(&view, packet, false);
+	return done == PARSE_AGAIN ? parse_thoroughly(context, packet) : done;
+}
+
+static __always_inline struct weight plane_weigh(struct xdp_md *context)
+{
+	return (struct weight){ .packets = 1, .bytes = bpf_xdp_get_buff_len(context) };
+}
+
+static __always_inline void plane_describe(struct xdp_md *context, struct event *event)
+{
+	__u32 size = bpf_xdp_get_buff_len(context);
+
+	event->in_iface = context->ingress_ifindex;
+	event->user = ABSENT_OWNER;
+	event->length = size;
+	event->frame = 1;
+	if (size > EVENT_BYTES)
+		size = EVENT_BYTES;
+	if (size && !bpf_xdp_load_bytes(context, 0, event->data, size))
+		event->captured = size;
+}
+
+/* A policy with `mark` is refused at XDP: there is no packet mark yet. */
+static __always_inline __u32 plane_mark(struct xdp_md *context)
+{
+	(void)context;
+	return 0;
+}
+
+static __always_inline void plane_set_mark(struct xdp_md *context, __u32 mark)
+{
+	(void)context;
+	(void)mark;
+}
+
+static __always_inline int xdp_reject(struct xdp_md *context)
+{
+	(void)context;
+	return XDP_DROP;
+}
+
+#endif
