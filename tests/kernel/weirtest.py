@@ -14,6 +14,8 @@ import atexit
 import contextlib
 import ctypes
 import errno
+import functools
+import itertools
 import json
 import os
 import re
@@ -127,9 +129,12 @@ world = World()
 
 
 def quiet_interface(name):
-    """No IPv6 chatter of its own: tests count packets."""
+    """No IPv6 chatter of its own: tests count packets. What multicast must say, it says once and at once."""
     base = "/proc/sys/net/ipv6/conf/%s/" % name
-    for key, value in (("accept_ra", 0), ("router_solicitations", 0), ("accept_dad", 0), ("addr_gen_mode", 1)):
+    with contextlib.suppress(OSError):
+        write("/proc/sys/net/ipv6/mld_qrv", "1")
+    for key, value in (("accept_ra", 0), ("router_solicitations", 0), ("accept_dad", 0), ("addr_gen_mode", 1),
+                       ("mldv1_unsolicited_report_interval", 10), ("mldv2_unsolicited_report_interval", 10)):
         with contextlib.suppress(OSError):
             write(base + key, "%d" % value)
 
@@ -169,7 +174,7 @@ def make_world():
     with world.peer:
         configure("peer0", PEER_MAC, PEER4, PEER6)
         join("peer0", OUR_MAC, OUR4, OUR6)
-    time.sleep(0.05)
+    time.sleep(0.1)
 
 
 # --- cgroups ---------------------------------------------------------------------------------------------------------
@@ -195,11 +200,13 @@ def cgroup_of_self():
 class Cgroup:
     """A child of the cgroup2 root. `with cgroup:` moves this process into it for the block."""
 
-    def __init__(self, name=""):
+    number = itertools.count()
+
+    def __init__(self):
         self.top = cgroup_mount()
         if self.top is None:
             raise unittest.SkipTest("no cgroup2 mount")
-        self.name = "/weir-test-%d%s" % (os.getpid(), name)
+        self.name = "/weir-test-%d-%d" % (os.getpid(), next(self.number))
         self.path = self.top + self.name
         os.mkdir(self.path)
         atexit.register(self.remove)
@@ -307,20 +314,59 @@ def udp(port, inbound=True, family=IPV4, count=1, size=8, sport=0, wait=SHORT):
         server.bind((to_address, port))
         client.bind((from_address, sport))
         arrived = 0
+        refused = None
         for sent in range(count):
             try:
                 client.sendto(b"x" * size, (to_address, port))
             except OSError as error:
-                return errno.errorcode[error.errno]
+                refused = errno.errorcode[error.errno]
             arrived += drain(server) if sent % 32 == 31 else 0
         server.settimeout(wait)
-        while arrived < count:
+        while arrived < count and not refused:
             try:
                 server.recv(65536)
                 arrived += 1
             except TimeoutError:
                 break
-        return arrived
+        return refused or arrived
+
+
+def probe(ports, inbound=True, family=IPV4, control=9):
+    """Sends a datagram to each port, then one to `control`, which must be let through; the set of those that came."""
+    source, target, _, to_address = ends(inbound, family)
+    with contextlib.ExitStack() as stack:
+        servers = {}
+        for port in list(ports) + [control]:
+            with target:
+                servers[port] = stack.enter_context(socket.socket(family, socket.SOCK_DGRAM))
+            servers[port].bind((to_address, port))
+        with source:
+            client = stack.enter_context(socket.socket(family, socket.SOCK_DGRAM))
+        for port in servers:
+            with contextlib.suppress(PermissionError):
+                client.sendto(b"probe", (to_address, port))
+        servers[control].settimeout(2)
+        servers[control].recv(64)
+        return {port for port in ports if drain(servers[port])}
+
+
+def udp_answer(port, inbound=True, family=IPV4, wait=0.3):
+    """What a connected UDP socket is told about a datagram to `port`: an errno's name, or None."""
+    source, _, from_address, to_address = ends(inbound, family)
+    with source:
+        client = socket.socket(family, socket.SOCK_DGRAM)
+    with client:
+        client.bind((from_address, 0))
+        client.connect((to_address, port))
+        client.settimeout(wait)
+        try:
+            client.send(b"hello")
+            client.recv(64)
+        except TimeoutError:
+            return None
+        except OSError as error:
+            return errno.errorcode[error.errno]
+    return None
 
 
 def drain(server):
@@ -523,10 +569,27 @@ class TapResult(unittest.TestResult):
         super().stopTest(test)
 
 
+def each(cases):
+    """Makes a method one test for each of `cases`: (label, arguments) pairs."""
+
+    def mark(method):
+        method.cases = cases
+        return method
+
+    return mark
+
+
 class TestCase(unittest.TestCase):
     """Every test starts and ends with no policy in force."""
 
-    longMessage = True
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        for name, method in list(vars(cls).items()):
+            if hasattr(method, "cases"):
+                delattr(cls, name)
+                for label, arguments in method.cases:
+                    case = functools.partialmethod(method, *arguments)
+                    setattr(cls, "%s: %s" % (name, label), case)
 
     def tearDown(self):
         weir("flush", "--all")
