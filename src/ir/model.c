@@ -87,10 +87,7 @@ static bool is_ip(const struct judging *judging)
 
 static void call(struct judging *judging, uint32_t chain, bool named)
 {
-	struct frame *frame = &VEC_PUSH(judging->arena, &judging->calls);
-
-	frame->chain = &judging->ruleset->chains[chain];
-	frame->named = named;
+	VEC_PUSH(judging->arena, &judging->calls) = (struct frame){ &judging->ruleset->chains[chain], 0, named };
 }
 
 /* Takes one action of a rule that matched; true if it decides the packet. */

@@ -1,0 +1,532 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Random policies: policies.h says what comes out. Sets first, then rules for each chain, jumps only to later chains. */
+#include "tests/lib/policies.h"
+
+#include <string.h>
+
+#include "tests/lib/random.h"
+
+enum { FIELDS_MAX = FIELD_COUNT, VALUES_MAX = 12 };
+
+struct making {
+	struct arena *arena;
+	struct random random;
+	enum hook hook;
+	struct policy_options options;
+	struct ruleset *ruleset;
+	enum field fields[FIELDS_MAX]; /* that the hook sees */
+	uint32_t field_count;
+	uint32_t next_number;
+	bool named; /* the condition being made names eth.type */
+};
+
+static const struct span nowhere;
+
+/* --- values --------------------------------------------------------------------------------------------------- */
+
+/* Values that mean something; others come at random. */
+static const struct known {
+	uint8_t count;
+	uint64_t values[VALUES_MAX];
+} known_values[FIELD_COUNT] = {
+	[FIELD_FAMILY] = { 4, { 4, 6, 0, 1 } },
+	[FIELD_ETH_TYPE] = { 8, { 0x0806, 0x0800, 0x86dd, 0x888e, 0x88cc, 0x8864, 0x8100, 0x0026 } },
+	[FIELD_VLAN] = { 5, { 0, 1, 2, 100, 4095 } },
+	[FIELD_ETH_SRC] = { 4, { 0x020000000001, 0xffffffffffff, 0x0180c2000000, 0 } },
+	[FIELD_ETH_DST] = { 4, { 0x020000000002, 0xffffffffffff, 0x0180c2000000, 0 } },
+	[FIELD_DIRECTION] = { 3, { 0, 1, 2 } },
+	[FIELD_IN_IFACE] = { 3, { 1, 2, 3 } },
+	[FIELD_OUT_IFACE] = { 3, { 1, 2, 3 } },
+	[FIELD_PROTO] = { 9, { 6, 17, 1, 58, 132, 136, 0, 51, 255 } },
+	[FIELD_ICMP_TYPE] = { 6, { 8, 0, 3, 128, 135, 255 } },
+	[FIELD_ICMP_CODE] = { 4, { 0, 1, 4, 255 } },
+	[FIELD_TCP_FLAGS] = { 6, { 0x02, 0x12, 0x10, 0x04, 0x00, 0xff } },
+	[FIELD_FRAGMENT] = { 3, { 0, 1, 2 } },
+	[FIELD_DST_PORT] = { 9, { 0, 22, 53, 80, 443, 8080, 0x7fff, 0x8000, 0xffff } },
+	[FIELD_SRC_PORT] = { 7, { 0, 53, 67, 80, 0x7fff, 0x8000, 0xffff } },
+	[FIELD_IP_DST] = { 5, { 0x0a000001, 0x7f000001, 0xc0a80101, 0, 0xffffffff } },
+	[FIELD_IP_SRC] = { 5, { 0x0a000001, 0x7f000001, 0xc0a80101, 0, 0xffffffff } },
+	[FIELD_TTL] = { 4, { 0, 1, 64, 255 } },
+	[FIELD_DSCP] = { 3, { 0, 46, 63 } },
+	[FIELD_ECN] = { 4, { 0, 1, 2, 3 } },
+	[FIELD_LENGTH] = { 6, { 20, 40, 48, 60, 100, 1500 } },
+	[FIELD_MARK] = { 4, { 0, 1, 2, 0xffffffff } },
+	[FIELD_USER] = { 4, { 0, 1, 1000, 65534 } },
+	[FIELD_GROUP] = { 3, { 0, 1, 1000 } },
+	[FIELD_CGROUP_0] = { 3, { 1, 2, 0xffffffffffffffff } },
+	[FIELD_CGROUP_1] = { 3, { 1, 2, 3 } },
+	[FIELD_CGROUP_2] = { 3, { 1, 2, 3 } },
+};
+
+/* Least and greatest value that a test may name. */
+static u128 least(enum field field)
+{
+	const struct field_info *info = &field_table[field];
+
+	return info->presence == PRESENT_VALUE && info->absent == 0 ? 1 : 0;
+}
+
+static u128 greatest(enum field field)
+{
+	u128 max = u128_max(field_table[field].bits);
+
+	return field_table[field].presence == PRESENT_VALUE && field_table[field].absent == max ? max - 1 : max;
+}
+
+static u128 clamp(enum field field, u128 value)
+{
+	value &= u128_max(field_table[field].bits);
+	if (value < least(field))
+		return least(field);
+	return value > greatest(field) ? greatest(field) : value;
+}
+
+static u128 above(enum field field, u128 value, uint32_t by)
+{
+	return by > greatest(field) - value ? greatest(field) : value + by;
+}
+
+static u128 some_value(struct making *making, enum field field)
+{
+	const struct known *known = &known_values[field];
+	uint64_t hi;
+
+	if (known->count && !random_once_in(&making->random, 4))
+		return clamp(field, known->values[random_below(&making->random, known->count)]);
+	hi = random_next(&making->random);
+	if (field_table[field].bits == 128 && random_once_in(&making->random, 2))
+		return u128_make(0xfd00000000000000, random_below(&making->random, 4));
+	return clamp(field, u128_make(hi, random_next(&making->random)));
+}
+
+static struct range prefix_around(struct making *making, enum field field)
+{
+	unsigned host = random_below(&making->random, field_table[field].bits + 1u);
+	u128 value = some_value(making, field) & ~u128_max(host);
+
+	return (struct range){ clamp(field, value), clamp(field, value | u128_max(host)) };
+}
+
+static struct range some_range(struct making *making, enum field field)
+{
+	struct range range;
+
+	range.lo = range.hi = some_value(making, field);
+	switch (random_below(&making->random, 6)) {
+	case 0:
+		range.hi = some_value(making, field);
+		break;
+	case 1:
+		range = prefix_around(making, field);
+		break;
+	case 2:
+		range.hi = above(field, range.lo, random_below(&making->random, 5));
+		break;
+	case 3:
+		range.lo = least(field);
+		break;
+	default:
+		break;
+	}
+	if (range.lo > range.hi) {
+		u128 lo = range.hi;
+
+		range.hi = range.lo;
+		range.lo = lo;
+	}
+	return range;
+}
+
+/* --- sets ----------------------------------------------------------------------------------------------------- */
+
+/* Fields that a set of that type may be compared with, for values of either family. */
+static const enum field set_fields[SET_TYPE_COUNT][4] = {
+	[SET_ADDRESS] = { FIELD_IP_SRC, FIELD_IP_DST, FIELD_IPV6_SRC, FIELD_IPV6_DST },
+	[SET_PREFIX] = { FIELD_IP_SRC, FIELD_IP_DST, FIELD_IPV6_SRC, FIELD_IPV6_DST },
+	[SET_PORT] = { FIELD_SRC_PORT, FIELD_DST_PORT, FIELD_SRC_PORT, FIELD_DST_PORT },
+	[SET_MAC] = { FIELD_ETH_SRC, FIELD_ETH_DST, FIELD_ETH_SRC, FIELD_ETH_DST },
+	[SET_MARK] = { FIELD_MARK, FIELD_MARK, FIELD_MARK, FIELD_MARK },
+	[SET_USER] = { FIELD_USER, FIELD_USER, FIELD_USER, FIELD_USER },
+};
+
+static bool visible(const struct making *making, enum field field)
+{
+	return field_table[field].hooks & HOOK_BIT(making->hook);
+}
+
+static struct range some_element(struct making *making, enum set_type type, enum field field)
+{
+	u128 value = some_value(making, field);
+
+	if (type == SET_PREFIX)
+		return prefix_around(making, field);
+	if (type == SET_PORT && random_once_in(&making->random, 3))
+		return (struct range){ value, above(field, value, random_below(&making->random, 9)) };
+	return (struct range){ value, value };
+}
+
+static bool overlaps(const struct range *ranges, size_t count, struct range range)
+{
+	for (size_t i = 0; i < count; i++)
+		if (range.lo <= ranges[i].hi && ranges[i].lo <= range.hi)
+			return true;
+	return false;
+}
+
+static const struct range *some_elements(struct making *making, enum set_type type, enum field field, size_t *ret_count)
+{
+	uint32_t wanted = random_below(&making->random, 9);
+	struct range *ranges = ARENA_ARRAY(making->arena, struct range, wanted);
+	size_t count = 0;
+
+	for (uint32_t i = 0; i < wanted; i++) {
+		struct range range = some_element(making, type, field);
+		size_t at = count;
+
+		if (overlaps(ranges, count, range))
+			continue;
+		for (; at && ranges[at - 1].lo > range.lo; at--)
+			ranges[at] = ranges[at - 1];
+		ranges[at] = range;
+		count++;
+	}
+	*ret_count = count;
+	return ranges;
+}
+
+static void make_set(struct making *making, struct set *set, size_t index)
+{
+	do
+		set->type = (enum set_type)random_below(&making->random, SET_TYPE_COUNT);
+	while (!visible(making, set_fields[set->type][0]));
+	set->name = arena_printf(making->arena, "set%zu", index);
+	set->max_elements = 1024;
+	set->shared = random_once_in(&making->random, 8);
+	set->ranges = some_elements(making, set->type, set_fields[set->type][0], &set->count);
+	if (set->type == SET_ADDRESS || set->type == SET_PREFIX)
+		set->ranges6 = some_elements(making, set->type, FIELD_IPV6_SRC, &set->count6);
+}
+
+static void make_sets(struct making *making)
+{
+	uint32_t count = random_below(&making->random, making->options.sets + 1);
+	struct set *sets = ARENA_ARRAY(making->arena, struct set, count);
+
+	for (uint32_t i = 0; i < count; i++)
+		make_set(making, &sets[i], i);
+	making->ruleset->sets = sets;
+	making->ruleset->set_count = count;
+}
+
+/* --- conditions ----------------------------------------------------------------------------------------------- */
+
+/* Fields whose absent value is one of their own cannot be masked. */
+static bool maskable(enum field field)
+{
+	const struct field_info *info = &field_table[field];
+
+	return !info->owner && !(info->presence == PRESENT_VALUE && info->absent <= u128_max(info->bits));
+}
+
+static u128 some_mask(struct making *making, enum field field)
+{
+	unsigned bits = field_table[field].bits;
+	u128 mask = u128_max(bits) & (u128)random_next(&making->random);
+
+	if (random_once_in(&making->random, 2))
+		mask = u128_max(bits) & ~u128_max(random_below(&making->random, bits));
+	else if (random_once_in(&making->random, 2))
+		mask = (u128)1 << random_below(&making->random, bits);
+	return mask ? mask : u128_max(bits);
+}
+
+static const struct cond *masked_match(struct making *making, enum field field)
+{
+	u128 mask = some_mask(making, field);
+	u128 lo = some_value(making, field) & mask;
+	u128 hi = random_once_in(&making->random, 4) ? some_value(making, field) & mask : lo;
+	struct cond *cond = cond_match(making->arena, field, lo < hi ? lo : hi, lo < hi ? hi : lo, nowhere);
+
+	cond->match.mask = mask;
+	return cond;
+}
+
+static enum field some_field(struct making *making)
+{
+	static const enum field common[] = { FIELD_PROTO, FIELD_DST_PORT, FIELD_SRC_PORT, FIELD_IP_SRC, FIELD_IP_DST,
+					     FIELD_IPV6_SRC, FIELD_IPV6_DST, FIELD_FAMILY };
+
+	if (random_once_in(&making->random, 2))
+		return RANDOM_PICK(&making->random, common);
+	return making->fields[random_below(&making->random, making->field_count)];
+}
+
+static const struct cond *match(struct making *making, enum field field)
+{
+	struct range ranges[4];
+	uint32_t count = random_once_in(&making->random, 4) ? random_between(&making->random, 1, 4) : 1;
+
+	if (field == FIELD_ETH_TYPE)
+		making->named = true;
+	if (!making->options.simple && maskable(field) &&
+	    random_once_in(&making->random, field == FIELD_TCP_FLAGS || field == FIELD_MARK ? 2 : 10))
+		return masked_match(making, field);
+	for (uint32_t i = 0; i < count; i++)
+		ranges[i] = some_range(making, field);
+	return cond_match_ranges(making->arena, field, ranges, count, nowhere);
+}
+
+static const struct cond *member(struct making *making)
+{
+	uint32_t index = random_below(&making->random, (uint32_t)making->ruleset->set_count);
+	struct cond *cond = cond_new(making->arena, COND_SET, nowhere);
+
+	cond->set.set = index;
+	cond->set.field = set_fields[making->ruleset->sets[index].type][random_below(&making->random, 4)];
+	return cond;
+}
+
+static const struct cond *leaf(struct making *making)
+{
+	if (making->ruleset->set_count && random_once_in(&making->random, 8))
+		return member(making);
+	if (!making->options.simple && random_once_in(&making->random, 30))
+		return cond_new(making->arena, random_once_in(&making->random, 2) ? COND_TRUE : COND_FALSE, nowhere);
+	return match(making, some_field(making));
+}
+
+static const struct cond *list(struct making *making, enum cond_kind kind, const struct cond **items, size_t count)
+{
+	struct cond *cond = cond_new(making->arena, kind, nowhere);
+
+	cond->list.items = arena_copy(making->arena, items, count * sizeof *items);
+	cond->list.count = count;
+	return cond;
+}
+
+/* Owners must not stand under a negation: a leaf about one is replaced by another field's. */
+static const struct cond *without_owners(struct making *making, const struct cond *cond)
+{
+	const struct cond *items[8];
+
+	switch (cond->kind) {
+	case COND_MATCH:
+		return field_table[cond->match.field].owner ? match(making, FIELD_PROTO) : cond;
+	case COND_SET:
+		return field_table[cond->set.field].owner ? match(making, FIELD_TTL) : cond;
+	case COND_NOT:
+		return cond_not(making->arena, without_owners(making, cond->inner), nowhere);
+	case COND_AND:
+	case COND_OR:
+		for (size_t i = 0; i < cond->list.count; i++)
+			items[i] = without_owners(making, cond->list.items[i]);
+		return list(making, cond->kind, items, cond->list.count);
+	default:
+		return cond;
+	}
+}
+
+/* The user is known, and not one of the set. */
+static const struct cond *stranger(struct making *making)
+{
+	const struct cond *known = cond_match(making->arena, FIELD_USER, 0, ABSENT_OWNER - 1, nowhere);
+	const struct cond *in = member(making);
+
+	if (in->set.field != FIELD_USER)
+		return in;
+	return cond_pair(making->arena, COND_AND, known, cond_not(making->arena, in, nowhere), nowhere);
+}
+
+static const struct cond *condition(struct making *making, unsigned depth)
+{
+	const struct cond *items[4];
+	uint32_t choice = random_below(&making->random, 10), count;
+
+	if (!depth || choice < 4)
+		return leaf(making);
+	if (choice < 6)
+		return cond_not(making->arena, without_owners(making, condition(making, depth - 1)), nowhere);
+	if (choice == 6 && making->ruleset->set_count)
+		return stranger(making);
+	count = random_between(&making->random, 1, 4);
+	for (uint32_t i = 0; i < count; i++)
+		items[i] = condition(making, depth - 1);
+	return list(making, random_once_in(&making->random, 2) ? COND_AND : COND_OR, items, count);
+}
+
+/* What people write: protocol and port, prefixes, now and then something else. */
+static const struct cond *simple_condition(struct making *making)
+{
+	const struct cond *items[5];
+	uint32_t count = random_between(&making->random, 1, 5);
+
+	for (uint32_t i = 0; i < count; i++)
+		items[i] = leaf(making);
+	return list(making, COND_AND, items, count);
+}
+
+/* --- rules ---------------------------------------------------------------------------------------------------- */
+
+static void make_verdict(struct making *making, struct action *action)
+{
+	bool can_reject = hook_table[making->hook].reject != REJECT_NEVER && !making->options.no_reject;
+
+	action->kind = ACTION_VERDICT;
+	action->verdict = (enum verdict)random_below(&making->random, can_reject ? 3 : 2);
+}
+
+static void make_log(struct making *making, struct action *action)
+{
+	static const char *const texts[] = { "", "dropped", "a \"quoted\" text\\", "tab\there", "\xc3\xa9t\xc3\xa9" };
+
+	action->kind = ACTION_LOG;
+	action->log.text = RANDOM_PICK(&making->random, texts);
+	if (random_once_in(&making->random, 2)) {
+		action->log.period_ns = random_between(&making->random, 1, 2000000000);
+		action->log.burst = random_below(&making->random, 20);
+	}
+}
+
+static void make_side_action(struct making *making, struct action *action)
+{
+	uint32_t choice = random_below(&making->random, 3);
+
+	if (choice == 2 && hook_table[making->hook].mark) {
+		action->kind = ACTION_MARK;
+		action->mark.value = (uint32_t)some_value(making, FIELD_MARK);
+		action->mark.mask = random_once_in(&making->random, 2) ? 0xffffffff :
+									 (uint32_t)random_next(&making->random);
+	} else if (choice) {
+		make_log(making, action);
+	} else {
+		action->kind = ACTION_COUNT;
+		action->counter = random_below(&making->random, (uint32_t)making->ruleset->counter_count);
+	}
+}
+
+/* A terminal action of some kind; jumps only to chains behind this one, so that there are no cycles. */
+static void make_terminal(struct making *making, struct action *action, size_t chain)
+{
+	uint32_t later = (uint32_t)(making->ruleset->chain_count - 1 - chain);
+	uint32_t choice = random_below(&making->random, 8);
+
+	if (making->options.terminal_only || choice < 5 || (choice > 5 && !later)) {
+		make_verdict(making, action);
+		return;
+	}
+	action->kind = choice == 5 ? ACTION_RETURN : choice == 6 ? ACTION_JUMP : ACTION_GOTO;
+	if (later)
+		action->chain = (uint32_t)chain + 1 + random_below(&making->random, later);
+	if (action->kind == ACTION_GOTO && random_once_in(&making->random, 2))
+		action->kind = ACTION_JUMP;
+}
+
+static void make_rule(struct making *making, struct rule *rule, size_t chain)
+{
+	struct action *actions = ARENA_ARRAY(making->arena, struct action, 4);
+	size_t count = 0;
+
+	rule->number = making->next_number++;
+	making->named = false;
+	if (making->options.simple)
+		rule->cond = simple_condition(making);
+	else if (!random_once_in(&making->random, 12))
+		rule->cond = condition(making, random_below(&making->random, making->options.depth + 1));
+	rule->names_link = making->named;
+	if (!making->options.terminal_only)
+		while (count < 3 && random_once_in(&making->random, 4))
+			make_side_action(making, &actions[count++]);
+	if (!count || !random_once_in(&making->random, 2))
+		make_terminal(making, &actions[count++], chain);
+	rule->actions = actions;
+	rule->action_count = count;
+}
+
+static void make_chain(struct making *making, struct chain *chain, size_t index, size_t rules)
+{
+	struct rule *list_of_rules = ARENA_ARRAY(making->arena, struct rule, rules);
+
+	chain->name = index ? arena_printf(making->arena, "chain%zu", index) : "main";
+	for (size_t i = 0; i < rules; i++)
+		make_rule(making, &list_of_rules[i], index);
+	chain->rules = list_of_rules;
+	chain->rule_count = rules;
+}
+
+static void make_chains(struct making *making)
+{
+	uint32_t rules = making->options.exact_rules ? making->options.rules :
+						       random_between(&making->random, 1, making->options.rules);
+	uint32_t count = making->options.terminal_only ? 1 : random_between(&making->random, 1, making->options.chains);
+	struct chain *chains = ARENA_ARRAY(making->arena, struct chain, count);
+
+	making->ruleset->chains = chains;
+	making->ruleset->chain_count = count;
+	making->ruleset->rule_count = rules;
+	making->next_number = 1;
+	for (uint32_t i = 0; i < count; i++) {
+		uint32_t share = i + 1 == count ? rules : rules / 2 + rules % 2;
+
+		make_chain(making, &chains[i], i, share);
+		rules -= share;
+	}
+}
+
+/* --- all of it ------------------------------------------------------------------------------------------------ */
+
+static void make_attach(struct making *making)
+{
+	static const char *const targets[] = { [TARGET_IFACE] = "lo", [TARGET_NONE] = NULL, [TARGET_CGROUP] = "/" };
+	struct attach *attach = ARENA_NEW(making->arena, struct attach);
+
+	attach->hook = making->hook;
+	attach->target = targets[hook_table[making->hook].target];
+	attach->priority = PRIORITY_DEFAULT;
+	making->ruleset->attaches = attach;
+	making->ruleset->attach_count = 1;
+}
+
+static void make_frame(struct making *making, uint64_t seed)
+{
+	static const char *const counters[] = { "web", "dns", "other" };
+	struct ruleset *ruleset = making->ruleset;
+
+	ruleset->name = arena_printf(making->arena, "random%llu", (unsigned long long)seed);
+	ruleset->counters = counters;
+	ruleset->counter_count = 3;
+	ruleset->default_verdict = (enum verdict)random_below(&making->random, 2);
+	ruleset->malformed_accept = random_once_in(&making->random, 4);
+	ruleset->non_ip_accept = random_once_in(&making->random, 4);
+	ruleset->cgroup_level_count = PACKET_CGROUPS;
+	for (unsigned i = 0; i < PACKET_CGROUPS; i++)
+		ruleset->cgroup_levels[i] = (uint8_t)(i + 1);
+	make_attach(making);
+}
+
+static void take_options(struct making *making, const struct policy_options *options)
+{
+	struct policy_options *own = &making->options;
+
+	if (options)
+		*own = *options;
+	own->rules = own->rules ? own->rules : 12;
+	own->chains = own->chains ? own->chains : 4;
+	own->sets = own->sets ? own->sets : 3;
+	own->depth = own->depth ? own->depth : 4;
+}
+
+const struct ruleset *policies_random(struct arena *arena, uint64_t seed, enum hook hook,
+				      const struct policy_options *options)
+{
+	struct making making = { .arena = arena, .random = random_seed(seed), .hook = hook };
+
+	making.ruleset = ARENA_NEW(arena, struct ruleset);
+	take_options(&making, options);
+	for (int field = 0; field < FIELD_COUNT; field++)
+		if (visible(&making, (enum field)field))
+			making.fields[making.field_count++] = (enum field)field;
+	make_frame(&making, seed);
+	make_sets(&making);
+	make_chains(&making);
+	return making.ruleset;
+}
