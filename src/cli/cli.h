@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the commands share: the command table's row, the options' values, output. The command line talks to the
+ * library through weir.h only. Diagnostics and messages go to standard error, results to standard output.
+ */
+#ifndef WEIR_CLI_CLI_H
+#define WEIR_CLI_CLI_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <weir/weir.h>
+
+enum exit_status {
+	EXIT_DONE = 0,
+	EXIT_INPUT = 1,  /* the input is wrong or the answer is no */
+	EXIT_SYSTEM = 2, /* the kernel or the system refused */
+	EXIT_USAGE = 3,
+};
+
+/* Values of all options of all commands; an option's row says which member it sets. */
+struct settings {
+	bool help, json, verbose;
+	bool strict, dry_run, force, prune, reset_sets, source, reset, all, follow;
+	uint64_t confirm, rounds;
+	const char *expression, *policy, *pcap, *hook, *engine, *emit, *output, *pin, *file;
+};
+
+enum option_kind { OPTION_FLAG, OPTION_TEXT, OPTION_NUMBER };
+
+struct option {
+	const char *name;
+	char letter;          /* 0: none */
+	enum option_kind kind;
+	const char *value;    /* what the help calls it; NULL for a flag */
+	size_t offset;        /* in struct settings */
+	const char *help;
+	uint64_t least, most; /* of a number */
+};
+
+#define FLAG(name, letter, member, help) \
+	{ name, letter, OPTION_FLAG, NULL, offsetof(struct settings, member), help, 0, 0 }
+#define TEXT(name, letter, value, member, help) \
+	{ name, letter, OPTION_TEXT, value, offsetof(struct settings, member), help, 0, 0 }
+#define NUMBER(name, letter, value, member, help, least, most) \
+	{ name, letter, OPTION_NUMBER, value, offsetof(struct settings, member), help, least, most }
+
+struct cli;
+
+struct command {
+	const char *name;
+	const char *synopsis;         /* what follows the options */
+	const char *summary;          /* one line of `weir help` */
+	const char *help;             /* a paragraph of `weir help COMMAND`, or NULL */
+	const struct option *options; /* own ones; --json and --help come with every command */
+	size_t option_count;
+	size_t least, most;           /* operands */
+	bool stream;                  /* --json: one object a line, and diagnostics stay on standard error */
+	int (*run)(struct cli *cli);  /* returns enum exit_status */
+};
+
+#define OPTIONS(table) .options = (table), .option_count = sizeof(table) / sizeof((table)[0])
+
+/* One run of a command. */
+struct cli {
+	const struct command *command;
+	struct settings set;
+	char **operands;
+	size_t operand_count;
+	struct weir *weir;
+	json_t *diagnostics; /* with --json: all so far */
+	size_t errors, warnings;
+};
+
+extern const struct command command_check, command_apply, command_confirm, command_list, command_show, command_delete,
+	command_flush, command_load, command_test, command_bench, command_compile, command_set, command_log,
+	command_version, command_help;
+
+/* --- options.c --------------------------------------------------------------------------------------------------- */
+
+/* Fills cli->set and the operands (argv is reordered in place); 0 or EXIT_USAGE, with a message. */
+int options_parse(struct cli *cli, int argc, char **argv);
+void options_help(const struct command *command, FILE *stream);
+/* Says what is wrong and how the command is used; returns EXIT_USAGE. */
+int usage_error(const struct command *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The candidate that `word` was probably meant to be, or NULL. */
+const char *word_nearest(const char *word, const char *const *candidates, size_t count);
+
+/* --- main.c ------------------------------------------------------------------------------------------------------ */
+
+/* The commands, to the first NULL. */
+const struct command *command_at(size_t index);
+const struct command *command_find(const char *name);
+/* "unknown command `chekc`", or that it is not supported yet; returns EXIT_USAGE. */
+int command_unknown(const char *name);
+
+/* --- output.c ---------------------------------------------------------------------------------------------------- */
+
+/* Prints, or collects for --json, the context's diagnostics; the next library call would replace them. */
+void output_diagnostics(struct cli *cli);
+/* Same for a failure that only the command line knows of. */
+void output_failure(struct cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/*
+ * Ends a command: queued diagnostics are put out, with --json `object` (NULL: an empty one) too, with "ok" and
+ * "diagnostics" added. Takes the object. Returns the exit status that goes with the library's `status`.
+ */
+int output_finish(struct cli *cli, int status, json_t *object);
+/* One JSON value on a line of its own, for commands that print a stream. Takes it. */
+void output_json_line(json_t *object);
+/* Flushes standard output; EXIT_SYSTEM and a message if not all of it could be written. */
+int output_flush(int status);
+/* A JSON string, also of text that is not UTF-8. */
+json_t *json_text(const char *text);
+json_t *json_number(uint64_t number);
+json_t *json_counter(const struct weir_counter *counter);
+json_t *json_hooks(const struct weir_hook *hooks, size_t count);
+/* "tc-ingress eth0, netfilter-input"; "no hooks". */
+void print_hooks(FILE *stream, const struct weir_hook *hooks, size_t count);
+/* Control characters and the quote as \xNN, so that no text can play with a terminal. */
+void print_escaped(FILE *stream, const char *text);
+/* Time as "2026-11-23 03:30:15" and so many digits of the second's fraction, local. */
+void time_text(uint64_t time_ns, int digits, char *buffer, size_t size);
+/* asprintf() that ends the program without memory. */
+char *text_print(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void *memory_grow(void *memory, size_t count, size_t size);
+
+/* --- input.c ----------------------------------------------------------------------------------------------------- */
+
+enum input_kind { INPUT_FILE, INPUT_EXPRESSION };
+
+/* The command's FILE, EXPR or -e EXPR; 0 or EXIT_USAGE. */
+int input_choose(struct cli *cli, enum input_kind *ret_kind, const char **ret_text);
+/* The name that messages have for it: the path, "standard input", "expression". */
+const char *input_name(enum input_kind kind, const char *text);
+/* Compiles it; weir_status. */
+int input_compile(struct cli *cli, enum input_kind kind, const char *text, struct weir_program **ret_program);
+/* Both; an exit status, after output_finish() if it is not 0. */
+int input_program(struct cli *cli, struct weir_program **ret_program);
+/* Reads a whole file or standard input ("-"); *ret_text is to be freed. 0 or -errno. */
+int input_read(const char *path, char **ret_text, size_t *ret_length);
+
+/* --- caps.c ------------------------------------------------------------------------------------------------------ */
+
+enum { KEEP_EVENTS = 1, KEEP_LOADING = 2 };
+
+/* Gives up every privilege but those that the rest of the command needs, for good; 0 or -errno. */
+int caps_drop(int keep);
+
+/* --- pending.c, watchdog.c --------------------------------------------------------------------------------------- */
+
+/* The unconfirmed apply, if there is one; talks to its watchdog. */
+enum pending_request { PENDING_STATUS, PENDING_CONFIRM, PENDING_ROLLBACK };
+enum pending_state {
+	PENDING_NONE,        /* nothing waits for a confirmation */
+	PENDING_APPLYING,    /* the command that applies is not done yet */
+	PENDING_WAITING,
+	PENDING_CONFIRMED,
+	PENDING_ROLLED_BACK,
+	PENDING_STUCK,       /* rolling back failed */
+};
+
+struct pending_reply {
+	uint32_t state; /* enum pending_state */
+	int32_t pid;
+	uint32_t seconds_left;
+	char file[256];
+};
+
+/* 0 or -errno. No watchdog: 0 and PENDING_NONE. */
+int pending_ask(enum pending_request request, struct pending_reply *ret_reply);
+/* A socket for a watchdog to listen on; -EBUSY if another one is pending. */
+int pending_listen(int *ret_socket);
+/* Removes the socket's name. */
+void pending_remove(void);
+
+struct watchdog {
+	int channel; /* to the watchdog */
+};
+
+/*
+ * Starts the process that restores `snapshot` `seconds` after watchdog_applied(), or after this process died. Returns
+ * when it is ready. 0 or -errno.
+ */
+int watchdog_start(struct weir *weir, struct weir_snapshot *snapshot, const char *file, unsigned seconds,
+		   struct watchdog *ret_watchdog);
+/* The policies are in force, time begins to run; -errno if the watchdog is gone. */
+int watchdog_applied(struct watchdog *watchdog);
+/* Nothing was applied after all. */
+void watchdog_cancel(struct watchdog *watchdog);
+
+#endif
