@@ -30,6 +30,7 @@ import time
 import traceback
 import unittest
 
+PREFIX = "weir-test"  # of what has a name outside: the cgroups and the folder for files
 CLONE_NEWNS = 0x00020000
 CLONE_NEWNET = 0x40000000
 MS_REC = 0x4000
@@ -157,7 +158,7 @@ def join(name, mac, four, six):
 def make_world():
     unshare(CLONE_NEWNS)
     mount("none", "/", None, MS_REC | MS_PRIVATE)
-    world.folder = tempfile.mkdtemp(prefix="weir-test-")
+    world.folder = tempfile.mkdtemp(prefix=PREFIX + "-")
     atexit.register(shutil.rmtree, world.folder, ignore_errors=True)
     bpffs = os.path.join(world.folder, "bpf")
     os.mkdir(bpffs)
@@ -206,7 +207,7 @@ class Cgroup:
         self.top = cgroup_mount()
         if self.top is None:
             raise unittest.SkipTest("no cgroup2 mount")
-        self.name = "/weir-test-%d-%d" % (os.getpid(), next(self.number))
+        self.name = "/%s-%d-%d" % (PREFIX, os.getpid(), next(self.number))
         self.path = self.top + self.name
         os.mkdir(self.path)
         atexit.register(self.remove)
@@ -233,7 +234,7 @@ class Cgroup:
 def sweep_cgroups():
     top = cgroup_mount()
     for name in os.listdir(top) if top else ():
-        match = re.match(r"weir-test-(\d+)", name)
+        match = re.match(PREFIX + r"-(\d+)", name)
         if match and not os.path.exists("/proc/" + match.group(1)):
             with contextlib.suppress(OSError):
                 os.rmdir(os.path.join(top, name))
@@ -302,8 +303,8 @@ def ends(inbound, family):
     return world.us, world.peer, ours(family), peers(family)
 
 
-def udp(port, inbound=True, family=IPV4, count=1, size=8, sport=0, wait=SHORT):
-    """Sends `count` datagrams. How many arrived, or the errno's name if sending failed."""
+def udp(port, inbound=True, family=IPV4, count=1, size=8, sport=0, wait=SHORT, sender=None):
+    """Sends `count` datagrams (from address `sender`). How many arrived, or the errno's name if sending failed."""
     source, target, from_address, to_address = ends(inbound, family)
     with target:
         server = socket.socket(family, socket.SOCK_DGRAM)
@@ -312,7 +313,7 @@ def udp(port, inbound=True, family=IPV4, count=1, size=8, sport=0, wait=SHORT):
     with server, client:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
         server.bind((to_address, port))
-        client.bind((from_address, sport))
+        client.bind((sender or from_address, sport))
         arrived = 0
         refused = None
         for sent in range(count):
