@@ -144,7 +144,7 @@ struct prefix6_key {
 struct set_value {
 	__u64 expires_ns; /* 0: never; nothing else yet */
 	__u32 origin;     /* enum set_origin */
-	__u32 prefix;     /* LPM: this element's length, so that a lookup shows which one it found */
+	__u32 reserved;   /* LPM: this element's length, so that a lookup shows which one it found */
 };
 
 enum set_origin { ORIGIN_FILE = 0, ORIGIN_RUN_TIME = 1 };
