@@ -96,12 +96,17 @@ enum {
 
 /* --- bytes ---------------------------------------------------------------------------------------------------- */
 
-/* In BPF one unaligned load each; the compiler would otherwise read byte by byte. */
+/*
+ * In BPF one load each; the compiler would otherwise read byte by byte. Packets may be read unaligned, copies on the stack
+ * may not: every header's copy begins aligned (BUFFER), and every value is aligned within its header.
+ */
 #ifdef __bpf__
 #define LOAD(type, at) (*(const type *)(at))
 #else
 #define LOAD(type, at) ({ type load_value; __builtin_memcpy(&load_value, (at), sizeof load_value); load_value; })
 #endif
+
+#define BUFFER(size) __u8 buffer[size] __attribute__((aligned(8)))
 
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #define SWAP(bits, value) __builtin_bswap##bits(value)
@@ -122,11 +127,6 @@ static __always_inline __u32 get32(const __u8 *at)
 static __always_inline __u64 get64(const __u8 *at)
 {
 	return SWAP(64, LOAD(__u64, at));
-}
-
-static __always_inline __u64 get48(const __u8 *at)
-{
-	return (__u64)get32(at) << 16 | get16(at + 4);
 }
 
 /* `size` bytes from `offset` on: in place, or copied to `buffer`; NULL if the form cannot have them. */
@@ -159,7 +159,7 @@ static __always_inline void set_ports(const struct view *view, struct packet *pa
 
 static __always_inline int parse_tcp(const struct view *view, struct packet *packet, const struct ip_walk *ip)
 {
-	__u8 buffer[TCP_SIZE];
+	BUFFER(TCP_SIZE);
 	const __u8 *tcp = view_at(view, ip->at, TCP_SIZE, buffer);
 	__u32 size;
 
@@ -177,7 +177,7 @@ static __always_inline int parse_tcp(const struct view *view, struct packet *pac
 /* A fragment's length field is that of the whole datagram; 0 stands for a datagram over 64 KiB. */
 static __always_inline int parse_udp(const struct view *view, struct packet *packet, const struct ip_walk *ip)
 {
-	__u8 buffer[UDP_SIZE];
+	BUFFER(UDP_SIZE);
 	const __u8 *udp = view_at(view, ip->at, UDP_SIZE, buffer);
 	__u32 length;
 
@@ -195,7 +195,7 @@ static __always_inline int parse_udp(const struct view *view, struct packet *pac
 static __always_inline int parse_ports(const struct view *view, struct packet *packet, const struct ip_walk *ip,
 				       __u32 size)
 {
-	__u8 buffer[4];
+	BUFFER(4);
 	const __u8 *ports = view_at(view, ip->at, sizeof buffer, buffer);
 
 	if (!ports || ip->at + size > ip->end)
@@ -207,7 +207,7 @@ static __always_inline int parse_ports(const struct view *view, struct packet *p
 static __always_inline int parse_icmp(const struct view *view, struct packet *packet, const struct ip_walk *ip,
 				      __u32 size)
 {
-	__u8 buffer[2];
+	BUFFER(2);
 	const __u8 *icmp = view_at(view, ip->at, sizeof buffer, buffer);
 
 	if (!icmp || ip->at + size > ip->end)
@@ -265,7 +265,7 @@ static __always_inline void set_ip(const struct view *view, struct packet *packe
 static __always_inline int parse_ipv4(const struct view *view, struct packet *packet, __u32 at)
 {
 	struct ip_walk walk;
-	__u8 buffer[IPV4_SIZE];
+	BUFFER(IPV4_SIZE);
 	const __u8 *ip = view_at(view, at, IPV4_SIZE, buffer);
 	__u32 header, total, fragment, left = view->length - at;
 
@@ -308,7 +308,7 @@ static __always_inline bool is_extension(__u32 proto)
  */
 static __always_inline int walk_extension(const struct view *view, struct packet *packet, struct ip_walk *walk)
 {
-	__u8 header[EXTENSION_SIZE];
+	__u8 header[EXTENSION_SIZE] __attribute__((aligned(8)));
 	__u32 size = EXTENSION_SIZE, offset;
 
 	if (source_copy(view->source, walk->at, header, EXTENSION_SIZE))
@@ -358,7 +358,7 @@ static __always_inline void set_ipv6(const struct view *view, struct packet *pac
 static __always_inline int parse_ipv6(const struct view *view, struct packet *packet, __u32 at)
 {
 	struct ip_walk walk = { .at = at + IPV6_SIZE, .fragment = FRAGMENT_NONE };
-	__u8 buffer[IPV6_SIZE];
+	BUFFER(IPV6_SIZE);
 	const __u8 *ip = view_at(view, at, IPV6_SIZE, buffer);
 	__u32 payload, left = view->length - at;
 
@@ -404,6 +404,16 @@ static __always_inline bool is_vlan(__u32 type)
 	return type == ETHER_VLAN || type == ETHER_SERVICE_VLAN;
 }
 
+static __always_inline __u64 frame_destination(const __u8 *frame)
+{
+	return (__u64)get32(frame) << 16 | get16(frame + 4);
+}
+
+static __always_inline __u64 frame_source(const __u8 *frame)
+{
+	return (__u64)get16(frame + 6) << 32 | get32(frame + 8);
+}
+
 /* Frames that the host itself lives from: ARP, EAPOL, LLDP, and the bridges' spanning tree (IEEE 802.1D 7.12.3). */
 static __always_inline __u8 family_of_other(__u32 type, __u64 destination)
 {
@@ -416,7 +426,7 @@ static __always_inline __u8 family_of_other(__u32 type, __u64 destination)
 static __always_inline int parse_tag(const struct view *view, struct packet *packet, __u32 *at, __u32 *type,
 				     bool outer)
 {
-	__u8 buffer[VLAN_SIZE];
+	BUFFER(VLAN_SIZE);
 	const __u8 *tag = view_at(view, *at, VLAN_SIZE, buffer);
 
 	if (!tag)
@@ -432,14 +442,14 @@ static __always_inline int parse_tag(const struct view *view, struct packet *pac
 static __always_inline int parse_frame(const struct view *view, struct packet *packet, bool tagged)
 {
 	__u32 type, at = ETHER_SIZE;
-	__u8 buffer[ETHER_SIZE];
+	BUFFER(ETHER_SIZE);
 	const __u8 *frame = view_at(view, 0, ETHER_SIZE, buffer);
 
 	if (!frame)
 		return view_bad(view);
 	if (view->needed & NEEDS_MACS) {
-		packet->eth_dst = get48(frame);
-		packet->eth_src = get48(frame + 6);
+		packet->eth_dst = frame_destination(frame);
+		packet->eth_src = frame_source(frame);
 	}
 	type = get16(frame + 12);
 	if (is_vlan(type)) {
@@ -450,7 +460,7 @@ static __always_inline int parse_frame(const struct view *view, struct packet *p
 	}
 	packet->eth_type = type;
 	if (type != ETHER_IPV4 && type != ETHER_IPV6)
-		packet->family = family_of_other(type, get48(frame));
+		packet->family = family_of_other(type, frame_destination(frame));
 	return parse_network(view, packet, type, at);
 }
 
