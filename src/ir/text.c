@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Rule set to text; docs/ir.md describes the form, parse_text.c reads it. In: a rule set that ruleset_check()
+ * accepts. Out: text in the arena, the same for equal rule sets. Fails only as the arena does.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "ir/ir.h"
+#include "ir/value_text.h"
+
+struct printer {
+	struct arena *arena;
+	const struct ruleset *ruleset;
+	VEC(char) text;
+};
+
+static void put(struct printer *printer, const char *text)
+{
+	for (; *text; text++)
+		VEC_PUSH(printer->arena, &printer->text) = *text;
+}
+
+static void put_number(struct printer *printer, const char *before, uint64_t number)
+{
+	char digits[24];
+
+	snprintf(digits, sizeof digits, "%" PRIu64, number);
+	put(printer, before);
+	put(printer, digits);
+}
+
+static void put_hex(struct printer *printer, const char *before, uint32_t number)
+{
+	char digits[16];
+
+	snprintf(digits, sizeof digits, "0x%" PRIx32, number);
+	put(printer, before);
+	put(printer, digits);
+}
+
+/* Quoted; control characters as \xHH, so that a text is one line. */
+static void put_string(struct printer *printer, const char *before, const char *string)
+{
+	char escaped[8];
+
+	put(printer, before);
+	put(printer, "\"");
+	for (; *string; string++) {
+		unsigned char c = (unsigned char)*string;
+
+		if (c == '"' || c == '\\')
+			snprintf(escaped, sizeof escaped, "\\%c", c);
+		else if (c < ' ' || c == 127)
+			snprintf(escaped, sizeof escaped, "\\x%02x", c);
+		else
+			snprintf(escaped, sizeof escaped, "%c", c);
+		put(printer, escaped);
+	}
+	put(printer, "\"");
+}
+
+/* --- head ----------------------------------------------------------------------------------------------------- */
+
+static const char *const verdict_names[] = { "accept", "drop", "reject" };
+static const char *const classifier_names[] = { "auto", "diagram", "table", "list" };
+static const char *const mode_names[] = { "any", "native", "generic", "offload" };
+
+static void put_priority(struct printer *printer, int32_t priority)
+{
+	bool negative = priority < 0;
+
+	put_number(printer, negative ? " priority -" : " priority ",
+		   negative ? (uint64_t)-(int64_t)priority : (uint64_t)priority);
+}
+
+static void put_attach(struct printer *printer, const struct attach *attach)
+{
+	put(printer, "\tattach ");
+	put(printer, hook_table[attach->hook].name);
+	if (attach->target)
+		put_string(printer, " ", attach->target);
+	if (attach->priority != PRIORITY_DEFAULT)
+		put_priority(printer, attach->priority);
+	if (attach->xdp_mode != XDP_ANY) {
+		put(printer, " mode ");
+		put(printer, mode_names[attach->xdp_mode]);
+	}
+	put(printer, attach->optional ? " optional\n" : "\n");
+}
+
+static void put_head(struct printer *printer)
+{
+	const struct ruleset *ruleset = printer->ruleset;
+
+	put_string(printer, ruleset->expression ? "expression " : "policy ", ruleset->name);
+	put(printer, " {\n");
+	for (size_t i = 0; i < ruleset->attach_count; i++)
+		put_attach(printer, &ruleset->attaches[i]);
+	put(printer, "\tdefault ");
+	put(printer, verdict_names[ruleset->default_verdict]);
+	put(printer, ruleset->malformed_accept ? "\n\tmalformed accept\n" : "\n");
+	put(printer, ruleset->non_ip_accept ? "\tnon_ip accept\n" : "");
+	if (ruleset->classifier != CLASSIFIER_AUTO) {
+		put(printer, "\tclassifier ");
+		put(printer, classifier_names[ruleset->classifier]);
+		put(printer, "\n");
+	}
+	for (size_t i = 0; i < ruleset->cgroup_level_count; i++)
+		put_number(printer, i ? ", " : "\tcgroup_levels ", ruleset->cgroup_levels[i]);
+	put(printer, ruleset->cgroup_level_count ? "\n" : "");
+	for (size_t i = 0; i < ruleset->counter_count; i++) {
+		put_string(printer, "\tcounter ", ruleset->counters[i]);
+		put(printer, "\n");
+	}
+}
+
+/* --- sets ----------------------------------------------------------------------------------------------------- */
+
+static void put_elements(struct printer *printer, struct value_format format, const struct range *ranges, size_t count)
+{
+	char text[RANGE_TEXT_MAX];
+
+	for (size_t i = 0; i < count; i++) {
+		range_print(&format, ranges[i], text);
+		put(printer, "\t\t");
+		put(printer, text);
+		put(printer, "\n");
+	}
+}
+
+static void put_set(struct printer *printer, const struct set *set)
+{
+	put_string(printer, "\tset ", set->name);
+	put(printer, " ");
+	put(printer, set_type_names[set->type]);
+	put_number(printer, " max ", set->max_elements);
+	put(printer, set->shared ? " shared {\n" : " {\n");
+	put_elements(printer, value_format_of(set_element_field(set->type)), set->ranges, set->count);
+	put_elements(printer, value_format_of(FIELD_IPV6_SRC), set->ranges6, set->count6);
+	put(printer, "\t}\n");
+}
+
+/* --- conditions ----------------------------------------------------------------------------------------------- */
+
+static void put_ranges(struct printer *printer, const struct value_format *format, const struct range *ranges,
+		       size_t count)
+{
+	char text[RANGE_TEXT_MAX];
+
+	put(printer, " in {");
+	for (size_t i = 0; i < count; i++) {
+		range_print(format, ranges[i], text);
+		put(printer, i ? ", " : "");
+		put(printer, text);
+	}
+	put(printer, "}");
+}
+
+static void put_match(struct printer *printer, const struct cond *cond)
+{
+	struct value_format format = value_format_of(cond->match.field), mask_format = format;
+	const struct range *first = cond->match.ranges;
+	char text[RANGE_TEXT_MAX];
+
+	put(printer, field_table[cond->match.field].name);
+	if (cond->match.mask != u128_max(format.bits)) {
+		mask_format.hexadecimal = true;
+		value_print(&mask_format, cond->match.mask, text);
+		put(printer, " & ");
+		put(printer, text);
+	}
+	if (cond->match.count == 1 && first->lo == first->hi) {
+		value_print(&format, first->lo, text);
+		put(printer, " = ");
+		put(printer, text);
+	} else {
+		put_ranges(printer, &format, first, cond->match.count);
+	}
+}
+
+static void put_cond(struct printer *printer, const struct cond *cond);
+
+static void put_list(struct printer *printer, const char *word, const struct cond *const *items, size_t count)
+{
+	put(printer, word);
+	for (size_t i = 0; i < count; i++) {
+		put(printer, i ? ", " : "(");
+		put_cond(printer, items[i]);
+	}
+	put(printer, ")");
+}
+
+static void put_cond(struct printer *printer, const struct cond *cond)
+{
+	switch (cond->kind) {
+	case COND_TRUE:
+		put(printer, "true");
+		return;
+	case COND_FALSE:
+		put(printer, "false");
+		return;
+	case COND_AND:
+		put_list(printer, "all", cond->list.items, cond->list.count);
+		return;
+	case COND_OR:
+		put_list(printer, "any", cond->list.items, cond->list.count);
+		return;
+	case COND_NOT:
+		put_list(printer, "not", &cond->inner, 1);
+		return;
+	case COND_MATCH:
+		put_match(printer, cond);
+		return;
+	case COND_SET:
+		put(printer, field_table[cond->set.field].name);
+		put_string(printer, " in set ", printer->ruleset->sets[cond->set.set].name);
+		return;
+	}
+}
+
+/* --- rules ---------------------------------------------------------------------------------------------------- */
+
+static void put_log(struct printer *printer, const struct action *action)
+{
+	put_string(printer, "log ", action->log.text);
+	if (action->log.period_ns)
+		put_number(printer, " every ", action->log.period_ns);
+	if (action->log.burst)
+		put_number(printer, " burst ", action->log.burst);
+}
+
+static void put_action(struct printer *printer, const struct action *action)
+{
+	const struct ruleset *ruleset = printer->ruleset;
+
+	switch (action->kind) {
+	case ACTION_COUNT:
+		put_string(printer, "count ", ruleset->counters[action->counter]);
+		return;
+	case ACTION_LOG:
+		put_log(printer, action);
+		return;
+	case ACTION_MARK:
+		put_hex(printer, "mark ", action->mark.value);
+		put_hex(printer, "/", action->mark.mask);
+		return;
+	case ACTION_VERDICT:
+		put(printer, verdict_names[action->verdict]);
+		return;
+	case ACTION_JUMP:
+		put_string(printer, "jump ", ruleset->chains[action->chain].name);
+		return;
+	case ACTION_GOTO:
+		put_string(printer, "goto ", ruleset->chains[action->chain].name);
+		return;
+	case ACTION_RETURN:
+		put(printer, "return");
+		return;
+	}
+}
+
+static void put_rule(struct printer *printer, const struct rule *rule)
+{
+	put_number(printer, "\t\trule ", rule->number);
+	put(printer, rule->names_link ? " link " : " ");
+	for (size_t i = 0; i < rule->action_count; i++) {
+		put(printer, i ? ", " : "");
+		put_action(printer, &rule->actions[i]);
+	}
+	if (rule->cond) {
+		put(printer, " if ");
+		put_cond(printer, rule->cond);
+	}
+	put(printer, "\n");
+}
+
+static void put_chain(struct printer *printer, const struct chain *chain)
+{
+	put_string(printer, "\tchain ", chain->name);
+	put(printer, " {\n");
+	for (size_t i = 0; i < chain->rule_count; i++)
+		put_rule(printer, &chain->rules[i]);
+	put(printer, "\t}\n");
+}
+
+char *ruleset_print(struct arena *arena, const struct ruleset *ruleset)
+{
+	struct printer printer = { .arena = arena, .ruleset = ruleset };
+
+	put_head(&printer);
+	for (size_t i = 0; i < ruleset->set_count; i++)
+		put_set(&printer, &ruleset->sets[i]);
+	for (size_t i = 0; i < ruleset->chain_count; i++)
+		put_chain(&printer, &ruleset->chains[i]);
+	put(&printer, "}\n");
+	VEC_PUSH(arena, &printer.text) = '\0';
+	return printer.text.items;
+}
