@@ -21,7 +21,7 @@ enum { PLANE_PREEMPTIBLE = 1 };
  */
 enum { CGROUP_REFUSE = 0, CGROUP_PASS = 1, CGROUP_EGRESS_DROP = 2 };
 
-NOT_STATIC_INLINED int parse_thoroughly(struct __sk_buff *skb, struct packet *packet)
+OUT_OF_LINE int parse_thoroughly(struct __sk_buff *skb, struct packet *packet)
 {
 	struct view view = skb_view(skb, false);
 

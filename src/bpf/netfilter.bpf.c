@@ -1,8 +1,220 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The netfilter plane: IPv4 and IPv6 packets at the five hooks, as a BPF link (kernel 6.4). A context is made of kernel
+ * structures here, read through BTF. The owner (output) is read the way bpf_get_socket_uid() does it, but as the kernel's
+ * own uid, whatever user namespace the socket is in.
+ */
 #include <linux/bpf.h>
-#include <bpf/bpf_helpers.h>
-char LICENSE[] SEC("license") = "GPL";
-SEC("netfilter") int weir_netfilter(void *ctx)
+
+typedef struct bpf_nf_ctx plane_context;
+enum { PLANE_PREEMPTIBLE = 1 };
+#define PLANE_CLOCK bpf_ktime_get_ns
+
+#include "bpf/plane.h"
+
+/* What is used of the kernel's structures; the loader finds where it is. */
+#define KERNEL __attribute__((preserve_access_index))
+
+struct net_device {
+	int ifindex;
+} KERNEL;
+
+struct kernfs_node {
+	__u64 id;
+} KERNEL;
+
+struct cgroup {
+	int level;
+	struct kernfs_node *kn;
+	struct cgroup *ancestors[];
+} KERNEL;
+
+struct sock_cgroup_data {
+	struct cgroup *cgroup;
+} KERNEL;
+
+struct sock_common {
+	volatile unsigned char skc_state;
+	struct sock *skc_listener;
+} KERNEL;
+
+typedef struct {
+	__u32 val;
+} kuid_t;
+
+struct sock {
+	struct sock_common __sk_common;
+	kuid_t sk_uid;
+	struct sock_cgroup_data sk_cgrp_data;
+} KERNEL;
+
+struct sk_buff {
+	struct sock *sk;
+	unsigned int len;
+	__u32 mark;
+	unsigned int end;
+	unsigned char *head;
+} KERNEL;
+
+struct skb_shared_info {
+	unsigned short gso_size;
+	unsigned short gso_segs;
+} KERNEL;
+
+struct nf_hook_state {
+	__u8 pf;
+	struct net_device *in;
+	struct net_device *out;
+} KERNEL;
+
+struct bpf_nf_ctx {
+	const struct nf_hook_state *state;
+	struct sk_buff *skb;
+};
+
+enum { PF_IPV6 = 10, STATE_TIME_WAIT = 6, STATE_NEW_SYN_RECV = 12 };
+enum { NETFILTER_DROP = 0, NETFILTER_ACCEPT = 1 };
+
+extern int bpf_dynptr_from_skb(struct sk_buff *skb, __u64 flags, struct bpf_dynptr *ptr__uninit) __ksym;
+extern void *bpf_rdonly_cast(void *object, __u32 type) __ksym;
+
+#define CAST(type, object) \
+	((type *)bpf_rdonly_cast((object), __builtin_btf_type_id(*(type *)0, 1 /* of the kernel */)))
+
+/* --- bytes ---------------------------------------------------------------------------------------------------- */
+
+typedef struct bpf_dynptr parse_source;
+
+static __always_inline int source_copy(parse_source *source, __u32 offset, void *buffer, __u32 size)
 {
-	(void)ctx;
-	return 1;
+	return bpf_dynptr_read(buffer, size, source, offset, 0);
+}
+
+#include "bpf/parse.h"
+
+/* --- owners --------------------------------------------------------------------------------------------------- */
+
+/* The full socket that the packet belongs to: a listener for what answers in its name; NULL: none. */
+static __always_inline struct sock *owner_of(const struct sk_buff *skb)
+{
+	struct sock *sk = CAST(struct sock, skb->sk);
+
+	if (sk && sk->__sk_common.skc_state == STATE_NEW_SYN_RECV)
+		sk = CAST(struct sock, sk->__sk_common.skc_listener); /* in a union: no type of its own */
+	return sk && sk->__sk_common.skc_state != STATE_TIME_WAIT ? sk : NULL;
+}
+
+static __always_inline __u64 ancestor_id(struct sock *sk, int level)
+{
+	struct cgroup *cgroup = sk->sk_cgrp_data.cgroup, *ancestor = NULL;
+
+	if (!cgroup || cgroup->level < level)
+		return ABSENT_CGROUP;
+	/* The verifier follows no pointer out of an array of unknown length. */
+	bpf_probe_read_kernel(&ancestor, sizeof ancestor, __builtin_preserve_access_index(&cgroup->ancestors[level]));
+	return ancestor ? CAST(struct cgroup, ancestor)->kn->id : ABSENT_CGROUP;
+}
+
+static __always_inline void set_owner(const struct sk_buff *skb, struct packet *packet, __u32 needed)
+{
+	struct sock *sk;
+
+	if (!(needed & (NEEDS(FIELD_USER) | NEEDS_CGROUPS)))
+		return;
+	sk = owner_of(skb);
+	if (!sk)
+		return;
+	packet->user = sk->sk_uid.val;
+	if (needed & NEEDS(FIELD_CGROUP_0))
+		packet->cgroup[0] = ancestor_id(sk, config.levels[0]);
+	if (needed & NEEDS(FIELD_CGROUP_1))
+		packet->cgroup[1] = ancestor_id(sk, config.levels[1]);
+	if (needed & NEEDS(FIELD_CGROUP_2))
+		packet->cgroup[2] = ancestor_id(sk, config.levels[2]);
+}
+
+/* --- what plane.h asks for ------------------------------------------------------------------------------------ */
+
+static __always_inline __u32 index_of(const struct net_device *device)
+{
+	return device ? device->ifindex : ABSENT_IFACE;
+}
+
+static __always_inline int plane_parse(struct bpf_nf_ctx *context, struct packet *packet)
+{
+	const struct nf_hook_state *state = context->state;
+	const __u32 needed = config.needed;
+	struct sk_buff *skb = context->skb;
+	struct bpf_dynptr bytes;
+	struct view view = { .source = &bytes, .length = skb->len, .needed = needed };
+
+	packet_clear(packet);
+	if (needed & NEEDS(FIELD_IN_IFACE))
+		packet->in_iface = index_of(state->in);
+	if (needed & NEEDS(FIELD_OUT_IFACE))
+		packet->out_iface = index_of(state->out);
+	if (needed & NEEDS(FIELD_MARK))
+		packet->mark = skb->mark;
+	if (config.hook == HOOK_NF_OUTPUT)
+		set_owner(skb, packet, needed);
+	if (bpf_dynptr_from_skb(skb, 0, &bytes))
+		return PARSE_MALFORMED;
+	return parse_network(&view, packet, state->pf == PF_IPV6 ? ETHER_IPV6 : ETHER_IPV4, 0);
+}
+
+static __always_inline struct weight plane_weigh(struct bpf_nf_ctx *context)
+{
+	const struct sk_buff *skb = context->skb;
+	const struct skb_shared_info *shared = CAST(struct skb_shared_info, skb->head + skb->end);
+	struct weight weight = { .packets = 1, .bytes = skb->len };
+
+	if (shared->gso_segs)
+		weight.packets = shared->gso_segs;
+	else if (shared->gso_size)
+		weight.packets = (skb->len + shared->gso_size - 1) / shared->gso_size;
+	return weight;
+}
+
+static __always_inline void plane_describe(struct bpf_nf_ctx *context, struct event *event)
+{
+	const struct nf_hook_state *state = context->state;
+	struct sk_buff *skb = context->skb;
+	struct sock *sk = config.hook == HOOK_NF_OUTPUT ? owner_of(skb) : NULL;
+	__u32 size = skb->len;
+	struct bpf_dynptr bytes;
+
+	event->in_iface = index_of(state->in);
+	event->out_iface = index_of(state->out);
+	event->user = sk ? sk->sk_uid.val : ABSENT_OWNER;
+	event->mark = skb->mark;
+	event->length = size;
+	if (size > EVENT_BYTES)
+		size = EVENT_BYTES;
+	if (!bpf_dynptr_from_skb(skb, 0, &bytes) && !bpf_dynptr_read(event->data, size, &bytes, 0, 0))
+		event->captured = size;
+}
+
+/* A policy with `mark` is refused at netfilter: programs may not write it. */
+static __always_inline __u32 plane_mark(struct bpf_nf_ctx *context)
+{
+	return context->skb->mark;
+}
+
+static __always_inline void plane_set_mark(struct bpf_nf_ctx *context, __u32 mark)
+{
+	(void)context;
+	(void)mark;
+}
+
+/* The kernel turns a drop at output into EPERM for the sender; that is all that `reject` can do here. */
+SEC("netfilter")
+int weir_netfilter(struct bpf_nf_ctx *context)
+{
+	enum turn turn = plane_turn();
+
+	if (turn == TURN_BEFORE)
+		bpf_tail_call(context, &before, 0);
+	if (turn != TURN_OURS)
+		return NETFILTER_ACCEPT;
+	return judge(context) == ANSWER_ACCEPT ? NETFILTER_ACCEPT : NETFILTER_DROP;
 }

@@ -5,8 +5,8 @@
  * In: a hook's context. Out: the verdict, with everything counted and logged that it took to reach it. What cannot be
  * (an answer out of bounds, a run of steps without end) drops the packet and counts it as malformed.
  *
- * Each hook's file defines, before it includes this: `plane_context`, PLANE_PREEMPTIBLE and PLANE_PASS, and after it the
- * plane_*() functions declared below.
+ * Each hook's file defines, before it includes this: `plane_context` and PLANE_PREEMPTIBLE (see count()); it may define
+ * PLANE_CLOCK; and after it the plane_*() functions declared below.
  */
 #ifndef WEIR_BPF_PLANE_H
 #define WEIR_BPF_PLANE_H
@@ -22,7 +22,12 @@
 #include "packet/hook.h"
 #include "packet/packet.h"
 
-#define NOT_STATIC_INLINED static __attribute__((noinline))
+/* Verified with its caller's values, but compiled once. */
+#define OUT_OF_LINE static __attribute__((noinline))
+
+#ifndef PLANE_CLOCK
+#define PLANE_CLOCK bpf_ktime_get_coarse_ns
+#endif
 
 /* --- maps and configuration: see plane_abi.h ------------------------------------------------------------------- */
 
@@ -153,7 +158,7 @@ enum { LIMIT_TRIES = 4 };
 
 /*
  * Takes one event from the statement's limit (GCRA: next_ns is when the bucket would be full again). The coarse clock
- * is exact enough and six times cheaper, which counts in a flood.
+ * is exact enough and six times cheaper, which counts in a flood; netfilter programs may not call it.
  */
 static __always_inline bool limit_allows(struct log_limit *limit)
 {
@@ -161,7 +166,7 @@ static __always_inline bool limit_allows(struct log_limit *limit)
 
 	if (!limit->period_ns)
 		return true;
-	now = bpf_ktime_get_coarse_ns();
+	now = PLANE_CLOCK();
 	for (int i = 0; i < LIMIT_TRIES; i++) {
 		next = *(volatile __u64 *)&limit->next_ns;
 		from = next > now ? next : now;
@@ -184,7 +189,7 @@ static __always_inline void event_lost(void)
 		__sync_fetch_and_add(&all->events_lost, 1);
 }
 
-NOT_STATIC_INLINED int write_event(plane_context *context, __u32 rule, __u32 log, __u32 verdict)
+OUT_OF_LINE int write_event(plane_context *context, __u32 rule, __u32 log, __u32 verdict)
 {
 	struct log_limit *limit = bpf_map_lookup_elem(&logs, &log);
 	struct event *event;
@@ -275,7 +280,7 @@ static long take_step(__u32 index, struct run *run)
 	return RUN_ON;
 }
 
-NOT_STATIC_INLINED __u32 run_steps(plane_context *context, struct packet *packet, __u32 first)
+OUT_OF_LINE __u32 run_steps(plane_context *context, struct packet *packet, __u32 first)
 {
 	struct run run = { .context = context, .packet = packet, .weight = plane_weigh(context), .next = first };
 

@@ -13,7 +13,7 @@ static __always_inline bool leaving(void)
 	return config.hook == HOOK_TC_EGRESS;
 }
 
-NOT_STATIC_INLINED int parse_thoroughly(struct __sk_buff *skb, struct packet *packet)
+OUT_OF_LINE int parse_thoroughly(struct __sk_buff *skb, struct packet *packet)
 {
 	struct view view = skb_view(skb, false);
 

@@ -24,7 +24,7 @@ static __always_inline const __u8 *frame_end(struct xdp_md *context)
 	return (const __u8 *)(long)context->data_end;
 }
 
-NOT_STATIC_INLINED int parse_thoroughly(struct xdp_md *context, struct packet *packet)
+OUT_OF_LINE int parse_thoroughly(struct xdp_md *context, struct packet *packet)
 {
 	struct view view = {
 		.source = context,
