@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* cgroup_skb: links on a cgroup of the unified hierarchy, in the order of attachment. Paths are from its root. */
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <mntent.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "kernel/attach.h"
+
+static int find_mount(struct kernel *kernel, struct path *ret_path)
+{
+	FILE *mounts = setmntent("/proc/self/mounts", "r");
+	const struct mntent *entry;
+	bool found = false;
+
+	while (mounts && !found && (entry = getmntent(mounts)))
+		if (!strcmp(entry->mnt_type, "cgroup2")) {
+			snprintf(ret_path->text, sizeof ret_path->text, "%s", entry->mnt_dir);
+			found = true;
+		}
+	if (mounts)
+		endmntent(mounts);
+	if (found)
+		return 0;
+	problem_set(kernel, -ENOENT, "the unified cgroup hierarchy is not mounted");
+	problem_hint(kernel, "as root: mount -t cgroup2 cgroup2 /sys/fs/cgroup");
+	return -ENOENT;
+}
+
+static int open_cgroup(struct kernel *kernel, const char *target)
+{
+	struct path mount, path;
+	int error = find_mount(kernel, &mount);
+	int fd;
+
+	if (error)
+		return error;
+	path_join(&path, mount.text, "%s", target + (target[0] == '/'));
+	fd = open(path.text, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd >= 0)
+		return fd;
+	error = -errno;
+	problem_set(kernel, error, "there is no cgroup `%s` (%s: %s)", target, path.text, strerror(-error));
+	problem_hint(kernel, "a cgroup's path is written from the root of the hierarchy; `systemd-cgls` shows them");
+	return error;
+}
+
+static int resolve(struct kernel *kernel, const struct install_hook *hook, struct places *places)
+{
+	CLEANUP_CLOSE int fd = open_cgroup(kernel, hook->target);
+	struct place *place;
+	struct stat status;
+
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &status))
+		return -errno;
+	if (strlen(hook->target) >= sizeof place->target)
+		return problem_set(kernel, -ENAMETOOLONG, "the path of cgroup `%.60s...` is too long", hook->target);
+	place = places_add(places);
+	if (!place)
+		return -ENOMEM;
+	place->hook = hook->hook;
+	place->cgroup = status.st_ino; /* that is its id */
+	snprintf(place->target, sizeof place->target, "%s", hook->target);
+	return 0;
+}
+
+static int attach(struct kernel *kernel, struct place *place, int prog, int *ret_link)
+{
+	CLEANUP_CLOSE int fd = open_cgroup(kernel, place->target);
+	struct link_request request = { .prog = (uint32_t)prog, .target = (uint32_t)fd };
+	int link;
+
+	if (fd < 0)
+		return fd;
+	request.attach_type = place->hook == HOOK_CGROUP_INGRESS ? BPF_CGROUP_INET_INGRESS : BPF_CGROUP_INET_EGRESS;
+	link = attach_link_create(&request);
+	if (link == -EPERM)
+		return problem_set(kernel, link, "cannot attach to cgroup `%s`: not permitted, or a program above it allows none "
+				   "below (`bpftool cgroup tree`)", place->target);
+	if (link == -E2BIG)
+		return problem_set(kernel, link, "cgroup `%s` has as many programs as the kernel allows (64)",
+				   place->target);
+	if (link < 0)
+		return problem_set(kernel, link, "cannot attach to cgroup `%s`: %s", place->target, strerror(-link));
+	place->how = HOW_LINK;
+	*ret_link = link;
+	return 0;
+}
+
+const struct attach_ops attach_cgroup_ops = { .resolve = resolve, .attach = attach };

@@ -1,0 +1,387 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * In: the compiled data plane of a hook, the emitted classifier, what to configure. Out: a loaded program with its maps
+ * filled. Fails with a sentence; a program that the verifier refused, with its last words and the rule's line.
+ */
+#include <bpf/bpf.h>
+#include <bpf/btf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <linux/version.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+
+#include "bpf/bench_abi.h"
+#include "kernel/object.h"
+#include "kernel/setmap.h"
+#include "kernel/verifier.h"
+
+/* --- shares ----------------------------------------------------------------------------------------------------- */
+
+int shares_add(struct shares *shares, const char *name, int fd)
+{
+	struct share *items = reallocarray(shares->items, shares->count + 1, sizeof *items);
+
+	if (!items)
+		return -ENOMEM;
+	shares->items = items;
+	snprintf(items[shares->count].name, sizeof items->name, "%s", name);
+	items[shares->count].fd = dup(fd);
+	if (items[shares->count].fd < 0)
+		return -errno;
+	shares->count++;
+	return 0;
+}
+
+int shares_find(const struct shares *shares, const char *name)
+{
+	for (size_t i = 0; shares && i < shares->count; i++)
+		if (!strcmp(shares->items[i].name, name))
+			return shares->items[i].fd;
+	return -1;
+}
+
+void shares_free(struct shares *shares)
+{
+	for (size_t i = 0; i < shares->count; i++)
+		close(shares->items[i].fd);
+	free(shares->items);
+	memset(shares, 0, sizeof *shares);
+}
+
+/* --- linking ---------------------------------------------------------------------------------------------------- */
+
+/* libbpf's linker takes file names only. */
+struct memory_file {
+	int fd;
+	char path[32];
+};
+
+static void memory_file_close(struct memory_file *file)
+{
+	if (file->fd >= 0)
+		close(file->fd);
+}
+
+static int memory_file_make(struct memory_file *file, const void *data, size_t size)
+{
+	size_t done = 0;
+
+	file->fd = memfd_create("weir", MFD_CLOEXEC);
+	if (file->fd < 0)
+		return -errno;
+	snprintf(file->path, sizeof file->path, "/proc/self/fd/%d", file->fd);
+	while (done < size) {
+		ssize_t written = write(file->fd, (const char *)data + done, size - done);
+
+		if (written < 0 && errno != EINTR)
+			return -errno;
+		done += written > 0 ? (size_t)written : 0;
+	}
+	return 0;
+}
+
+static int read_elf(int fd, struct elf *ret_elf)
+{
+	struct stat status;
+	size_t done = 0;
+	char *data;
+
+	if (fstat(fd, &status))
+		return -errno;
+	data = malloc((size_t)status.st_size + 1);
+	if (!data)
+		return -ENOMEM;
+	while (done < (size_t)status.st_size) {
+		ssize_t got = pread(fd, data + done, (size_t)status.st_size - done, (off_t)done);
+
+		if (got <= 0) {
+			free(data);
+			return -EIO;
+		}
+		done += (size_t)got;
+	}
+	ret_elf->data = data;
+	ret_elf->size = done;
+	return 0;
+}
+
+#define CLEANUP_FILE __attribute__((cleanup(memory_file_close)))
+
+static int link_files(struct memory_file *output, const struct memory_file *plane, const struct memory_file *classifier)
+{
+	struct bpf_linker *linker = bpf_linker__new(output->path, NULL);
+	int error;
+
+	if (!linker)
+		return -errno;
+	error = bpf_linker__add_file(linker, plane->path, NULL);
+	if (!error)
+		error = bpf_linker__add_file(linker, classifier->path, NULL);
+	if (!error)
+		error = bpf_linker__finalize(linker);
+	bpf_linker__free(linker);
+	return error;
+}
+
+int object_link(struct kernel *kernel, const struct plane_object *plane, const void *classifier, size_t size,
+		struct elf *ret_elf)
+{
+	CLEANUP_FILE struct memory_file a = { .fd = -1 }, b = { .fd = -1 }, out = { .fd = -1 };
+	int error = memory_file_make(&a, plane->data, plane->size);
+
+	verifier_messages_clear();
+	if (!error)
+		error = memory_file_make(&b, classifier, size);
+	if (!error)
+		error = memory_file_make(&out, NULL, 0);
+	if (!error)
+		error = link_files(&out, &a, &b);
+	if (!error)
+		error = read_elf(out.fd, ret_elf);
+	if (error)
+		problem_set(kernel, error, "cannot join the classifier with the data plane `%s`: %s%s", plane->name,
+			    strerror(-error), verifier_messages());
+	return error;
+}
+
+/* --- configuring ------------------------------------------------------------------------------------------------ */
+
+static struct bpf_map *find_map(const struct bpf_object *object, const char *name)
+{
+	struct bpf_map *map = bpf_object__find_map_by_name(object, name);
+	char section[32];
+
+	if (map)
+		return map;
+	snprintf(section, sizeof section, ".data.%s", name);
+	return bpf_object__find_map_by_name(object, section);
+}
+
+int object_map(const struct bpf_object *object, const char *name)
+{
+	const struct bpf_map *map = find_map(object, name);
+
+	return map ? bpf_map__fd(map) : -1;
+}
+
+/* The name by which maps are shared: data sections without their prefix. */
+static const char *map_name(const struct bpf_map *map)
+{
+	const char *name = bpf_map__name(map);
+
+	return strncmp(name, ".data.", 6) ? name : name + 6;
+}
+
+static const struct install_set *find_set(const struct load *load, const char *map)
+{
+	for (size_t i = 0; i < load->hook->set_count; i++)
+		if (!strcmp(load->hook->sets[i].map, map))
+			return &load->hook->sets[i];
+	for (size_t i = 0; i < load->install->set_count; i++)
+		if (!strcmp(load->install->sets[i].map, map))
+			return &load->install->sets[i];
+	return NULL;
+}
+
+static uint32_t at_least_one(size_t count)
+{
+	return count ? (uint32_t)count : 1;
+}
+
+/* How many elements the map shall have; 0: as it is. */
+static uint32_t map_size(const struct load *load, const char *name)
+{
+	const struct install_set *set;
+
+	if (!strcmp(name, "counters"))
+		return load->install->slots;
+	if (!strcmp(name, "steps"))
+		return at_least_one(load->hook->step_count);
+	if (!strcmp(name, "logs"))
+		return at_least_one(load->install->log_count);
+	if (!strcmp(name, "frames"))
+		return at_least_one(load->frames);
+	set = find_set(load, name);
+	return set ? at_least_one(set->max_elements > set->count ? set->max_elements : set->count) : 0;
+}
+
+static int configure_map(struct bpf_map *map, const struct load *load)
+{
+	const char *name = map_name(map);
+	int fd = shares_find(load->shares, name);
+	uint32_t size = map_size(load, name);
+	int error = 0;
+
+	if (fd >= 0)
+		return bpf_map__reuse_fd(map, fd);
+	if (size)
+		error = bpf_map__set_max_entries(map, size);
+	if (!error && bpf_map__type(map) == BPF_MAP_TYPE_LPM_TRIE)
+		error = bpf_map__set_map_flags(map, bpf_map__map_flags(map) | BPF_F_NO_PREALLOC);
+	return error;
+}
+
+static void fill_config(struct plane_config *config, const struct load *load)
+{
+	const struct install *install = load->install;
+
+	memset(config, 0, sizeof *config);
+	config->since = load->since;
+	config->hook = load->hook->hook;
+	config->needed = load->hook->needed;
+	config->slots = install->slots;
+	config->steps = (uint32_t)load->hook->step_count;
+	config->malformed_accept = install->malformed_accept;
+	config->trace = load->trace;
+	memcpy(config->levels, install->levels, sizeof config->levels);
+	config->level_count = install->level_count;
+}
+
+/* The bytes of a variable in a read-only section of its own, or NULL. */
+static void *rodata(struct bpf_object *object, const char *section, size_t size)
+{
+	const struct bpf_map *map = bpf_object__find_map_by_name(object, section);
+	size_t there = 0;
+	void *value = map ? (void *)bpf_map__initial_value((struct bpf_map *)map, &there) : NULL;
+
+	return there >= size ? value : NULL;
+}
+
+static int configure(struct bpf_object *object, const struct load *load)
+{
+	struct plane_config *config = rodata(object, ".rodata.config", sizeof *config);
+	uint32_t *frames = rodata(object, ".rodata.frames", sizeof *frames);
+	struct bpf_map *map;
+
+	if (config)
+		fill_config(config, load);
+	if (frames)
+		*frames = at_least_one(load->frames);
+	bpf_object__for_each_map(map, object) {
+		int error = configure_map(map, load);
+
+		if (error)
+			return error;
+	}
+	return 0;
+}
+
+/* --- filling ---------------------------------------------------------------------------------------------------- */
+
+static int fill_array(int fd, const void *items, size_t count, size_t size)
+{
+	for (uint32_t i = 0; i < count; i++)
+		if (bpf_map_update_elem(fd, &i, (const char *)items + i * size, BPF_ANY))
+			return -errno;
+	return 0;
+}
+
+static int fill_map(struct kernel *kernel, const struct bpf_map *map, const struct load *load)
+{
+	const char *name = map_name(map);
+	const struct install_set *set;
+	int fd = bpf_map__fd(map);
+
+	if (shares_find(load->shares, name) >= 0)
+		return 0;
+	if (!strcmp(name, "steps"))
+		return fill_array(fd, load->hook->steps, load->hook->step_count, sizeof(struct step));
+	if (!strcmp(name, "logs"))
+		return fill_array(fd, load->install->logs, load->install->log_count, sizeof(struct log_limit));
+	set = find_set(load, name);
+	return set ? setmap_fill(kernel, fd, set, ORIGIN_FILE) : 0;
+}
+
+static int fill_maps(struct kernel *kernel, const struct bpf_object *object, const struct load *load)
+{
+	const struct bpf_map *map;
+
+	bpf_object__for_each_map(map, object) {
+		int error = fill_map(kernel, map, load);
+
+		if (error)
+			return problem_set(kernel, error, "cannot fill map `%s`: %s", bpf_map__name(map),
+					   strerror(-error));
+	}
+	return 0;
+}
+
+/* --- loading ---------------------------------------------------------------------------------------------------- */
+
+static int prepare_program(struct kernel *kernel, struct bpf_object *object, const struct load *load,
+			   struct bpf_program **ret_program)
+{
+	struct bpf_program *program = bpf_object__next_program(object, NULL);
+
+	if (!program)
+		return -ENOENT;
+	if (hook_is_netfilter(load->plane)) {
+		bpf_program__set_type(program, (enum bpf_prog_type)WEIR_PROG_TYPE_NETFILTER);
+		bpf_program__set_expected_attach_type(program, (enum bpf_attach_type)WEIR_ATTACH_NETFILTER);
+	}
+	*ret_program = program;
+	return verifier_log_attach(kernel, program);
+}
+
+int object_load(struct kernel *kernel, const struct elf *elf, const struct load *load,
+		struct bpf_object **ret_object, int *ret_prog)
+{
+	LIBBPF_OPTS(bpf_object_open_opts, options, .object_name = "weir");
+	struct bpf_program *program;
+	struct bpf_object *object;
+	int error;
+
+	verifier_messages_clear();
+	object = bpf_object__open_mem(elf->data, elf->size, &options);
+	if (!object)
+		return problem_set(kernel, -errno, "cannot open the linked program: %s%s", strerror(errno),
+				   verifier_messages());
+	error = prepare_program(kernel, object, load, &program);
+	if (!error)
+		error = configure(object, load);
+	if (!error)
+		error = bpf_object__load(object);
+	if (error)
+		verifier_explain(kernel, error, hook_table[load->plane].name);
+	else
+		error = fill_maps(kernel, object, load);
+	if (error) {
+		bpf_object__close(object);
+		return error;
+	}
+	*ret_object = object;
+	*ret_prog = bpf_program__fd(program);
+	return 0;
+}
+
+/* --- what the kernel must have ---------------------------------------------------------------------------------- */
+
+uint32_t kernel_version(void)
+{
+	unsigned major = 0, minor = 0, patch = 0;
+	struct utsname name;
+
+	if (uname(&name) || sscanf(name.release, "%u.%u.%u", &major, &minor, &patch) < 2)
+		return 0;
+	return KERNEL_VERSION(major, minor, patch > 255 ? 255 : patch);
+}
+
+int object_check_hook(struct kernel *kernel, enum hook hook)
+{
+	struct utsname name = { 0 };
+
+	if (!hook_is_netfilter(hook))
+		return 0;
+	uname(&name);
+	if (kernel_version() < KERNEL_VERSION(6, 4, 0))
+		return problem_set(kernel, -EOPNOTSUPP, "hook %s needs Linux 6.4 or later, this is %s; hook at tc or "
+				   "cgroup instead", hook_table[hook].name, name.release);
+	if (!path_exists("/sys/kernel/btf/vmlinux"))
+		return problem_set(kernel, -EOPNOTSUPP, "hook %s needs a kernel with type information "
+				   "(/sys/kernel/btf/vmlinux, CONFIG_DEBUG_INFO_BTF); hook at tc or cgroup instead",
+				   hook_table[hook].name);
+	return 0;
+}
