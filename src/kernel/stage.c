@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Staging. In: installs; out: their programs loaded, their maps filled, all pinned under @stage/POLICY, attached to
+ * nothing. Fails with the reason; recover.c removes what was pinned until then.
+ */
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "kernel/attach.h"
+#include "kernel/counters.h"
+#include "kernel/sets.h"
+
+/* One policy being staged. */
+struct staging {
+	struct change *change;
+	const struct install *install;
+	struct generation *generation;
+	struct places places;
+	struct shares shares; /* maps that every program of the policy uses */
+};
+
+/* --- places ----------------------------------------------------------------------------------------------------- */
+
+static bool seen(const struct places *places, size_t before, const struct place *place)
+{
+	for (size_t i = 0; i < before; i++)
+		if (place_same(&places->items[i], place))
+			return true;
+	return false;
+}
+
+/* A name and a glob may mean the same interface: it is judged once, by the hook named first. */
+static void drop_repeats(struct places *places, size_t from, uint32_t source)
+{
+	size_t kept = from;
+
+	for (size_t i = from; i < places->count; i++) {
+		if (seen(places, kept, &places->items[i]))
+			continue;
+		places->items[kept] = places->items[i];
+		places->items[kept++].source = source;
+	}
+	places->count = kept;
+}
+
+static int resolve(struct staging *staging)
+{
+	const struct install *install = staging->install;
+	struct kernel *kernel = staging->change->kernel;
+
+	for (size_t i = 0; i < install->hook_count; i++) {
+		size_t before = staging->places.count;
+		int error = attach_ops(install->hooks[i].hook)->resolve(kernel, &install->hooks[i], &staging->places);
+
+		if (error)
+			return error;
+		drop_repeats(&staging->places, before, (uint32_t)i);
+	}
+	if (staging->places.count > PLACES_MAX)
+		return problem_set(kernel, -E2BIG, "policy `%s` has more than %d places to attach to", install->policy,
+				   PLACES_MAX);
+	return 0;
+}
+
+/* --- maps that a policy's programs share ------------------------------------------------------------------------ */
+
+static const char *const policy_maps[] = { "counters", "events", "status", "logs" };
+
+/* Events go on in the same ring, so that readers need not change over. */
+static int share_ring(struct staging *staging)
+{
+	const struct generation *old = view_find(&staging->change->view, staging->install->policy);
+	int error = 0;
+
+	for (size_t i = 1; old && !error && i < 3; i++) {
+		CLEANUP_CLOSE int fd = pin_open(old->folder.text, "%s", policy_maps[i]);
+
+		error = fd < 0 ? fd : shares_add(&staging->shares, policy_maps[i], fd);
+	}
+	return error;
+}
+
+static int share_first(struct staging *staging)
+{
+	int error = shares_add(&staging->shares, "epoch", staging->change->kernel->epoch_fd);
+
+	if (!error)
+		error = share_ring(staging);
+	return error ? error : sets_share(staging->change, staging->install, &staging->shares);
+}
+
+static int share_map(struct shares *shares, const struct bpf_object *object, const char *name)
+{
+	int fd = object_map(object, name);
+
+	return fd < 0 || shares_find(shares, name) >= 0 ? 0 : shares_add(shares, name, fd);
+}
+
+/* From the first program on, the others use its maps. */
+static int share_loaded(struct staging *staging, const struct bpf_object *object)
+{
+	const struct install *install = staging->install;
+	int error = 0;
+
+	for (size_t i = 0; !error && i < sizeof policy_maps / sizeof *policy_maps; i++)
+		error = share_map(&staging->shares, object, policy_maps[i]);
+	for (size_t i = 0; !error && i < install->set_count; i++)
+		error = share_map(&staging->shares, object, install->sets[i].map);
+	return error;
+}
+
+/* Among the places of one hook, its steps and constants too. */
+static int share_hook(struct shares *shares, const struct install_hook *hook, const struct bpf_object *object)
+{
+	int error = share_map(shares, object, "steps");
+
+	for (size_t i = 0; !error && i < hook->set_count; i++)
+		error = share_map(shares, object, hook->sets[i].map);
+	return error;
+}
+
+static void unshare_hook(struct shares *shares, size_t count)
+{
+	while (shares->count > count)
+		close(shares->items[--shares->count].fd);
+}
+
+/* --- pins ------------------------------------------------------------------------------------------------------- */
+
+static int pin_policy_maps(struct staging *staging)
+{
+	struct kernel *kernel = staging->change->kernel;
+	const char *folder = staging->generation->folder.text;
+	int error = 0;
+
+	for (size_t i = 0; !error && i < sizeof policy_maps / sizeof *policy_maps; i++) {
+		int fd = shares_find(&staging->shares, policy_maps[i]);
+
+		if (fd >= 0)
+			error = pin_make(kernel, fd, folder, "%s", policy_maps[i]);
+	}
+	if (!error)
+		error = counters_make_base(kernel, folder, staging->install->slots);
+	return error ? error : sets_stage(staging->change, staging->install, staging->generation, &staging->shares);
+}
+
+static int pin_place(struct staging *staging, uint32_t index, const struct bpf_object *object, int prog)
+{
+	static const char *const maps[] = { "control", "before", "after" };
+	struct kernel *kernel = staging->change->kernel;
+	const char *folder = staging->generation->folder.text;
+	int error = pin_make(kernel, prog, folder, "prog_%u", index);
+
+	for (size_t i = 0; !error && i < sizeof maps / sizeof *maps; i++) {
+		int fd = object_map(object, maps[i]);
+
+		if (fd >= 0)
+			error = pin_make(kernel, fd, folder, "%s_%u", maps[i], index);
+	}
+	return error;
+}
+
+/* --- loading ---------------------------------------------------------------------------------------------------- */
+
+/* A netfilter program has nothing of its own place in it: both families run the same one. */
+static bool one_program_will_do(const struct install_hook *hook)
+{
+	return hook_is_netfilter(hook->hook);
+}
+
+/* Loads the hook's program once for each of its places (none yet: once, to see that it loads). */
+static int load_places(struct staging *staging, uint32_t source, const struct elf *elf)
+{
+	const struct install_hook *hook = &staging->install->hooks[source];
+	struct bpf_object *object = NULL;
+	struct shares *shares = &staging->shares;
+	size_t shared = 0;
+	int error = 0, prog = -1;
+
+	for (uint32_t i = 0; !error && i <= staging->places.count; i++) {
+		const struct load load = { staging->install, hook, hook->hook, staging->change->since, false, shares, 0 };
+		bool ours = i < staging->places.count && staging->places.items[i].source == source;
+
+		if (!ours && (i < staging->places.count || object))
+			continue;
+		if (!object || !one_program_will_do(hook)) {
+			bpf_object__close(object);
+			object = NULL;
+			error = object_load(staging->change->kernel, elf, &load, &object, &prog);
+			if (!error)
+				error = share_loaded(staging, object);
+			if (!shared)
+				shared = shares->count;
+			if (!error)
+				error = share_hook(shares, hook, object);
+		}
+		if (!error && ours)
+			error = pin_place(staging, i, object, prog);
+	}
+	bpf_object__close(object);
+	if (shared)
+		unshare_hook(shares, shared);
+	return error;
+}
+
+static int load_hook(struct staging *staging, uint32_t source)
+{
+	const struct install_hook *hook = &staging->install->hooks[source];
+	struct elf elf;
+	int error = object_link(staging->change->kernel, plane_for_hook(hook->hook), hook->classifier,
+				hook->classifier_size, &elf);
+
+	if (error)
+		return error;
+	error = load_places(staging, source, &elf);
+	free(elf.data);
+	return error;
+}
+
+/* --- one policy ------------------------------------------------------------------------------------------------- */
+
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+/* Room for all sets; sets_stage() counts those that exist. */
+static int make_record(struct staging *staging)
+{
+	const struct install *install = staging->install;
+	struct record *record = record_new((uint32_t)staging->places.count, (uint32_t)install->set_count);
+
+	if (!record)
+		return -ENOMEM;
+	if (staging->places.count)
+		memcpy(record->places, staging->places.items, staging->places.count * sizeof *record->places);
+	record->set_count = 0;
+	record->since = staging->change->since;
+	record->loaded_ns = now_ns();
+	record->slots = install->slots;
+	record->source_size = (uint32_t)install->source_size;
+	record->meta_size = (uint32_t)install->meta_size;
+	record->carry_count = install->carry ? install->slots : 0;
+	staging->generation->record = record;
+	return 0;
+}
+
+static int pin_blobs(struct staging *staging)
+{
+	struct kernel *kernel = staging->change->kernel;
+	const struct install *install = staging->install;
+	struct record *record = staging->generation->record;
+	const char *folder = staging->generation->folder.text;
+	int error = blob_pin(kernel, folder, "source", install->source, install->source_size);
+
+	if (!error)
+		error = blob_pin(kernel, folder, "meta", install->meta, install->meta_size);
+	if (!error)
+		error = blob_pin(kernel, folder, "carry", install->carry, record->carry_count * sizeof *install->carry);
+	record->size = (uint32_t)((char *)&record_sets(record)[record->set_count] - (char *)record);
+	return error ? error : blob_pin(kernel, folder, "record", record, record->size);
+}
+
+static int stage_policy(struct staging *staging)
+{
+	const struct install *install = staging->install;
+	struct generation *generation = staging->generation;
+	int error;
+
+	snprintf(generation->policy, sizeof generation->policy, "%s", install->policy);
+	path_join(&generation->folder, staging->change->stage.text, "%s", install->policy);
+	if (mkdir(generation->folder.text, 0700))
+		return problem_set(staging->change->kernel, -errno, "cannot make %s: %s", generation->folder.text,
+				   strerror(errno));
+	error = resolve(staging);
+	if (!error)
+		error = make_record(staging);
+	if (!error)
+		error = share_first(staging);
+	for (uint32_t i = 0; !error && i < install->hook_count; i++)
+		error = load_hook(staging, i);
+	if (!error)
+		error = pin_policy_maps(staging);
+	return error ? error : pin_blobs(staging);
+}
+
+int stage_make(struct change *change)
+{
+	int error = 0;
+
+	for (size_t i = 0; !error && i < change->install_count; i++) {
+		struct staging staging = { .change = change, .install = &change->installs[i],
+					   .generation = &change->staged[i] };
+
+		error = stage_policy(&staging);
+		shares_free(&staging.shares);
+		places_free(&staging.places);
+	}
+	return error;
+}
