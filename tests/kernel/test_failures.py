@@ -114,21 +114,21 @@ class Failures(TestCase):
 class Confirm(TestCase):
     def test_rolls_back_when_nobody_confirms(self):
         apply(GOOD)
-        apply(GOOD.replace("7001", "7002"), "--confirm", "1")
+        apply(GOOD.replace("7001", "7002"), "--confirm", "%d" % SLOW)
         self.assertEqual(probe([7001, 7002]), {7001})
-        time.sleep(2)
+        time.sleep(2 * SLOW)
         self.assertEqual(probe([7001, 7002]), {7002})
 
     def test_rolls_back_to_nothing(self):
-        apply(GOOD, "--confirm", "1")
+        apply(GOOD, "--confirm", "%d" % SLOW)
         self.assertEqual(probe([7001]), set())
-        time.sleep(2)
+        time.sleep(2 * SLOW)
         self.assertEqual(probe([7001]), {7001})
 
     def test_confirmed_stays(self):
-        apply(GOOD, "--confirm", "2")
+        apply(GOOD, "--confirm", "%d" % (2 * SLOW))
         weir("confirm")
-        time.sleep(2.5)
+        time.sleep(2 * SLOW + 0.5)
         self.assertEqual(probe([7001]), set())
         self.assertNotEqual(weir("confirm", check=False).returncode, 0)
 
@@ -141,12 +141,12 @@ class Confirm(TestCase):
         for _ in range(100):
             if weir("show", "t", check=False).returncode == 0:
                 break
-            time.sleep(0.05)
+            time.sleep(0.05 * SLOW)
         self.assertEqual(probe([7001]), set())
         os.kill(pid, signal.SIGHUP)
         os.close(terminal)
         os.waitpid(pid, 0)
-        time.sleep(3)
+        time.sleep(3 * SLOW)
         self.assertEqual(probe([7001]), {7001})
 
 

@@ -31,7 +31,7 @@ class Reject(TestCase):
         for family in FAMILIES:
             outcome, seconds = tcp(7001, inbound, family, wait=2)
             self.assertEqual(outcome, "ECONNREFUSED")
-            self.assertLess(seconds, 0.5)
+            self.assertLess(seconds, 0.5 * SLOW)
             self.assertEqual(tcp(7004, inbound, family)[0], "connected")
 
     @each(REPLYING)

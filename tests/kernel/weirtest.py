@@ -45,7 +45,8 @@ OUR6, PEER6 = "fd77::1", "fd77::2"
 OUR_MAC, PEER_MAC = "02:77:00:00:00:01", "02:77:00:00:00:02"
 IPV4, IPV6 = socket.AF_INET, socket.AF_INET6
 FAMILIES = (IPV4, IPV6)
-SHORT = 0.15  # seconds to wait for what should not come; veth delivers in microseconds
+SLOW = float(os.environ.get("WEIR_SLOW", "1"))  # emulated machines
+SHORT = 0.15 * SLOW  # seconds to wait for what should not come; veth delivers in microseconds
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -359,7 +360,7 @@ def udp_answer(port, inbound=True, family=IPV4, wait=0.3):
     with client:
         client.bind((from_address, 0))
         client.connect((to_address, port))
-        client.settimeout(wait)
+        client.settimeout(wait * SLOW)
         try:
             client.send(b"hello")
             client.recv(64)
@@ -384,6 +385,7 @@ def drain(server):
 def tcp(port, inbound=True, family=IPV4, wait=0.4, listen=True, payload=b""):
     """'connected', 'timeout', or the errno's name ('ECONNREFUSED', 'EPERM'); seconds it took."""
     source, target, from_address, to_address = ends(inbound, family)
+    wait *= SLOW
     with target:
         server = socket.socket(family, socket.SOCK_STREAM)
     with source:
@@ -441,7 +443,7 @@ def ping(inbound=True, family=IPV4, wait=0.3):
             client.sendto(head + body, (to_address, 0))
         except OSError as error:
             return errno.errorcode[error.errno]
-        until = time.monotonic() + wait
+        until = time.monotonic() + wait * SLOW
         while time.monotonic() < until:
             client.settimeout(max(until - time.monotonic(), 0.001))
             try:
