@@ -32,7 +32,7 @@ static int settle_pending(struct cli *cli)
 	int error = pending_ask(PENDING_STATUS, &reply);
 
 	/* Who may not ask may not apply either, and the library says that better. */
-	if (error || reply.state == PENDING_NONE)
+	if (error || !pending_open(reply.state))
 		return WEIR_OK;
 	if (!cli->set.force) {
 		output_failure(cli, "%s was applied and waits for `weir confirm` (%u seconds left); confirm it, let "

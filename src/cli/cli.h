@@ -118,7 +118,7 @@ json_t *json_counter(const struct weir_counter *counter);
 json_t *json_hooks(const struct weir_hook *hooks, size_t count);
 /* "tc-ingress eth0, netfilter-input"; "no hooks". */
 void print_hooks(FILE *stream, const struct weir_hook *hooks, size_t count);
-/* Control characters and the quote as \xNN, so that no text can play with a terminal. */
+/* With quotes escaped and control characters as \xNN, so that no text can play with a terminal. */
 void print_escaped(FILE *stream, const char *text);
 /* Time as "2026-11-23 03:30:15" and so many digits of the second's fraction, local. */
 void time_text(uint64_t time_ns, int digits, char *buffer, size_t size);
@@ -167,6 +167,12 @@ struct pending_reply {
 	uint32_t seconds_left;
 	char file[256];
 };
+
+/* Not decided yet: stands in the way of another apply. */
+static inline bool pending_open(uint32_t state)
+{
+	return state == PENDING_APPLYING || state == PENDING_WAITING;
+}
 
 /* 0 or -errno. No watchdog: 0 and PENDING_NONE. */
 int pending_ask(enum pending_request request, struct pending_reply *ret_reply);

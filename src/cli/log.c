@@ -154,7 +154,7 @@ static int read_all(struct cli *cli, struct weir_events *events)
 		else
 			fflush(stdout);
 	}
-	return status < 0 ? status : 0;
+	return status;
 }
 
 static void catch_signals(void)
@@ -175,8 +175,9 @@ static int read_events(struct cli *cli, struct weir_events *events)
 	}
 	catch_signals();
 	status = cli->set.follow ? read_all(cli, events) : read_present(cli, events);
-	if (status < 0)
-		output_diagnostics(cli);
+	if (status >= 0 || ended)
+		return WEIR_OK; /* a signal is the way to end it */
+	output_diagnostics(cli);
 	return status;
 }
 

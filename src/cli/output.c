@@ -209,7 +209,9 @@ void print_escaped(FILE *stream, const char *text)
 	for (; *text; text++) {
 		unsigned char c = (unsigned char)*text;
 
-		if (c < 0x20 || c == 0x7f || c == '"' || c == '\\')
+		if (c == '"' || c == '\\')
+			fprintf(stream, "\\%c", c);
+		else if (c < 0x20 || c == 0x7f)
 			fprintf(stream, "\\x%02x", c);
 		else
 			putc(c, stream);

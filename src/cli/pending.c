@@ -117,7 +117,7 @@ static int bind_socket(int *ret_socket)
 
 	if (error)
 		return error;
-	if (reply.state != PENDING_NONE)
+	if (pending_open(reply.state))
 		return -EBUSY;
 	error = socket_address(&address);
 	if (error)

@@ -44,6 +44,23 @@ static void print_counter(struct widths widths, const struct weir_counter *count
 		printf("%*s", widths.packets + widths.bytes + 4, "");
 }
 
+/* Tabs go to the text's own stops: behind the counters, the terminal's are elsewhere. */
+static void print_expanded(const char *text, size_t length)
+{
+	size_t column = 0;
+
+	for (size_t i = 0; i < length; i++) {
+		if (text[i] != '\t') {
+			putchar(text[i]);
+			column += ((unsigned char)text[i] & 0xc0) != 0x80;
+			continue;
+		}
+		do
+			putchar(' ');
+		while (++column % 8);
+	}
+}
+
 static void print_line(struct widths widths, const struct weir_counter *counter, const char *text, size_t length)
 {
 	if (!counter && !length) {
@@ -51,7 +68,8 @@ static void print_line(struct widths widths, const struct weir_counter *counter,
 		return;
 	}
 	print_counter(widths, counter);
-	printf("%.*s\n", (int)length, text);
+	print_expanded(text, length);
+	printf("\n");
 }
 
 /* Rules are in the order of the text, so one walk over both suffices; `next` is the first rule not printed yet. */

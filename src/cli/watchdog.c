@@ -32,6 +32,7 @@ struct guard {
 	int channel;         /* -1 once the command has said its last word */
 	int signals;
 	enum pending_state state;
+	bool removed;        /* the socket's name may be another watchdog's by now */
 	uint64_t deadline_ms; /* while PENDING_WAITING */
 	char file[256];
 };
@@ -81,10 +82,20 @@ static void start_clock(struct guard *guard)
 	guard->deadline_ms = now_ms() + guard->seconds * 1000ull;
 }
 
-static void answer(const struct guard *guard, int client)
+/* Nothing is pending any more: free the name before anybody is told so, who may be about to take it. */
+static void remove_name(struct guard *guard)
+{
+	if (!guard->removed)
+		pending_remove();
+	guard->removed = true;
+}
+
+static void answer(struct guard *guard, int client)
 {
 	struct pending_reply reply = { .state = guard->state, .pid = getpid() };
 
+	if (!pending_open(guard->state))
+		remove_name(guard);
 	if (guard->state == PENDING_WAITING)
 		reply.seconds_left = (uint32_t)((left_ms(guard) + 999) / 1000);
 	memcpy(reply.file, guard->file, sizeof reply.file);
@@ -157,11 +168,11 @@ static void watch(struct guard *guard)
 {
 	struct pollfd more = { .fd = guard->listener, .events = POLLIN };
 
-	while (guard->state == PENDING_APPLYING || guard->state == PENDING_WAITING)
+	while (pending_open(guard->state))
 		wait_event(guard);
 	if (guard->state == PENDING_CONFIRMED)
 		syslog(LOG_NOTICE, "%s: confirmed", guard->file);
-	pending_remove();
+	remove_name(guard);
 	/* Those that came while it was rolling back. */
 	while (poll(&more, 1, 0) > 0)
 		serve(guard);
