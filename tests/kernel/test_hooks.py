@@ -3,6 +3,7 @@
 """Every hook and direction, IPv4 and IPv6: accept, drop, the default, and counters exact to the packet."""
 
 import contextlib
+import unittest.mock
 
 from weirtest import *
 
@@ -12,8 +13,10 @@ HEADERS = {IPV4: 20 + 8, IPV6: 40 + 8}
 class Hook:
     """One place for a policy: the words after `on`, and how to reach it."""
 
-    def __init__(self, on, inbound, frames, cgroup=False):
+    def __init__(self, on, inbound, frames, cgroup=False, clsact=False):
         self.on = on
+        self.label = on.replace('"%s" ', "") + (" by clsact" if clsact else "")
+        self.clsact = clsact
         self.inbound = inbound
         self.link = 14 if frames else 0  # counters of hooks with frames count the Ethernet header
         self.cgroup = cgroup
@@ -22,7 +25,8 @@ class Hook:
     def apply(self, text):
         """Applies the policy, and stays where its sockets are seen."""
         if not self.cgroup:
-            yield apply(text % self.on)
+            with unittest.mock.patch.dict(os.environ, {"WEIR_TEST_CLSACT": "1"} if self.clsact else {}):
+                yield apply(text % self.on)
             return
         cgroup = Cgroup()
         try:
@@ -37,6 +41,8 @@ HOOKS = [
     Hook("xdp weir0 generic", True, True),
     Hook("tc weir0 ingress", True, True),
     Hook("tc weir0 egress", False, True),
+    Hook("tc weir0 ingress", True, True, clsact=True),
+    Hook("tc weir0 egress", False, True, clsact=True),
     Hook("netfilter prerouting", True, False),
     Hook("netfilter input", True, False),
     Hook("netfilter output", False, False),
@@ -45,7 +51,7 @@ HOOKS = [
     Hook('cgroup "%s" egress', False, False, cgroup=True),
 ]
 
-EACH = each([(hook.on.replace('"%s" ', ""), (hook,)) for hook in HOOKS])
+EACH = each([(hook.label, (hook,)) for hook in HOOKS])
 FRAMES = each([(on, (on,)) for on in ("xdp weir0 native", "xdp weir0 generic", "tc weir0 ingress")])
 
 DEFAULT_ACCEPT = """
