@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * AST to IR: names, types, hooks. Each function reports what is wrong at its place and returns something harmless, so
+ * that all errors of a file come in one go; whoever asked for the result looks at diags->errors first.
+ */
+#ifndef WEIR_LANG_LOWER_H
+#define WEIR_LANG_LOWER_H
+
+#include "lang/ast.h"
+#include "lang/lang.h"
+#include "lang/words.h"
+
+enum {
+	SET_DEFAULT_MAX = 65536,
+	DEFINE_COST = 16,
+	DEFINE_DEPTH_MAX = 100, /* defines that name defines */
+	SET_MAX = 16 * 1024 * 1024, /* elements of a set, and of all lists of one policy together */
+};
+
+/* A file that was included; read once. */
+struct included {
+	const char *path;
+	const struct source *source; /* NULL: could not be read */
+};
+
+/* What one compilation knows. */
+struct lower {
+	struct arena *arena;
+	struct diags *diags;
+	const struct lang_input *input;
+	struct file_node *file;
+	VEC(struct included) included;
+
+	/* the policy at hand */
+	struct policy_node *policy; /* NULL: a bare expression */
+	hook_mask hooks;            /* where it sits; 0: an expression that may go anywhere */
+	hook_mask possible;         /* then: the hooks that know all fields so far */
+	VEC(struct set) sets;
+	VEC(struct set_node *) set_nodes; /* beside `sets` */
+	VEC(const char *) counters;
+	uint8_t levels[PACKET_CGROUPS];
+	uint8_t level_count;
+	size_t elements;            /* of all lists so far; a define costs DEFINE_COST */
+	unsigned define_depth;
+	const struct span *shorthand; /* inside a short name: the place of it, and no hook is checked */
+};
+
+/* --- names of the file and policy (scope.c) -------------------------------------------------------------------- */
+
+enum local_kind { LOCAL_NONE, LOCAL_DEFINE, LOCAL_SET, LOCAL_CHAIN };
+
+struct local {
+	enum local_kind kind;
+	struct define_node *define;
+	struct set_node *set;
+	struct word *name;
+};
+
+/* Reports names that are taken or given twice. */
+void scope_check_file(struct lower *lower);
+void scope_check_policy(struct lower *lower);
+struct local scope_find(struct lower *lower, const char *name);
+/* Index of the chain in the policy, or -1. */
+int scope_chain(const struct lower *lower, const char *name);
+/* Index of the set in lower->sets, which gets it if it is not there yet. */
+uint32_t scope_set(struct lower *lower, struct set_node *node);
+void scope_warn_unused_policy(struct lower *lower);
+void scope_warn_unused_file(struct lower *lower);
+/* The nearest define or set, or NULL. */
+const char *scope_nearest(struct lower *lower, const char *name);
+
+/* --- values (operand.c) ---------------------------------------------------------------------------------------- */
+
+struct icmp_pair {
+	bool v6;
+	uint8_t type;
+	uint8_t code;
+};
+
+struct cgroup_ref {
+	uint8_t slot;
+	uint64_t id;
+};
+
+/* What stands on the right of a comparison, or a set's elements: values of one type. */
+struct operand {
+	const struct field_word *field;
+	const char *subject; /* "`ip.src`", "the set `blocked`" */
+	bool single;         /* `==`: one value, prefix or range, no list */
+	bool of_set;         /* a set's elements: no sets among them */
+	bool failed;
+	VEC(struct range) ranges;
+	VEC(struct range) ranges6; /* IPv6 addresses, ICMPv6 types */
+	VEC(uint32_t) sets;
+	VEC(struct icmp_pair) pairs;
+	VEC(struct cgroup_ref) cgroups;
+};
+
+void operand_value(struct lower *lower, struct operand *operand, const struct value *value);
+/* A literal of `length` bytes: true if it was one, right or wrong; else it may be a name. */
+bool operand_literal(struct lower *lower, struct operand *operand, const char *text, size_t length, struct span span);
+/* A system name. */
+void operand_name(struct lower *lower, struct operand *operand, const struct word *word);
+/* The greatest value that the field may be compared with. */
+u128 operand_max(const struct field_word *field);
+/* `shorthand`'s place instead, if there is one. */
+struct span lower_span(const struct lower *lower, struct span span);
+
+/* --- elements (elements.c, sets.c) ------------------------------------------------------------------------------ */
+
+/* Adds the elements of a text of one element a line. */
+void elements_read(struct lower *lower, struct operand *operand, const struct source *source);
+/* Reads the file that a word at that place names; NULL after an error. */
+const struct source *elements_include(struct lower *lower, const struct word *path);
+/* The IR set of a declaration. */
+void set_lower(struct lower *lower, const struct set_node *node, struct set *ret_set);
+/* An operand with the type of a set's elements. */
+struct operand set_operand(enum set_type type, const char *subject);
+void set_fill(struct lower *lower, struct operand *operand, enum set_type type, struct set *ret_set);
+
+/* --- conditions (lower_cond.c, lower_expr.c) --------------------------------------------------------------------- */
+
+/* The condition that the field is one of the operand's values. With `negate` (owner fields): known, and none of them. */
+const struct cond *cond_from_operand(struct lower *lower, const struct operand *operand, bool negate,
+				     struct span span);
+const struct cond *cond_list(struct lower *lower, enum cond_kind kind, const struct cond **items, size_t count,
+			     struct span span);
+const struct cond *cond_false(struct lower *lower, struct span span);
+/* `hooks`: where it is judged, as far as `ingress` and `egress` around it tell. */
+const struct cond *lower_expr(struct lower *lower, struct expr *expr, hook_mask hooks, bool negate);
+/* The hooks of `hooks` at which the condition can hold, going by `ingress` and `egress` in it. */
+hook_mask expr_hooks(const struct expr *expr, hook_mask hooks);
+hook_mask hooks_of_direction(enum direction direction);
+
+/* --- policies (lower_policy.c, chains.c) ------------------------------------------------------------------------- */
+
+void policy_lower(struct lower *lower, struct policy_node *policy, struct ruleset *ret_ruleset);
+void policy_attaches(struct lower *lower, struct policy_node *policy, struct ruleset *ruleset);
+/* Actions of a rule; `hooks` as in lower_expr(). */
+void actions_lower(struct lower *lower, const struct rule_node *node, hook_mask hooks, struct rule *rule);
+/* The condition tests the Ethernet type: its rule judges frames that are not IP, too. */
+bool cond_names_link(const struct cond *cond);
+/* Reports cycles of jumps, and chains that nothing leads to. */
+void chains_check(struct lower *lower, const struct ruleset *ruleset);
+
+/* --- warnings (facts.c, guard.c, admit.c) ------------------------------------------------------------------------- */
+
+/* Warns where operands of `and` exclude each other. */
+void facts_warn(struct lower *lower, const struct cond *cond);
+/* Warns about negated tests of fields that an accepted packet may lack. */
+void guard_warn(struct lower *lower, const struct expr *expr);
+/* Warns about what a `default drop` forgot. */
+void admit_warn(struct lower *lower, const struct ruleset *ruleset);
+
+#endif

@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* A policy: AST to IR. Attachments, settings, chains, rules, and the warnings that need all of it. */
+#include <net/if.h>
+#include <string.h>
+
+#include "lang/literal.h"
+#include "lang/lower.h"
+
+/* --- on ------------------------------------------------------------------------------------------------------ */
+
+static int hook_of(const struct on_node *node)
+{
+	for (int hook = 0; hook < HOOK_COUNT; hook++) {
+		const struct hook_info *info = &hook_table[hook];
+
+		if (!strcmp(info->family, node->family.text) &&
+		    (!info->point || (node->point.text && !strcmp(info->point, node->point.text))))
+			return hook;
+	}
+	return -1; /* not after the parser */
+}
+
+static enum xdp_mode mode_of(const struct on_node *node)
+{
+	if (!node->mode.text)
+		return XDP_ANY;
+	return !strcmp(node->mode.text, "native")  ? XDP_NATIVE :
+	       !strcmp(node->mode.text, "generic") ? XDP_GENERIC :
+						     XDP_OFFLOAD;
+}
+
+static int32_t priority(struct lower *lower, const struct word *word)
+{
+	bool minus = word->text && word->text[0] == '-';
+	u128 number;
+
+	if (!word->text)
+		return PRIORITY_DEFAULT;
+	if (!literal_number(word->text + minus, strlen(word->text) - minus, &number) || number > INT32_MAX) {
+		diag_error(lower->diags, word->span, "`%s` is not a priority (from -2147483647 to 2147483647)",
+			   word->text);
+		return PRIORITY_DEFAULT;
+	}
+	return minus ? -(int32_t)number : (int32_t)number;
+}
+
+static void check_target(struct lower *lower, const struct on_node *node, enum hook hook)
+{
+	const char *text = node->target.text;
+
+	if (hook_table[hook].target == TARGET_IFACE &&
+	    (!*text || strlen(text) >= IFNAMSIZ || strpbrk(text, "/ \t\n:")))
+		diag_error(lower->diags, node->target.span, "`%s` cannot be an interface's name", text);
+}
+
+static bool same_place(const struct attach *a, const struct attach *b)
+{
+	if (a->hook != b->hook)
+		return false;
+	return a->target ? !strcmp(a->target, b->target) : a->priority == b->priority;
+}
+
+static void check_duplicate(struct lower *lower, const struct attach *attaches, size_t index)
+{
+	struct diag *diag;
+
+	for (size_t i = 0; i < index; i++) {
+		if (!same_place(&attaches[i], &attaches[index]))
+			continue;
+		diag = diag_error(lower->diags, attaches[index].span, "this hook is named twice");
+		diag_relate(lower->diags, diag, attaches[i].span, "first here");
+		return;
+	}
+}
+
+void policy_attaches(struct lower *lower, struct policy_node *policy, struct ruleset *ruleset)
+{
+	struct attach *attaches = ARENA_ARRAY(lower->arena, struct attach, policy->ons.count);
+	struct diag *diag;
+
+	for (size_t i = 0; i < policy->ons.count; i++) {
+		const struct on_node *node = &policy->ons.items[i];
+		enum hook hook = (enum hook)hook_of(node);
+
+		attaches[i] = (struct attach){ .hook = hook, .target = node->target.text, .span = node->span,
+					       .priority = priority(lower, &node->priority),
+					       .xdp_mode = mode_of(node), .optional = node->optional };
+		lower->hooks |= HOOK_BIT(hook);
+		check_target(lower, node, hook);
+		check_duplicate(lower, attaches, i);
+	}
+	ruleset->attaches = attaches;
+	ruleset->attach_count = policy->ons.count;
+	if (policy->ons.count || policy->broken_on)
+		return;
+	diag = diag_error(lower->diags, policy->name.span, "the policy `%s` says not where it sits",
+			  policy->name.text);
+	diag_hint(lower->diags, diag, "add a line like `on tc eth0 ingress`");
+}
+
+/* --- settings ------------------------------------------------------------------------------------------------ */
+
+struct choice {
+	const char *word;
+	int value; /* -1: not supported yet */
+};
+
+static const struct choice defaults[] = {
+	{ "accept", VERDICT_ACCEPT }, { "drop", VERDICT_DROP }, { "reject", VERDICT_REJECT }, { NULL, 0 },
+};
+static const struct choice malformeds[] = { { "accept", true }, { "drop", false }, { NULL, 0 } };
+static const struct choice non_ips[] = { { "accept", true }, { "default", false }, { NULL, 0 } };
+static const struct choice classifiers[] = {
+	{ "auto", CLASSIFIER_AUTO }, { "diagram", CLASSIFIER_DIAGRAM }, { "list", CLASSIFIER_LIST }, { "table", -1 },
+	{ NULL, 0 },
+};
+
+static const struct {
+	const char *name;
+	const struct choice *choices;
+	const char *expected;
+	int missing;
+} settings[SETTING_COUNT] = {
+	[SETTING_DEFAULT] = { "default", defaults, "`accept`, `drop` or `reject`", VERDICT_DROP },
+	[SETTING_MALFORMED] = { "malformed", malformeds, "`accept` or `drop`", false },
+	[SETTING_NON_IP] = { "non_ip", non_ips, "`accept` or `default`", false },
+	[SETTING_CLASSIFIER] = { "classifier", classifiers, "`auto`, `diagram` or `list`", CLASSIFIER_AUTO },
+};
+
+static int setting(struct lower *lower, const struct policy_node *policy, enum setting_kind kind)
+{
+	const struct word *word = &policy->settings[kind];
+
+	if (!word->text)
+		return settings[kind].missing;
+	for (const struct choice *choice = settings[kind].choices; choice->word; choice++) {
+		if (strcmp(choice->word, word->text))
+			continue;
+		if (choice->value >= 0)
+			return choice->value;
+		diag_error(lower->diags, word->span, "`%s %s` is not supported yet", settings[kind].name, word->text);
+		return settings[kind].missing;
+	}
+	diag_error(lower->diags, word->span, "`%s` is %s, not `%s`", settings[kind].name, settings[kind].expected,
+		   word->text);
+	return settings[kind].missing;
+}
+
+static void check_default(struct lower *lower, const struct policy_node *policy, enum verdict verdict)
+{
+	const struct word *word = &policy->settings[SETTING_DEFAULT];
+	struct diag *diag;
+
+	if (!word->text) {
+		diag = diag_error(lower->diags, policy->name.span, "the policy `%s` has no default", policy->name.text);
+		diag_hint(lower->diags, diag, "add `default drop` or `default accept`");
+		return;
+	}
+	for (int hook = 0; verdict == VERDICT_REJECT && hook < HOOK_COUNT; hook++) {
+		if (!(lower->hooks & HOOK_BIT(hook)) || hook_table[hook].reject != REJECT_NEVER)
+			continue;
+		diag_error(lower->diags, word->span, "`reject` cannot tell the sender at %s: use `drop`",
+			   hook_table[hook].name);
+		return;
+	}
+}
+
+static void apply_settings(struct lower *lower, const struct policy_node *policy, struct ruleset *ruleset)
+{
+	ruleset->default_verdict = (enum verdict)setting(lower, policy, SETTING_DEFAULT);
+	ruleset->malformed_accept = setting(lower, policy, SETTING_MALFORMED);
+	ruleset->non_ip_accept = setting(lower, policy, SETTING_NON_IP);
+	ruleset->classifier = (enum classifier)setting(lower, policy, SETTING_CLASSIFIER);
+	check_default(lower, policy, ruleset->default_verdict);
+}
+
+/* --- rules --------------------------------------------------------------------------------------------------- */
+
+bool cond_names_link(const struct cond *cond)
+{
+	switch (cond->kind) {
+	case COND_AND:
+	case COND_OR:
+		for (size_t i = 0; i < cond->list.count; i++)
+			if (cond_names_link(cond->list.items[i]))
+				return true;
+		return false;
+	case COND_NOT:
+		return cond_names_link(cond->inner);
+	case COND_MATCH:
+		return cond->match.field == FIELD_ETH_TYPE;
+	default:
+		return false;
+	}
+}
+
+static void rule_lower(struct lower *lower, const struct rule_node *node, struct rule *rule)
+{
+	hook_mask hooks = node->cond ? expr_hooks(node->cond, lower->hooks) : lower->hooks;
+
+	rule->number = node->number;
+	rule->span = node->span;
+	if (node->cond) {
+		rule->cond = lower_expr(lower, node->cond, lower->hooks, false);
+		rule->names_link = cond_names_link(rule->cond);
+	}
+	actions_lower(lower, node, hooks, rule);
+}
+
+static void chain_lower(struct lower *lower, const struct chain_node *node, struct chain *chain)
+{
+	struct rule *rules = ARENA_ARRAY(lower->arena, struct rule, node->rules.count);
+	size_t count = 0;
+
+	for (size_t i = 0; i < node->rules.count; i++)
+		if (!node->rules.items[i].failed)
+			rule_lower(lower, &node->rules.items[i], &rules[count++]);
+	*chain = (struct chain){ .name = node->name.text, .span = node->name.span, .rules = rules,
+				 .rule_count = count };
+}
+
+static void chains_lower(struct lower *lower, const struct policy_node *policy, struct ruleset *ruleset)
+{
+	struct chain *chains = ARENA_ARRAY(lower->arena, struct chain, policy->chains.count);
+
+	for (size_t i = 0; i < policy->chains.count; i++)
+		chain_lower(lower, &policy->chains.items[i], &chains[i]);
+	ruleset->chains = chains;
+	ruleset->chain_count = policy->chains.count;
+	ruleset->rule_count = policy->rule_count;
+}
+
+/* --- warnings ------------------------------------------------------------------------------------------------ */
+
+static const struct action *last_action(const struct rule *rule)
+{
+	return rule->action_count ? &rule->actions[rule->action_count - 1] : NULL;
+}
+
+static bool has_verdict(const struct rule *rule, enum verdict verdict)
+{
+	const struct action *last = last_action(rule);
+
+	return last && last->kind == ACTION_VERDICT && last->verdict == verdict;
+}
+
+/* Once a policy: where reject is EPERM, TCP's connect() does not see it. */
+static void warn_reject(struct lower *lower, const struct ruleset *ruleset)
+{
+	for (size_t i = 0; i < ruleset->attach_count; i++) {
+		const struct hook_info *info = &hook_table[ruleset->attaches[i].hook];
+		const struct span *span = NULL;
+		struct diag *diag;
+
+		if (info->reject != REJECT_EPERM)
+			continue;
+		for (size_t j = 0; j < ruleset->chain_count && !span; j++)
+			for (size_t k = 0; k < ruleset->chains[j].rule_count && !span; k++)
+				if (has_verdict(&ruleset->chains[j].rules[k], VERDICT_REJECT))
+					span = &last_action(&ruleset->chains[j].rules[k])->span;
+		if (!span && ruleset->default_verdict == VERDICT_REJECT)
+			span = &lower->policy->settings[SETTING_DEFAULT].span;
+		if (!span)
+			return;
+		diag = diag_warning(lower->diags, *span, "at %s `reject` fails a UDP sender's call at once, but a TCP "
+				    "connect() only times out", info->name);
+		diag_hint(lower->diags, diag, "the hook `connect` will do that; it is not supported yet");
+		return;
+	}
+}
+
+static void warn_rules(struct lower *lower, const struct policy_node *policy, const struct ruleset *ruleset)
+{
+	for (size_t i = 0; i < ruleset->chain_count; i++) {
+		for (size_t j = 0; j < ruleset->chains[i].rule_count; j++) {
+			const struct rule *rule = &ruleset->chains[i].rules[j];
+			const struct expr *expr = policy->chains.items[i].rules.items[j].cond;
+
+			if (!rule->cond)
+				continue;
+			facts_warn(lower, rule->cond);
+			if (has_verdict(rule, VERDICT_ACCEPT))
+				guard_warn(lower, expr);
+		}
+	}
+}
+
+/* --- all of it ----------------------------------------------------------------------------------------------- */
+
+static void start(struct lower *lower, struct policy_node *policy)
+{
+	lower->policy = policy;
+	lower->hooks = 0;
+	lower->possible = 0;
+	lower->elements = 0;
+	lower->level_count = 0;
+	memset(&lower->sets, 0, sizeof lower->sets);
+	memset(&lower->set_nodes, 0, sizeof lower->set_nodes);
+	memset(&lower->counters, 0, sizeof lower->counters);
+}
+
+static void finish(struct lower *lower, struct ruleset *ruleset)
+{
+	ruleset->sets = lower->sets.items;
+	ruleset->set_count = lower->sets.count;
+	ruleset->counters = lower->counters.items;
+	ruleset->counter_count = lower->counters.count;
+	ruleset->cgroup_level_count = lower->level_count;
+	memcpy(ruleset->cgroup_levels, lower->levels, sizeof ruleset->cgroup_levels);
+}
+
+void policy_lower(struct lower *lower, struct policy_node *policy, struct ruleset *ret_ruleset)
+{
+	unsigned errors = lower->diags->errors;
+
+	start(lower, policy);
+	*ret_ruleset = (struct ruleset){ .name = policy->name.text, .span = policy->span };
+	scope_check_policy(lower);
+	policy_attaches(lower, policy, ret_ruleset);
+	apply_settings(lower, policy, ret_ruleset);
+	for (size_t i = 0; i < policy->sets.count; i++)
+		scope_set(lower, &policy->sets.items[i]);
+	chains_lower(lower, policy, ret_ruleset);
+	finish(lower, ret_ruleset);
+	/* a rule that is wrong may have been the one that jumps */
+	if (lower->diags->errors == errors && !policy->broken)
+		chains_check(lower, ret_ruleset);
+	if (lower->diags->errors)
+		return;
+	warn_rules(lower, policy, ret_ruleset);
+	warn_reject(lower, ret_ruleset);
+	admit_warn(lower, ret_ruleset);
+	scope_warn_unused_policy(lower);
+}

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * System names and the built-in names of values. Input: a word of a field's type; output: its value in the operand, or
+ * an error with the nearest name that is known.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "lang/literal.h"
+#include "lang/lower.h"
+
+static void add(struct lower *lower, struct operand *operand, u128 value)
+{
+	VEC_PUSH(lower->arena, &operand->ranges) = (struct range){ value, value };
+}
+
+static bool service(struct lower *lower, struct operand *operand, const struct word *word)
+{
+	const struct names *names = lower->input->names;
+	const char *protocol = operand->field->service;
+	uint16_t port;
+
+	if (!names || !names->service)
+		return false;
+	if (names->service(names->context, word->text, protocol, &port) &&
+	    (!protocol || names->service(names->context, word->text, NULL, &port)))
+		return false;
+	add(lower, operand, port);
+	return true;
+}
+
+static bool builtin(struct lower *lower, struct operand *operand, const struct word *word)
+{
+	int value = words_value(operand->field->type, word->text);
+
+	if (value >= 0)
+		add(lower, operand, (u128)value);
+	return value >= 0;
+}
+
+static bool protocol(struct lower *lower, struct operand *operand, const struct word *word)
+{
+	const struct names *names = lower->input->names;
+	uint8_t number;
+
+	if (builtin(lower, operand, word))
+		return true;
+	if (!names || !names->protocol || names->protocol(names->context, word->text, &number))
+		return false;
+	add(lower, operand, number);
+	return true;
+}
+
+static bool user(struct lower *lower, struct operand *operand, const struct word *word)
+{
+	const struct names *names = lower->input->names;
+	uint32_t uid;
+
+	if (!names || !names->user || names->user(names->context, word->text, &uid) ||
+	    uid > operand_max(operand->field))
+		return false;
+	add(lower, operand, uid);
+	return true;
+}
+
+/* The callback must not allocate (the arena unwinds): it fills what is there, and more room is made for a second try. */
+struct found {
+	uint32_t *items;
+	size_t count;
+	size_t room;
+};
+
+static void found_one(void *data, uint32_t index)
+{
+	struct found *found = data;
+
+	if (found->count < found->room)
+		found->items[found->count] = index;
+	found->count++;
+}
+
+static bool interfaces(struct lower *lower, struct operand *operand, const struct word *word)
+{
+	const struct names *names = lower->input->names;
+	struct found found = { .room = 32 };
+
+	if (!names || !names->interfaces)
+		return false;
+	for (;;) {
+		found.items = ARENA_ARRAY(lower->arena, uint32_t, found.room);
+		found.count = 0;
+		if (names->interfaces(names->context, word->text, found_one, &found) < 0)
+			return false;
+		if (found.count <= found.room)
+			break;
+		found.room = found.count * 2;
+	}
+	for (size_t i = 0; i < found.count; i++)
+		add(lower, operand, found.items[i]);
+	return found.count;
+}
+
+/* The slot of struct packet for ancestors at that level. */
+static int cgroup_slot(struct lower *lower, uint8_t level)
+{
+	for (uint8_t slot = 0; slot < lower->level_count; slot++)
+		if (lower->levels[slot] == level)
+			return slot;
+	if (lower->level_count == PACKET_CGROUPS)
+		return -1;
+	lower->levels[lower->level_count] = level;
+	return lower->level_count++;
+}
+
+static bool cgroup(struct lower *lower, struct operand *operand, const struct word *word)
+{
+	const struct names *names = lower->input->names;
+	struct cgroup_ref ref;
+	struct diag *diag;
+	uint8_t level;
+	int slot;
+
+	if (word->text[0] != '/' || !names || !names->cgroup ||
+	    names->cgroup(names->context, word->text, &level, &ref.id))
+		return false;
+	slot = cgroup_slot(lower, level);
+	if (slot < 0) {
+		diag = diag_error(lower->diags, lower_span(lower, word->span),
+				  "this policy's cgroups are at more than %d different depths", PACKET_CGROUPS);
+		diag_hint(lower->diags, diag, "split the policy, or compare with a common ancestor");
+		operand->failed = true;
+		return true;
+	}
+	ref.slot = (uint8_t)slot;
+	VEC_PUSH(lower->arena, &operand->cgroups) = ref;
+	return true;
+}
+
+/* --- ICMP ---------------------------------------------------------------------------------------------------- */
+
+static bool wants_code(const struct operand *operand)
+{
+	return operand->field->type == TYPE_ICMP4_CODE || operand->field->type == TYPE_ICMP6_CODE;
+}
+
+static bool icmp_family(struct lower *lower, struct operand *operand, bool v6, int type, int code)
+{
+	if (type < 0 || (wants_code(operand) && code < 0))
+		return false;
+	if (code >= 0)
+		VEC_PUSH(lower->arena, &operand->pairs) = (struct icmp_pair){ v6, (uint8_t)type, (uint8_t)code };
+	else if (v6)
+		VEC_PUSH(lower->arena, &operand->ranges6) = (struct range){ (u128)type, (u128)type };
+	else
+		add(lower, operand, (u128)type);
+	return true;
+}
+
+static bool icmp(struct lower *lower, struct operand *operand, const struct word *word)
+{
+	const struct icmp_name *name = words_icmp(word->text);
+	bool known = false;
+
+	if (!name)
+		return false;
+	if (operand->field->families & FAMILY4)
+		known |= icmp_family(lower, operand, false, name->type4, name->code4);
+	if (operand->field->families & FAMILY6)
+		known |= icmp_family(lower, operand, true, name->type6, name->code6);
+	return known;
+}
+
+/* --- all of them --------------------------------------------------------------------------------------------- */
+
+static bool (*const lookups[TYPE_COUNT])(struct lower *lower, struct operand *operand, const struct word *word) = {
+	[TYPE_PORT] = service,       [TYPE_PROTO] = protocol,  [TYPE_ETHERTYPE] = builtin,
+	[TYPE_USER] = user,          [TYPE_CGROUP] = cgroup,   [TYPE_IFACE] = interfaces,
+	[TYPE_ICMP] = icmp,          [TYPE_ICMP4_TYPE] = icmp, [TYPE_ICMP6_TYPE] = icmp,
+	[TYPE_ICMP4_CODE] = icmp,    [TYPE_ICMP6_CODE] = icmp, [TYPE_FLAGS] = builtin,
+	[TYPE_DSCP] = builtin,       [TYPE_ECN] = builtin,     [TYPE_FRAGMENT] = builtin,
+};
+
+static bool looks_like_host(const char *text)
+{
+	return strchr(text, '.') && strspn(text, "0123456789./:-abcdefABCDEF") != strlen(text);
+}
+
+static void hint_unknown(struct lower *lower, struct operand *operand, const struct word *word, struct diag *diag)
+{
+	enum value_type type = operand->field->type;
+	const char *nearest = words_nearest_value(type, word->text);
+
+	if (!nearest)
+		nearest = scope_nearest(lower, word->text);
+	if (type == TYPE_ADDRESS && looks_like_host(word->text))
+		diag_hint(lower->diags, diag, "host names are not addresses");
+	else if (type == TYPE_CGROUP && word->text[0] != '/')
+		diag_hint(lower->diags, diag, "a cgroup's path begins with `/`");
+	else if (nearest && !word->quoted)
+		diag_hint(lower->diags, diag, "did you mean `%s`?", nearest);
+	else if (type == TYPE_FRAGMENT)
+		diag_hint(lower->diags, diag, "a fragment is `first` or `later`");
+	else if (type_table[type].numeric && strchr(word->text, '-') && type_table[type].ordered)
+		diag_hint(lower->diags, diag, "a range is of literals, like `80-90`");
+}
+
+/* A number that is written in a way that this language does not have. */
+static bool looks_numeric(const char *text)
+{
+	return text[0] >= '0' && text[0] <= '9';
+}
+
+static void unknown(struct lower *lower, struct operand *operand, const struct word *word)
+{
+	struct span span = lower_span(lower, word->span);
+	enum value_type type = operand->field->type;
+	const char *system = type_table[type].system;
+	struct diag *diag;
+
+	operand->failed = true;
+	if (system && (word->quoted || type == TYPE_IFACE || !looks_numeric(word->text)))
+		diag = diag_error(lower->diags, span, "unknown %s `%s`", system, word->text);
+	else
+		diag = diag_error(lower->diags, span, "`%s` is not %s", word->text,
+				  type == TYPE_ADDRESS && operand->field->families == FAMILY4 ? "an IPv4 address" :
+				  type == TYPE_ADDRESS && operand->field->families == FAMILY6 ? "an IPv6 address" :
+				  type_table[type].what);
+	if (looks_numeric(word->text) && word->text[0] == '0' && word->text[1] >= '0' && word->text[1] <= '9' &&
+	    strspn(word->text, "0123456789") == strlen(word->text))
+		diag_hint(lower->diags, diag, "numbers are decimal without leading zeros, or hexadecimal: `0x10`");
+	else
+		hint_unknown(lower, operand, word, diag);
+}
+
+void operand_name(struct lower *lower, struct operand *operand, const struct word *word)
+{
+	enum value_type type = operand->field->type;
+
+	if (!lookups[type] || !lookups[type](lower, operand, word))
+		unknown(lower, operand, word);
+}

@@ -1,0 +1,490 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Files, policies and their statements. See parse.h. */
+#include <string.h>
+
+#include "lang/parse.h"
+#include "lang/words.h"
+
+/* Where statements go: a file, or a policy of it, or a chain of that. */
+struct place {
+	struct file_node *file;
+	struct policy_node *policy; /* NULL: outside */
+	struct chain_node *chain;   /* not NULL: inside a chain other than main */
+};
+
+static struct item *item_add(struct parser *parser, struct place *place, enum item_kind kind, size_t index)
+{
+	struct item *item = place->policy ? &VEC_PUSH(parser->arena, &place->policy->items) :
+					    &VEC_PUSH(parser->arena, &place->file->items);
+
+	*item = (struct item){ .kind = kind, .index = index };
+	return item;
+}
+
+/* --- define and set ------------------------------------------------------------------------------------------ */
+
+static bool define(struct parser *parser, struct place *place)
+{
+	struct define_node node = { 0 };
+
+	if (!parse_word(parser, "a name", &node.name))
+		return false;
+	node.order = parser->at;
+	if (!parse_expect(parser, TOKEN_ASSIGN, "`=`"))
+		return false;
+	parse_skip_newlines(parser);
+	if (!parse_value(parser, &node.value))
+		return false;
+	if (place->policy) {
+		item_add(parser, place, ITEM_DEFINE, place->policy->defines.count);
+		VEC_PUSH(parser->arena, &place->policy->defines) = node;
+	} else {
+		item_add(parser, place, ITEM_DEFINE, place->file->defines.count);
+		VEC_PUSH(parser->arena, &place->file->defines) = node;
+	}
+	return true;
+}
+
+static bool set_options(struct parser *parser, struct set_node *node)
+{
+	while (parse_peek(parser)->kind == TOKEN_WORD) {
+		const struct token *token = parse_peek(parser);
+
+		if (parse_is_word(parser, "timeout")) {
+			diag_error(parser->diags, parse_span(parser, token), "`timeout` is not supported yet");
+			return false;
+		}
+		if (!parse_is_word(parser, "max") || node->max.text)
+			break;
+		parse_next(parser);
+		if (!parse_word(parser, "a number", &node->max))
+			return false;
+	}
+	return true;
+}
+
+static bool set(struct parser *parser, struct place *place)
+{
+	struct set_node node = { .shared = !place->policy };
+
+	if (!parse_word(parser, "a name", &node.name) || !parse_expect(parser, TOKEN_COLON, "`:` and the set's type") ||
+	    !parse_word(parser, "the set's type", &node.type) || !set_options(parser, &node))
+		return false;
+	if (parse_peek(parser)->kind != TOKEN_LBRACE) {
+		parse_unexpected(parser, "`{` and the set's elements");
+		return false;
+	}
+	if (!parse_list(parser, &node.elements))
+		return false;
+	if (place->policy) {
+		item_add(parser, place, ITEM_SET, place->policy->sets.count);
+		VEC_PUSH(parser->arena, &place->policy->sets) = node;
+	} else {
+		item_add(parser, place, ITEM_SET, place->file->sets.count);
+		VEC_PUSH(parser->arena, &place->file->sets) = node;
+	}
+	return true;
+}
+
+/* --- on ------------------------------------------------------------------------------------------------------ */
+
+static bool on_xdp(struct parser *parser, struct on_node *node)
+{
+	static const char *const modes[] = { "native", "generic", "offload" };
+
+	if (!parse_word_or_string(parser, "an interface", &node->target))
+		return false;
+	while (parse_peek(parser)->kind == TOKEN_WORD) {
+		bool known = false;
+
+		for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++)
+			known = known || parse_is_word(parser, modes[i]);
+		if (!known && !parse_is_word(parser, "optional"))
+			break;
+		if (known)
+			node->mode = parse_word_token(parser, parse_next(parser));
+		else
+			node->optional = parse_next(parser);
+	}
+	return true;
+}
+
+static bool on_side(struct parser *parser, struct on_node *node)
+{
+	if (!parse_is_word(parser, "ingress") && !parse_is_word(parser, "egress")) {
+		parse_unexpected(parser, "`ingress` or `egress`");
+		return false;
+	}
+	node->point = parse_word_token(parser, parse_next(parser));
+	return true;
+}
+
+static bool on_optional(struct parser *parser, struct on_node *node)
+{
+	if (parse_is_word(parser, "optional"))
+		node->optional = parse_next(parser);
+	return true;
+}
+
+static bool on_tc(struct parser *parser, struct on_node *node)
+{
+	return parse_word_or_string(parser, "an interface", &node->target) && on_optional(parser, node) &&
+	       on_side(parser, node) && on_optional(parser, node);
+}
+
+static bool on_cgroup(struct parser *parser, struct on_node *node)
+{
+	struct diag *diag;
+
+	if (!parse_word_or_string(parser, "a cgroup's path", &node->target))
+		return false;
+	if (node->target.text[0] != '/') {
+		diag = diag_error(parser->diags, node->target.span, "a cgroup's path begins with `/`");
+		diag_hint(parser->diags, diag, "`/` is the root of the cgroup hierarchy, not of the file system");
+		return false;
+	}
+	return on_side(parser, node);
+}
+
+static bool on_netfilter(struct parser *parser, struct on_node *node)
+{
+	static const char *const points[] = { "prerouting", "input", "forward", "output", "postrouting" };
+
+	for (size_t i = 0; i < sizeof points / sizeof points[0]; i++)
+		if (parse_is_word(parser, points[i]))
+			node->point = parse_word_token(parser, parse_next(parser));
+	if (!node->point.text) {
+		parse_unexpected(parser, "`prerouting`, `input`, `forward`, `output` or `postrouting`");
+		return false;
+	}
+	if (!parse_is_word(parser, "priority"))
+		return true;
+	parse_next(parser);
+	return parse_word(parser, "a number", &node->priority);
+}
+
+static const struct {
+	const char *name;
+	bool (*parse)(struct parser *parser, struct on_node *node); /* NULL: not supported yet */
+} hook_words[] = {
+	{ "xdp", on_xdp }, { "tc", on_tc }, { "netfilter", on_netfilter }, { "cgroup", on_cgroup },
+	{ "connect", NULL }, { "bind", NULL }, { "socket", NULL }, { "stream", NULL }, { "tls", NULL },
+};
+
+static void unknown_hook(struct parser *parser, const struct word *word)
+{
+	static const char *const names[] = { "xdp", "tc", "netfilter", "cgroup" };
+	const char *nearest = nearest_word(word->text, strlen(word->text), names, sizeof names / sizeof names[0]);
+	struct diag *diag = diag_error(parser->diags, word->span, "unknown hook `%s`", word->text);
+
+	if (nearest)
+		diag_hint(parser->diags, diag, "did you mean `%s`?", nearest);
+	else
+		diag_hint(parser->diags, diag, "hooks are `xdp`, `tc`, `netfilter` and `cgroup`");
+}
+
+static bool on_words(struct parser *parser, struct on_node *node)
+{
+	if (!parse_word(parser, "a hook", &node->family))
+		return false;
+	for (size_t i = 0; i < sizeof hook_words / sizeof hook_words[0]; i++) {
+		if (strcmp(node->family.text, hook_words[i].name))
+			continue;
+		if (hook_words[i].parse)
+			return hook_words[i].parse(parser, node);
+		diag_error(parser->diags, node->family.span, "the hook `%s` is not supported yet", node->family.text);
+		return false;
+	}
+	unknown_hook(parser, &node->family);
+	return false;
+}
+
+static bool on(struct parser *parser, struct place *place)
+{
+	struct on_node node = { 0 };
+	uint32_t offset = parser->tokens.items[parser->at - 1].offset;
+
+	if (!on_words(parser, &node)) {
+		place->policy->broken_on = true;
+		return false;
+	}
+	node.span = parse_span_since(parser, offset);
+	item_add(parser, place, ITEM_ON, place->policy->ons.count);
+	VEC_PUSH(parser->arena, &place->policy->ons) = node;
+	return true;
+}
+
+/* --- settings ------------------------------------------------------------------------------------------------ */
+
+static bool setting(struct parser *parser, struct place *place, enum setting_kind kind, const char *what)
+{
+	struct word *value = &place->policy->settings[kind];
+	struct word word;
+	struct diag *diag;
+
+	if (!parse_word(parser, what, &word))
+		return false;
+	if (value->text) {
+		diag = diag_error(parser->diags, word.span, "this is set twice");
+		diag_relate(parser->diags, diag, value->span, "first here");
+		return true;
+	}
+	*value = word;
+	item_add(parser, place, ITEM_SETTING, kind);
+	return true;
+}
+
+static bool setting_default(struct parser *parser, struct place *place)
+{
+	return setting(parser, place, SETTING_DEFAULT, "`accept`, `drop` or `reject`");
+}
+
+static bool setting_malformed(struct parser *parser, struct place *place)
+{
+	return setting(parser, place, SETTING_MALFORMED, "`accept` or `drop`");
+}
+
+static bool setting_non_ip(struct parser *parser, struct place *place)
+{
+	return setting(parser, place, SETTING_NON_IP, "`accept` or `default`");
+}
+
+static bool setting_classifier(struct parser *parser, struct place *place)
+{
+	return parse_expect(parser, TOKEN_ASSIGN, "`=`") &&
+	       setting(parser, place, SETTING_CLASSIFIER, "`auto`, `diagram` or `list`");
+}
+
+/* --- statements ---------------------------------------------------------------------------------------------- */
+
+static bool chain(struct parser *parser, struct place *place);
+static bool policy(struct parser *parser, struct place *place);
+
+enum { IN_FILE = 1, IN_POLICY = 2 };
+
+static const struct statement {
+	const char *word;
+	unsigned where;
+	bool (*parse)(struct parser *parser, struct place *place); /* NULL: not supported yet */
+} statements[] = {
+	{ "policy", IN_FILE, policy },
+	{ "define", IN_FILE | IN_POLICY, define },
+	{ "set", IN_FILE | IN_POLICY, set },
+	{ "tunable", IN_FILE | IN_POLICY, NULL },
+	{ "on", IN_POLICY, on },
+	{ "default", IN_POLICY, setting_default },
+	{ "malformed", IN_POLICY, setting_malformed },
+	{ "non_ip", IN_POLICY, setting_non_ip },
+	{ "classifier", IN_POLICY, setting_classifier },
+	{ "chain", IN_POLICY, chain },
+	{ "track", IN_POLICY, NULL },
+	{ "observe", IN_POLICY, NULL },
+	{ "knock", IN_POLICY, NULL },
+	{ "flows", IN_POLICY, NULL },
+};
+
+enum { STATEMENT_COUNT = sizeof statements / sizeof statements[0] };
+
+static const struct statement *statement_word(struct parser *parser)
+{
+	for (size_t i = 0; i < STATEMENT_COUNT; i++)
+		if (parse_is_word(parser, statements[i].word))
+			return &statements[i];
+	return NULL;
+}
+
+/* The nearest word that could begin a statement here. */
+static const char *nearest_statement(struct parser *parser, const struct token *token, const struct place *place)
+{
+	const char *candidates[STATEMENT_COUNT + ACTION_WORD_COUNT];
+	size_t count = 0;
+
+	for (size_t i = 0; i < STATEMENT_COUNT; i++)
+		if (statements[i].parse && !place->chain &&
+		    (statements[i].where & (place->policy ? IN_POLICY : IN_FILE)))
+			candidates[count++] = statements[i].word;
+	for (size_t i = 0; place->policy && i < ACTION_WORD_COUNT; i++)
+		candidates[count++] = action_words[i];
+	return nearest_word(parser->source->text + token->offset, token->length, candidates, count);
+}
+
+static bool unknown_statement(struct parser *parser, struct place *place)
+{
+	const struct token *token = parse_peek(parser);
+	const char *text = parser->source->text + token->offset;
+	const char *nearest;
+	struct diag *diag;
+
+	if (token->kind == TOKEN_WORD && place->policy && words_reserved_action(text, token->length)) {
+		diag_error(parser->diags, parse_span(parser, token), "`%.*s` is not supported yet",
+			   (int)token->length, text);
+		return false;
+	}
+	diag = parse_unexpected(parser, !place->policy ? "`policy`, `define` or `set`" :
+				place->chain ? "a rule or `}`" : "a rule, a statement or `}`");
+	nearest = token->kind == TOKEN_WORD ? nearest_statement(parser, token, place) : NULL;
+	if (diag && nearest)
+		diag_hint(parser->diags, diag, "did you mean `%s`?", nearest);
+	else if (diag && !place->policy && token->kind == TOKEN_WORD && words_action(text, token->length) >= 0)
+		diag_hint(parser->diags, diag, "rules stand inside a `policy NAME { ... }`");
+	return false;
+}
+
+/* Takes the statement's word and parses the rest. */
+static bool known_statement(struct parser *parser, struct place *place, const struct statement *statement)
+{
+	const struct token *token = parse_peek(parser);
+	struct span span = parse_span(parser, token);
+
+	if (!(statement->where & (place->policy ? IN_POLICY : IN_FILE)) || place->chain) {
+		diag_error(parser->diags, span, place->chain ? "`%s` cannot stand inside a chain" :
+			   place->policy ? "`%s` cannot stand inside a policy" : "`%s` belongs inside a policy",
+			   statement->word);
+		return false;
+	}
+	if (!statement->parse) {
+		diag_error(parser->diags, span, "`%s` is not supported yet", statement->word);
+		return false;
+	}
+	parse_next(parser);
+	return statement->parse(parser, place);
+}
+
+static bool rule(struct parser *parser, struct place *place)
+{
+	struct chain_node *target = place->chain ? place->chain : &place->policy->chains.items[0];
+	struct rule_node node;
+	bool good = parse_rule(parser, &node);
+
+	if (!place->chain)
+		item_add(parser, place, ITEM_RULE, target->rules.count);
+	VEC_PUSH(parser->arena, &target->rules) = node;
+	return good;
+}
+
+static bool begins_rule(struct parser *parser)
+{
+	const struct token *token = parse_peek(parser);
+
+	return token->kind == TOKEN_WORD && words_action(parser->source->text + token->offset, token->length) >= 0;
+}
+
+/* One statement up to its end; after an error, the rest of it is skipped. */
+static void statement(struct parser *parser, struct place *place)
+{
+	size_t start = parser->at;
+	const struct statement *known = statement_word(parser);
+	bool good;
+
+	if (known)
+		good = known_statement(parser, place, known);
+	else if (place->policy && begins_rule(parser))
+		good = rule(parser, place);
+	else
+		good = unknown_statement(parser, place);
+	if (good && !parse_statement_end(parser)) {
+		parse_unexpected(parser, "the end of the line");
+		good = false;
+	}
+	if (!good)
+		parse_recover(parser, start);
+}
+
+/* `{ statements }` of a policy or chain. */
+static bool block(struct parser *parser, struct place *place, const struct word *name)
+{
+	const struct token *opening;
+	struct diag *diag;
+
+	parse_skip_newlines(parser);
+	opening = parse_peek(parser);
+	if (!parse_expect(parser, TOKEN_LBRACE, "`{`"))
+		return false;
+	for (parse_skip_newlines(parser); parse_peek(parser)->kind != TOKEN_END; parse_skip_newlines(parser)) {
+		if (parse_accept(parser, TOKEN_RBRACE))
+			return true;
+		statement(parser, place);
+	}
+	diag = parse_unexpected(parser, "`}`");
+	if (diag)
+		diag_relate(parser->diags, diag, parse_span(parser, opening), "to close this one, of `%s`",
+			    name->text);
+	return true;
+}
+
+static bool chain(struct parser *parser, struct place *place)
+{
+	struct chain_node node = { 0 };
+	struct place inside = *place;
+	bool good;
+
+	if (!parse_word(parser, "a name", &node.name))
+		return false;
+	inside.chain = &node;
+	good = block(parser, &inside, &node.name);
+	item_add(parser, place, ITEM_CHAIN, place->policy->chains.count);
+	VEC_PUSH(parser->arena, &place->policy->chains) = node;
+	return good;
+}
+
+static bool policy(struct parser *parser, struct place *place)
+{
+	uint32_t offset = parser->tokens.items[parser->at - 1].offset;
+	struct policy_node node = { 0 };
+	struct place inside = { .file = place->file, .policy = &node };
+	unsigned errors = parser->diags->errors;
+	bool good;
+
+	if (!parse_word(parser, "the policy's name", &node.name))
+		return false;
+	VEC_PUSH(parser->arena, &node.chains).name = (struct word){ .text = "main", .span = node.name.span };
+	parser->rule_count = 0;
+	good = block(parser, &inside, &node.name);
+	node.rule_count = parser->rule_count;
+	node.broken = parser->diags->errors != errors;
+	node.span = parse_span_since(parser, offset);
+	item_add(parser, place, ITEM_POLICY, place->file->policies.count);
+	VEC_PUSH(parser->arena, &place->file->policies) = node;
+	return good;
+}
+
+/*
+ * A file that begins with a statement's word is one of policies, and so is one whose first two tokens are words (a
+ * misspelt `policy web`): an expression never begins so, but for `user known`.
+ */
+bool parse_is_file(struct parser *parser)
+{
+	const struct token *first, *second;
+
+	parse_skip_newlines(parser);
+	first = parse_peek(parser);
+	second = parse_peek_second(parser);
+	if (first->kind == TOKEN_END || statement_word(parser))
+		return true;
+	if (first->kind != TOKEN_WORD)
+		return false;
+	if (second->kind == TOKEN_WORD && second->length == strlen("known") &&
+	    !memcmp(parser->source->text + second->offset, "known", second->length))
+		return false;
+	return second->kind == TOKEN_WORD || second->kind == TOKEN_STRING || second->kind == TOKEN_IF ||
+	       second->kind == TOKEN_LBRACE;
+}
+
+void parse_file(struct parser *parser, struct file_node *ret_file)
+{
+	struct place place = { .file = ret_file };
+
+	parse_skip_newlines(parser);
+	while (parse_peek(parser)->kind != TOKEN_END) {
+		size_t before = parser->at;
+
+		statement(parser, &place);
+		parse_skip_newlines(parser);
+		if (parser->at == before) { /* a stray `}` */
+			parse_next(parser);
+			parse_skip_newlines(parser);
+		}
+	}
+	if (!ret_file->policies.count && !parser->diags->errors)
+		diag_error(parser->diags, (struct span){ parser->source, 0, 0 }, "this file has no policy");
+}

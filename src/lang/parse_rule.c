@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* A rule: actions, then `if` and a condition. See parse.h. */
+#include <string.h>
+
+#include "lang/parse.h"
+#include "lang/words.h"
+
+static bool log_rate(struct parser *parser, struct action_node *action)
+{
+	if (!parse_is_word(parser, "rate"))
+		return true;
+	parse_next(parser);
+	if (!parse_word(parser, "a rate like `10/s`", &action->rate))
+		return false;
+	if (!parse_is_word(parser, "burst"))
+		return true;
+	parse_next(parser);
+	return parse_word(parser, "a number", &action->burst);
+}
+
+static bool log_action(struct parser *parser, struct action_node *action)
+{
+	if (parse_peek(parser)->kind == TOKEN_STRING &&
+	    !parse_word_or_string(parser, "a text", &action->argument))
+		return false;
+	return log_rate(parser, action);
+}
+
+static bool count_action(struct parser *parser, struct action_node *action)
+{
+	return parse_word(parser, "a counter's name", &action->argument);
+}
+
+static bool mark_action(struct parser *parser, struct action_node *action)
+{
+	return parse_word(parser, "a mark like `1` or `0x10/0xff`", &action->argument);
+}
+
+static bool chain_action(struct parser *parser, struct action_node *action)
+{
+	return parse_word(parser, "a chain's name", &action->argument);
+}
+
+/* What follows the action's word; NULL: nothing. */
+static bool (*const action_arguments[ACTION_WORD_COUNT])(struct parser *parser, struct action_node *action) = {
+	[WORD_COUNT] = count_action, [WORD_LOG] = log_action,    [WORD_MARK] = mark_action,
+	[WORD_JUMP] = chain_action,  [WORD_GOTO] = chain_action,
+};
+
+static bool action(struct parser *parser, int kind, struct action_node *ret_action)
+{
+	const struct token *token = parse_next(parser);
+
+	*ret_action = (struct action_node){ .kind = (enum action_word)kind };
+	if (action_arguments[kind] && !action_arguments[kind](parser, ret_action))
+		return false;
+	ret_action->span = parse_span_since(parser, token->offset);
+	return true;
+}
+
+static int next_action(struct parser *parser)
+{
+	const struct token *token = parse_peek(parser);
+
+	if (token->kind != TOKEN_WORD)
+		return -1;
+	return words_action(parser->source->text + token->offset, token->length);
+}
+
+static bool actions(struct parser *parser, struct rule_node *rule)
+{
+	VEC(struct action_node) list = { 0 };
+	int kind;
+
+	while ((kind = next_action(parser)) >= 0) {
+		struct action_node node;
+
+		if (!action(parser, kind, &node))
+			return false;
+		VEC_PUSH(parser->arena, &list) = node;
+	}
+	rule->actions = list.items;
+	rule->action_count = list.count;
+	return true;
+}
+
+/* After the actions and the condition only the line's end may come. */
+static bool rule_end(struct parser *parser, bool condition)
+{
+	const struct token *token = parse_peek(parser);
+	const char *text = parser->source->text + token->offset;
+	struct diag *diag;
+
+	if (parse_statement_end(parser))
+		return true;
+	if (!condition && token->kind == TOKEN_WORD && words_reserved_action(text, token->length)) {
+		diag_error(parser->diags, parse_span(parser, token), "`%.*s` is not supported yet",
+			   (int)token->length, text);
+		return false;
+	}
+	diag = parse_unexpected(parser, condition ? "`and`, `or` or the end of the rule" :
+						    "an action, `if` or the end of the rule");
+	if (diag && condition && next_action(parser) >= 0)
+		diag_hint(parser->diags, diag, "actions come before `if`: `accept if udp`");
+	else if (diag && !condition && words_is_condition(text, token->length))
+		diag_hint(parser->diags, diag, "a condition begins with `if`");
+	else if (diag && condition && (token->kind == TOKEN_EQ || token->kind == TOKEN_NE))
+		diag_hint(parser->diags, diag, "comparisons do not chain: join them with `and`");
+	return false;
+}
+
+bool parse_rule(struct parser *parser, struct rule_node *ret_rule)
+{
+	uint32_t offset = parse_peek(parser)->offset;
+
+	*ret_rule = (struct rule_node){ .number = ++parser->rule_count, .failed = true };
+	if (!actions(parser, ret_rule))
+		return false;
+	if (parse_accept(parser, TOKEN_IF)) {
+		parse_skip_newlines(parser);
+		ret_rule->cond = parse_expression(parser);
+		if (!ret_rule->cond)
+			return false;
+	}
+	if (!rule_end(parser, ret_rule->cond))
+		return false;
+	ret_rule->failed = false;
+	ret_rule->span = parse_span_since(parser, offset);
+	return true;
+}
