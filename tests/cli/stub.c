@@ -1,0 +1,535 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A library that only pretends, so that the command line's own behaviour can be tested without a kernel: output to the
+ * byte, confirmation, roll back. The "kernel" is the folder $WEIR_STUB: `policy` holds the text in force, `set` the
+ * elements of a set. Words in a policy's text choose what happens: ERROR, WARNING, REFUSE, KILL, STUCK, SLOW.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <weir/weir.h>
+
+struct weir {
+	struct weir_diagnostic diagnostics[4];
+	size_t count;
+	char text[4][512];
+	char printed[1024];
+};
+
+struct weir_program {
+	char text[4096];
+	struct weir_policy policy;
+	bool expression;
+};
+
+struct weir_snapshot {
+	char text[4096];
+	bool there;
+};
+
+struct weir_views {
+	size_t count;
+};
+
+struct weir_capture {
+	size_t at;
+};
+
+struct weir_events {
+	size_t at;
+};
+
+struct weir_tester {
+	size_t at;
+};
+
+static const struct weir_hook hooks[] = {
+	{ .name = "tc-ingress", .target = "eth0" },
+	{ .name = "netfilter-input" },
+};
+
+static const struct weir_hook attached[] = {
+	{ .name = "tc-ingress", .target = "eth0", .how = "tcx", .attached = true },
+	{ .name = "netfilter-input", .how = "link", .attached = true },
+	{ .name = "xdp", .target = "eth9", .how = "generic", .attached = false },
+};
+
+static const char source[] = "policy web {\n\ton tc eth0 ingress\t# here\n\n\taccept if tcp\n\tchain x { drop if udp }\n}\n";
+
+static const struct weir_rule_view rules[] = {
+	{ 1, 4, "accept if tcp", { 12, 840 } },
+	{ 2, 5, "drop if udp", { 3, 18446744073709551615u } },
+};
+
+static const struct weir_named_counter counters[] = { { "hits", { 1, 60 } } };
+
+static const struct weir_view views[] = { {
+	.name = "web", .file = "web.weir", .source = source, .source_line = 1, .loaded_ns = 1700000000000000000,
+	.hooks = attached, .hook_count = 3, .default_verdict = "drop", .rules = rules, .rule_count = 2,
+	.counters = counters, .counter_count = 1, .by_default = { 5, 300 }, .malformed = { 1, 20 },
+	.judged = { 21, 1160 }, .dropped = { 9, 320 }, .events_lost = 2,
+}, {
+	.name = "a-policy-with-a-long-name", .file = "b\xff.weir", .source = "", .default_verdict = "accept",
+} };
+
+static const struct weir_event events[] = {
+	{ .time_ns = 1700000000123456789, .policy = "web", .rule = 3, .text = "say \"hi\"\033[31m", .verdict = "drop",
+	  .hook = "tc-ingress", .interface = "eth0", .protocol = "tcp", .source = "10.0.0.1", .destination = "10.0.0.2",
+	  .source_port = 1234, .destination_port = 80, .flags = "S", .length = 60, .user = 1000, .mark = 7,
+	  .data = (const unsigned char *)"\x45\xff", .captured = 2 },
+	{ .time_ns = 1700000001000000000, .policy = "web", .rule = 4, .text = "", .verdict = "log", .hook = "cgroup-egress",
+	  .interface = "", .protocol = "udp", .source = "fd00::1", .destination = "fd00::2", .source_port = 53,
+	  .destination_port = 5353, .flags = "", .length = 90, .user = -1 },
+	{ .time_ns = 1700000002000000000, .policy = "web", .rule = 4, .text = "", .verdict = "reject", .hook = "xdp",
+	  .interface = "eth0", .protocol = "", .source = "", .destination = "", .flags = "", .length = 14, .user = -1 },
+};
+
+struct weir *weir_new(void)
+{
+	return calloc(1, sizeof(struct weir));
+}
+
+void weir_free(struct weir *weir)
+{
+	free(weir);
+}
+
+const char *weir_version(void)
+{
+	return "0.0.0";
+}
+
+static void clear(struct weir *weir)
+{
+	weir->count = 0;
+}
+
+static int say(struct weir *weir, enum weir_severity severity, const char *file, const char *text, int status)
+{
+	size_t i = weir->count++;
+
+	snprintf(weir->text[i], sizeof weir->text[i], "%s", text);
+	weir->diagnostics[i] = (struct weir_diagnostic){
+		severity, file, file ? 2 : 0, file ? 3 : 0, file ? 5 : 0, weir->text[i], file ? "a hint" : NULL,
+	};
+	return status;
+}
+
+size_t weir_diagnostic_count(const struct weir *weir)
+{
+	return weir->count;
+}
+
+static size_t count_of(const struct weir *weir, enum weir_severity severity)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < weir->count; i++)
+		count += weir->diagnostics[i].severity == severity;
+	return count;
+}
+
+size_t weir_error_count(const struct weir *weir)
+{
+	return count_of(weir, WEIR_ERROR);
+}
+
+size_t weir_warning_count(const struct weir *weir)
+{
+	return count_of(weir, WEIR_WARNING);
+}
+
+const struct weir_diagnostic *weir_diagnostic(const struct weir *weir, size_t index)
+{
+	return &weir->diagnostics[index];
+}
+
+const char *weir_diagnostic_text(struct weir *weir, size_t index, bool colour)
+{
+	const struct weir_diagnostic *d = &weir->diagnostics[index];
+
+	snprintf(weir->printed, sizeof weir->printed, "%s%s: %s: %s\n", colour ? "\033[1m" : "",
+		 d->file ? d->file : "weir", d->severity == WEIR_ERROR ? "error" : "warning", d->text);
+	return weir->printed;
+}
+
+static int compile(struct weir *weir, const char *name, const char *text, struct weir_program **ret_program)
+{
+	struct weir_program *program;
+
+	clear(weir);
+	if (strstr(text, "ERROR"))
+		return say(weir, WEIR_ERROR, name, "this is wrong", WEIR_INPUT);
+	if (strstr(text, "WARNING"))
+		say(weir, WEIR_WARNING, name, "this is doubtful", 0);
+	program = calloc(1, sizeof *program);
+	snprintf(program->text, sizeof program->text, "%s", text);
+	program->policy = (struct weir_policy){ "web", 7, hooks, 2 };
+	*ret_program = program;
+	return 0;
+}
+
+static size_t read_file(const char *path, char *text, size_t size)
+{
+	FILE *stream = strcmp(path, "-") ? fopen(path, "r") : stdin;
+	size_t length;
+
+	if (!stream)
+		return SIZE_MAX;
+	length = fread(text, 1, size - 1, stream);
+	text[length] = '\0';
+	if (stream != stdin)
+		fclose(stream);
+	return length;
+}
+
+int weir_compile_file(struct weir *weir, const char *path, struct weir_program **ret_program)
+{
+	char text[4096];
+
+	clear(weir);
+	if (read_file(path, text, sizeof text) == SIZE_MAX)
+		return say(weir, WEIR_ERROR, NULL, "cannot read it", WEIR_INPUT);
+	return compile(weir, path, text, ret_program);
+}
+
+int weir_compile_expression(struct weir *weir, const char *text, struct weir_program **ret_program)
+{
+	int status = compile(weir, "expression", text, ret_program);
+
+	if (!status)
+		(*ret_program)->policy = (struct weir_policy){ "expression", 1, NULL, 0 };
+	return status;
+}
+
+void weir_program_free(struct weir_program *program)
+{
+	free(program);
+}
+
+int weir_analyse(struct weir *weir, struct weir_program *program)
+{
+	(void)weir;
+	(void)program;
+	return 0;
+}
+
+size_t weir_policy_count(const struct weir_program *program)
+{
+	(void)program;
+	return 1;
+}
+
+const struct weir_policy *weir_policy(const struct weir_program *program, size_t index)
+{
+	(void)index;
+	return &program->policy;
+}
+
+int weir_emit(struct weir *weir, struct weir_program *program, const char *policy, const char *hook, const char *stage,
+	      const char **ret_text)
+{
+	(void)program;
+	(void)stage;
+	clear(weir);
+	if (policy && strcmp(policy, "web"))
+		return say(weir, WEIR_ERROR, NULL, "no such policy", WEIR_INPUT);
+	*ret_text = hook ? "stage at a hook\n" : "stage\n";
+	return 0;
+}
+
+int weir_emit_object(struct weir *weir, struct weir_program *program, const char *policy, const char *hook,
+		     const void **ret_data, size_t *ret_size)
+{
+	(void)program;
+	(void)policy;
+	(void)hook;
+	clear(weir);
+	*ret_data = "\177ELF\0object";
+	*ret_size = 11;
+	return 0;
+}
+
+static const char *state(const char *name)
+{
+	static char path[512];
+
+	snprintf(path, sizeof path, "%s/%s", getenv("WEIR_STUB"), name);
+	return path;
+}
+
+static int write_state(const char *name, const char *text)
+{
+	FILE *stream = fopen(state(name), "w");
+
+	if (!stream)
+		return -errno;
+	fputs(text, stream);
+	return fclose(stream);
+}
+
+int weir_apply(struct weir *weir, struct weir_program *program, const struct weir_apply_options *options)
+{
+	clear(weir);
+	if (strstr(program->text, "REFUSE"))
+		return say(weir, WEIR_ERROR, NULL, "the kernel refused", WEIR_SYSTEM);
+	if (strstr(program->text, "SESSION") && !options->force)
+		return say(weir, WEIR_ERROR, NULL, "this would cut your session", WEIR_INPUT);
+	if (options->dry_run)
+		return 0;
+	if (strstr(program->text, "SLOW"))
+		usleep(1500000);
+	write_state("policy", program->text);
+	if (strstr(program->text, "KILL"))
+		raise(SIGKILL);
+	return 0;
+}
+
+int weir_delete(struct weir *weir, const char *const *names, size_t count)
+{
+	clear(weir);
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(names[i], "web"))
+			return say(weir, WEIR_ERROR, NULL, "no such policy", WEIR_INPUT);
+	unlink(state("policy"));
+	return 0;
+}
+
+int weir_flush(struct weir *weir)
+{
+	clear(weir);
+	unlink(state("policy"));
+	return 0;
+}
+
+int weir_snapshot_take(struct weir *weir, const struct weir_program *program, struct weir_snapshot **ret_snapshot)
+{
+	struct weir_snapshot *snapshot = calloc(1, sizeof *snapshot);
+
+	(void)program;
+	clear(weir);
+	snapshot->there = read_file(state("policy"), snapshot->text, sizeof snapshot->text) != SIZE_MAX;
+	*ret_snapshot = snapshot;
+	return 0;
+}
+
+int weir_snapshot_restore(struct weir *weir, struct weir_snapshot *snapshot)
+{
+	char now[4096] = "";
+
+	clear(weir);
+	read_file(state("policy"), now, sizeof now);
+	if (strstr(now, "STUCK")) {
+		/* Once: the next try succeeds. */
+		write_state("policy", "was stuck");
+		return say(weir, WEIR_ERROR, NULL, "busy", WEIR_SYSTEM);
+	}
+	if (snapshot->there)
+		write_state("policy", snapshot->text);
+	else
+		unlink(state("policy"));
+	return 0;
+}
+
+void weir_snapshot_free(struct weir_snapshot *snapshot)
+{
+	free(snapshot);
+}
+
+static int new_views(struct weir_views **ret_views, size_t count)
+{
+	*ret_views = calloc(1, sizeof **ret_views);
+	(*ret_views)->count = count;
+	return 0;
+}
+
+int weir_list(struct weir *weir, struct weir_views **ret_views)
+{
+	clear(weir);
+	return new_views(ret_views, access(state("none"), F_OK) ? 2 : 0);
+}
+
+int weir_show(struct weir *weir, const char *name, struct weir_views **ret_views)
+{
+	clear(weir);
+	if (strcmp(name, "web"))
+		return say(weir, WEIR_ERROR, NULL, "no such policy", WEIR_INPUT);
+	return new_views(ret_views, 1);
+}
+
+size_t weir_view_count(const struct weir_views *all)
+{
+	return all->count;
+}
+
+const struct weir_view *weir_view(const struct weir_views *all, size_t index)
+{
+	(void)all;
+	return &views[index];
+}
+
+void weir_views_free(struct weir_views *all)
+{
+	free(all);
+}
+
+int weir_counters_reset(struct weir *weir, const char *name)
+{
+	clear(weir);
+	return write_state("reset", name);
+}
+
+int weir_pin(struct weir *weir, struct weir_program *program, const char *policy, const char *hook, const char *path)
+{
+	(void)program;
+	(void)policy;
+	clear(weir);
+	return write_state("pin", path) || write_state("hook", hook ? hook : "");
+}
+
+int weir_set_change(struct weir *weir, const char *policy, const char *set, enum weir_set_operation operation,
+		    const char *name, const char *text, size_t length)
+{
+	static const char *const operations[] = { "add", "delete", "replace", "flush" };
+	char all[4096];
+
+	clear(weir);
+	if (strcmp(policy, "web"))
+		return say(weir, WEIR_ERROR, NULL, "no such policy", WEIR_INPUT);
+	if (strstr(text, "bad"))
+		return say(weir, WEIR_ERROR, name, "not an address", WEIR_INPUT);
+	snprintf(all, sizeof all, "%s %s %s\n%.*s", operations[operation], set, name, (int)length, text);
+	return write_state("set", all);
+}
+
+int weir_set_list(struct weir *weir, const char *policy, const char *set, char **ret_text, size_t *ret_count)
+{
+	(void)policy;
+	clear(weir);
+	if (strcmp(set, "blocked"))
+		return say(weir, WEIR_ERROR, NULL, "no such set", WEIR_INPUT);
+	*ret_text = strdup("10.0.0.0/8\n192.0.2.1\n");
+	*ret_count = 2;
+	return 0;
+}
+
+int weir_set_test(struct weir *weir, const char *policy, const char *set, const char *element)
+{
+	(void)policy;
+	(void)set;
+	clear(weir);
+	if (!strcmp(element, "bad"))
+		return say(weir, WEIR_ERROR, "argument", "not an address", WEIR_INPUT);
+	return strcmp(element, "192.0.2.1") ? WEIR_INPUT : WEIR_OK;
+}
+
+int weir_events_open(struct weir *weir, const char *policy, struct weir_events **ret_events)
+{
+	clear(weir);
+	if (policy && strcmp(policy, "web"))
+		return say(weir, WEIR_ERROR, NULL, "no such policy", WEIR_INPUT);
+	*ret_events = calloc(1, sizeof **ret_events);
+	return 0;
+}
+
+int weir_events_next(struct weir *weir, struct weir_events *all, int timeout_ms, const struct weir_event **ret_event)
+{
+	clear(weir);
+	if (all->at == sizeof events / sizeof events[0]) {
+		usleep((useconds_t)timeout_ms * 1000);
+		return 0;
+	}
+	*ret_event = &events[all->at++];
+	return 1;
+}
+
+uint64_t weir_events_lost(struct weir_events *all)
+{
+	(void)all;
+	return 2;
+}
+
+void weir_events_close(struct weir_events *all)
+{
+	free(all);
+}
+
+int weir_capture_open(struct weir *weir, const char *path, struct weir_capture **ret_capture)
+{
+	clear(weir);
+	if (access(path, R_OK))
+		return say(weir, WEIR_ERROR, NULL, "cannot read it", WEIR_INPUT);
+	*ret_capture = calloc(1, sizeof **ret_capture);
+	return 0;
+}
+
+int weir_capture_next(struct weir *weir, struct weir_capture *capture, const void **ret_frame, size_t *ret_length)
+{
+	clear(weir);
+	*ret_frame = "frame";
+	*ret_length = 5;
+	return capture->at++ < 4;
+}
+
+void weir_capture_close(struct weir_capture *capture)
+{
+	free(capture);
+}
+
+int weir_tester_new(struct weir *weir, struct weir_program *program, const char *policy, const char *hook,
+		    enum weir_engine engine, struct weir_tester **ret_tester)
+{
+	(void)program;
+	(void)policy;
+	clear(weir);
+	if (hook && strcmp(hook, "xdp"))
+		return say(weir, WEIR_ERROR, NULL, "no such hook", WEIR_INPUT);
+	*ret_tester = calloc(1, sizeof **ret_tester);
+	(*ret_tester)->at = engine == WEIR_MODEL;
+	return 0;
+}
+
+int weir_tester_run(struct weir *weir, struct weir_tester *tester, const void *frame, size_t length,
+		    struct weir_judgement *ret_judgement)
+{
+	static const struct weir_judgement judgements[] = {
+		{ "accept", 3 }, { "drop", WEIR_RULE_DEFAULT }, { "drop", WEIR_RULE_MALFORMED },
+		{ "accept", WEIR_RULE_NON_IP }, { "reject", 12 },
+	};
+
+	(void)frame;
+	(void)length;
+	clear(weir);
+	*ret_judgement = judgements[tester->at++];
+	return 0;
+}
+
+void weir_tester_free(struct weir_tester *tester)
+{
+	free(tester);
+}
+
+int weir_bench(struct weir *weir, struct weir_program *program, const char *policy, const char *hook,
+	       const char *capture, unsigned rounds, struct weir_bench *ret_bench)
+{
+	(void)program;
+	(void)policy;
+	(void)hook;
+	(void)capture;
+	clear(weir);
+	*ret_bench = (struct weir_bench){ 12.5, 12, 14.25, 7.5, 7, 8, 1, rounds ? rounds : 7 };
+	return 0;
+}
+
+int weir_features(struct weir *weir, const struct weir_feature **ret_features, size_t *ret_count)
+{
+	static const struct weir_feature features[] = { { "tcx", true, "6.6" }, { "netfilter link", false, "6.4" } };
+
+	clear(weir);
+	*ret_features = features;
+	*ret_count = 2;
+	return 0;
+}

@@ -1,0 +1,315 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""What each command prints, to the byte, and its JSON."""
+
+import json
+import os
+import pty
+import subprocess
+
+from clitest import INPUT, SYSTEM, CommandLine, main
+
+HOOKS = [{"hook": "tc-ingress", "target": "eth0"}, {"hook": "netfilter-input", "target": None}]
+DIAGNOSTIC = {"severity": "error", "file": "a.weir", "line": 2, "column": 3, "length": 5, "text": "this is wrong",
+              "hint": "a hint"}
+
+
+class Check(CommandLine):
+    def test_diagnostics_on_standard_error(self):
+        done = self.weir("check", self.write("a.weir", "ERROR"), status=INPUT)
+        self.assertEqual(done.stdout, "")
+        self.assertIn("a.weir: error: this is wrong\n", done.stderr)
+
+    def test_json_of_errors(self):
+        self.write("a.weir", "ERROR")
+        self.assertEqual(self.json("check", "a.weir", status=INPUT),
+                         {"file": "a.weir", "policies": [], "ok": False, "diagnostics": [DIAGNOSTIC]})
+
+    def test_json(self):
+        self.write("a.weir", "WARNING")
+        shown = self.json("check", "a.weir")
+        self.assertEqual(shown["policies"], [{"name": "web", "rules": 7, "hooks": HOOKS}])
+        self.assertTrue(shown["ok"])
+        self.assertEqual(shown["diagnostics"][0]["severity"], "warning")
+        self.assertFalse(self.json("check", "a.weir", "--strict", status=INPUT)["ok"])
+
+    def test_warnings_are_counted(self):
+        self.assertEqual(self.weir("check", "WARNING").stdout, "expression: 1 rule, 1 warning\n")
+
+    def test_name_that_is_not_utf8(self):
+        path = os.fsencode(self.folder) + b"/b\xff.weir"
+        with open(path, "w") as file:
+            file.write("rules")
+        done = subprocess.run([self.program.encode(), b"check", b"--json", path], stdout=subprocess.PIPE, env=self.env)
+        self.assertEqual(os.path.basename(json.loads(done.stdout)["file"]), "b\ufffd.weir")
+
+    def on_terminal(self):
+        terminal, end = pty.openpty()
+        subprocess.run([self.program, "check", "ERROR"], stderr=end, stdout=end, env=self.env, timeout=60)
+        os.close(end)
+        text = os.read(terminal, 65536)
+        os.close(terminal)
+        return text
+
+    def test_colours(self):
+        self.assertNotIn(b"\033[", self.on_terminal())
+        del self.env["NO_COLOR"]
+        self.assertIn(b"\033[", self.on_terminal())
+        self.assertNotIn("\033[", self.weir("check", "ERROR", status=INPUT).stderr)
+
+
+class Apply(CommandLine):
+    def test_text(self):
+        self.write("a.weir", "rules")
+        self.assertEqual(self.weir("apply", "a.weir").stdout, "web: 7 rules on tc-ingress eth0, netfilter-input\n"
+                         "in force until `weir delete` or the next reboot\n")
+        self.assertEqual(self.read("policy"), "rules")
+
+    def test_dry_run(self):
+        self.write("a.weir", "rules")
+        self.assertIn("nothing was attached", self.weir("apply", "--dry-run", "a.weir").stdout)
+        self.assertIsNone(self.read("policy"))
+
+    def test_json(self):
+        self.write("a.weir", "WARNING")
+        shown = self.json("apply", "a.weir")
+        self.assertEqual(shown["policies"], [{"name": "web", "rules": 7, "hooks": HOOKS}])
+        self.assertEqual((shown["file"], shown["dry_run"], shown["confirm_seconds"], shown["ok"]),
+                         ("a.weir", False, None, True))
+        self.assertEqual([d["severity"] for d in shown["diagnostics"]], ["warning"])
+
+    def test_refused(self):
+        self.write("a.weir", "WARNING REFUSE")
+        shown = self.json("apply", "a.weir", status=SYSTEM)
+        self.assertEqual([d["text"] for d in shown["diagnostics"]], ["this is doubtful", "the kernel refused"])
+        self.assertFalse(shown["ok"])
+        self.assertIn("weir: error: the kernel refused\n", self.weir("apply", "a.weir", status=SYSTEM).stderr)
+
+    def test_own_session(self):
+        self.write("a.weir", "SESSION")
+        self.weir("apply", "a.weir", status=INPUT)
+        self.weir("apply", "a.weir", "--force")
+
+    def test_from_standard_input(self):
+        self.weir("apply", "-", input="rules")
+        self.assertEqual(self.read("policy"), "rules")
+
+
+SHOWN = """\
+# web, loaded 2023-11-14 22:13:20 from web.weir, on tc-ingress eth0 (tcx), netfilter-input, xdp eth9 (detached)
+packets                 bytes
+                               policy web {
+                                       on tc eth0 ingress      # here
+
+     12                   840          accept if tcp
+      3  18446744073709551615          chain x { drop if udp }
+                               }
+      5                   300  default drop
+      1                    20  malformed
+      0                     0  non_ip
+      1                    60  counter hits
+2 events lost
+"""
+
+SOURCE = "policy web {\n\ton tc eth0 ingress\t# here\n\n\taccept if tcp\n\tchain x { drop if udp }\n}\n"
+
+
+class InForce(CommandLine):
+    def test_list(self):
+        lines = self.weir("list").stdout.splitlines()
+        self.assertEqual([line.split()[0] for line in lines], ["POLICY", "web", "a-policy-with-a-long-name"])
+        self.assertEqual(lines[1].split("  ")[1:], [part for part in lines[1].split("  ")[1:]])
+        self.assertIn("tc-ingress eth0 (tcx), netfilter-input, xdp eth9 (detached)      2       21      9", lines[1])
+        self.assertEqual(len(set(map(len, lines))), 1)
+
+    def test_list_of_none(self):
+        self.write("none", "")
+        done = self.weir("list")
+        self.assertEqual((done.stdout, done.stderr), ("", "weir: no policy is in force\n"))
+        self.assertEqual(self.json("list")["policies"], [])
+
+    def test_list_json(self):
+        shown = self.json("list")
+        self.assertEqual(shown["policies"][0], {
+            "name": "web", "file": "web.weir", "loaded": 1700000000.0, "rules": 2, "packets": 21, "bytes": 1160,
+            "drops": 9, "dropped_bytes": 320, "hooks": [
+                {"hook": "tc-ingress", "target": "eth0", "how": "tcx", "attached": True},
+                {"hook": "netfilter-input", "target": None, "how": "link", "attached": True},
+                {"hook": "xdp", "target": "eth9", "how": "generic", "attached": False}]})
+        self.assertEqual(shown["policies"][1]["file"], "b\ufffd.weir")
+
+    def test_show(self):
+        self.assertEqual(self.weir("show", "web").stdout, SHOWN)
+        self.assertIsNone(self.read("reset"))
+
+    def test_show_source(self):
+        self.assertEqual(self.weir("show", "web", "--source").stdout, SOURCE)
+
+    def test_show_reset(self):
+        self.assertEqual(self.weir("show", "web", "--reset").stdout, SHOWN)
+        self.assertEqual(self.read("reset"), "web")
+
+    def test_show_json(self):
+        shown = self.json("show", "web")
+        self.assertEqual(shown["rules"][0], {"number": 1, "line": 4, "text": "accept if tcp", "packets": 12,
+                                             "bytes": 840})
+        self.assertEqual(shown["default"], {"packets": 5, "bytes": 300})
+        self.assertEqual(shown["malformed"], {"packets": 1, "bytes": 20})
+        self.assertEqual(shown["non_ip"], {"packets": 0, "bytes": 0})
+        self.assertEqual(shown["judged"], {"packets": 21, "bytes": 1160})
+        self.assertEqual(shown["dropped"], {"packets": 9, "bytes": 320})
+        self.assertEqual(shown["counters"], [{"name": "hits", "packets": 1, "bytes": 60}])
+        self.assertEqual((shown["default_verdict"], shown["events_lost"], shown["source"], shown["source_line"]),
+                         ("drop", 2, SOURCE, 1))
+
+    def test_delete(self):
+        self.write("policy", "x")
+        self.assertEqual(self.json("delete", "nosuch", status=INPUT)["diagnostics"][0]["text"], "no such policy")
+        self.weir("delete", "web", "nosuch", status=INPUT)
+        self.assertEqual(self.read("policy"), "x")
+        self.assertEqual(self.json("delete", "web")["deleted"], ["web"])
+        self.assertIsNone(self.read("policy"))
+
+    def test_flush(self):
+        self.write("policy", "x")
+        self.assertEqual(self.weir("flush", "--all").stdout, "")
+        self.assertIsNone(self.read("policy"))
+
+
+class Sets(CommandLine):
+    def test_change(self):
+        self.weir("set", "add", "web", "blocked", "10.0.0.1", "10.0.0.0/8, fd00::/8")
+        self.assertEqual(self.read("set"), "add blocked arguments\n10.0.0.1\n10.0.0.0/8, fd00::/8\n")
+        self.weir("set", "del", "web", "blocked", "10.0.0.1")
+        self.assertEqual(self.read("set"), "delete blocked arguments\n10.0.0.1\n")
+        self.weir("set", "flush", "web", "blocked")
+        self.assertEqual(self.read("set"), "flush blocked arguments\n")
+
+    def test_from_file(self):
+        self.write("elements", "# two\n10.0.0.1\n10.0.0.2")
+        self.weir("set", "replace", "web", "blocked", "-f", "elements")
+        self.assertEqual(self.read("set"), "replace blocked elements\n# two\n10.0.0.1\n10.0.0.2")
+        self.weir("set", "add", "web", "blocked", "-f", "-", input="10.0.0.3\n" * 100)
+        self.assertIn("add blocked standard input\n10.0.0.3\n", self.read("set"))
+        self.weir("set", "replace", "web", "blocked", "-f", "/dev/null")
+        self.assertEqual(self.read("set"), "replace blocked /dev/null\n")
+        self.assertIn("cannot read nosuch: No such file",
+                      self.weir("set", "add", "web", "blocked", "-f", "nosuch", status=INPUT).stderr)
+        self.weir("set", "add", "web", "blocked", "-f", ".", status=INPUT)
+
+    def test_bad_elements(self):
+        self.assertIn("arguments: error: not an address", self.weir("set", "add", "web", "blocked", "bad",
+                                                                    status=INPUT).stderr)
+        self.assertIsNone(self.read("set"))
+
+    def test_test(self):
+        self.assertEqual(self.weir("set", "test", "web", "blocked", "192.0.2.1").stdout, "yes\n")
+        self.assertEqual(self.weir("set", "test", "web", "blocked", "192.0.2.2", status=INPUT).stdout, "no\n")
+        self.assertEqual(self.weir("set", "test", "web", "blocked", "bad", status=INPUT).stdout, "")
+        self.assertEqual(self.json("set", "test", "web", "blocked", "192.0.2.2", status=INPUT),
+                         {"element": "192.0.2.2", "member": False, "ok": True, "diagnostics": []})
+
+    def test_list(self):
+        self.assertEqual(self.weir("set", "list", "web", "blocked").stdout, "10.0.0.0/8\n192.0.2.1\n")
+        shown = self.json("set", "list", "web", "blocked")
+        self.assertEqual((shown["count"], shown["elements"]), (2, ["10.0.0.0/8", "192.0.2.1"]))
+        self.weir("set", "list", "web", "nosuch", status=INPUT)
+
+    def test_save(self):
+        saved = "# web blocked: 2 elements\n10.0.0.0/8\n192.0.2.1\n"
+        self.assertEqual(self.weir("set", "save", "web", "blocked").stdout, saved)
+        self.assertEqual(self.weir("set", "save", "web", "blocked", "-f", "-").stdout, saved)
+        self.assertEqual(self.weir("set", "save", "web", "blocked", "-f", self.path("out")).stdout, "")
+        self.assertEqual(self.read("out"), saved)
+        self.assertEqual(os.listdir(self.folder), ["out"])
+        self.weir("set", "save", "web", "blocked", "-f", "no/such/folder", status=SYSTEM)
+
+
+LOGGED = r'''2023-11-14 22:13:20.123456 drop web:3 "say \"hi\"\x1b[31m" eth0 tcp 10.0.0.1:1234 > 10.0.0.2:80 S length 60 user 1000 mark 0x7
+2023-11-14 22:13:21.000000 log web:4 udp [fd00::1]:53 > [fd00::2]:5353 length 90
+2023-11-14 22:13:22.000000 reject web:4 eth0 length 14
+'''
+
+
+class Log(CommandLine):
+    def test_lines(self):
+        done = self.weir("log")
+        self.assertEqual((done.stdout, done.stderr), (LOGGED, "weir: 2 events lost\n"))
+        self.weir("log", "web")
+        self.weir("log", "nosuch", status=INPUT)
+
+    def test_json(self):
+        lines = [json.loads(line) for line in self.weir("log", "--json").stdout.splitlines()]
+        self.assertEqual(len(lines), 3)
+        self.assertAlmostEqual(lines[0].pop("time"), 1700000000.123456, places=5)
+        self.assertEqual(lines[0], {
+            "verdict": "drop", "policy": "web", "rule": 3, "text": 'say "hi"\033[31m', "hook": "tc-ingress",
+            "interface": "eth0", "protocol": "tcp", "source": "10.0.0.1", "source_port": 1234,
+            "destination": "10.0.0.2", "destination_port": 80, "flags": "S", "length": 60, "user": 1000, "mark": 7,
+            "frame": False, "data": "45ff"})
+        self.assertIsNone(lines[1]["user"])
+
+    def test_follow_until_signal(self):
+        for signal in ("terminate", "send_signal"):
+            child = subprocess.Popen([self.program, "log", "-f"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                     text=True, env=self.env)
+            lines = [child.stdout.readline() for _ in range(3)]
+            getattr(child, signal)(*([2] if signal == "send_signal" else []))
+            rest, errors = child.communicate(timeout=10)
+            self.assertEqual(("".join(lines) + rest, errors, child.returncode), (LOGGED, "weir: 2 events lost\n", 0))
+
+    def test_reader_goes_away(self):
+        child = subprocess.Popen([self.program, "log", "-f"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                                 env=self.env)
+        child.stdout.close()
+        self.assertNotEqual(child.wait(10), 0)
+
+
+class Trying(CommandLine):
+    def setUp(self):
+        super().setUp()
+        self.write("a.pcap", "")
+
+    def test_test(self):
+        self.assertEqual(self.weir("test", "--pcap", "a.pcap", "WARNING").stdout,
+                         "1 accept 3\n2 drop default\n3 drop malformed\n4 accept non_ip\n")
+        self.assertEqual(self.weir("test", "--pcap", "a.pcap", "tcp", "--engine", "model", "--hook", "xdp").stdout,
+                         "1 drop default\n2 drop malformed\n3 accept non_ip\n4 reject 12\n")
+        self.weir("test", "--pcap", "nosuch.pcap", "tcp", status=INPUT)
+        self.weir("test", "--pcap", "a.pcap", "tcp", "--hook", "tc", status=INPUT)
+
+    def test_test_json(self):
+        lines = [json.loads(line) for line in
+                 self.weir("test", "--pcap", "a.pcap", "tcp", "--json").stdout.splitlines()]
+        self.assertEqual(lines[:2], [{"packet": 1, "verdict": "accept", "rule": 3},
+                                     {"packet": 2, "verdict": "drop", "rule": "default"}])
+
+    def test_bench(self):
+        self.assertIn("policy     12.50  (12.00 to 14.25)\n", self.weir("bench", "--pcap", "a.pcap", "tcp").stdout)
+        shown = self.json("bench", "--pcap", "a.pcap", "tcp", "--rounds", "9")
+        self.assertEqual((shown["ns_per_packet"], shown["empty_ns_per_packet"], shown["packets"], shown["rounds"]),
+                         (12.5, 7.5, 1, 9))
+
+    def test_compile(self):
+        for stage in ("ir", "diagram", "plan", "bpf", "dot"):
+            self.assertEqual(self.weir("compile", "--emit", stage, "tcp").stdout, "stage\n")
+            self.assertEqual(self.json("compile", "--emit", stage, "tcp")["text"], "stage\n")
+        self.assertEqual(self.weir("compile", "--emit", "ir", "--hook", "xdp", "tcp").stdout, "stage at a hook\n")
+        self.weir("compile", "--emit", "ir", "--policy", "nosuch", "tcp", status=INPUT)
+        self.weir("compile", "--emit", "ir", "ERROR", status=INPUT)
+        self.weir("compile", "--emit", "elf", "-o", self.path("o"), "tcp")
+        self.assertEqual(self.read("o"), "\177ELF\0object")
+        self.weir("compile", "--emit", "ir", "-o", "no/such", "tcp", status=SYSTEM)
+
+    def test_load(self):
+        self.assertEqual(self.weir("load", "--pin", "/p", "tcp").stdout,
+                         "/p: pinned for cgroup-ingress, not attached\n")
+        self.assertEqual((self.read("pin"), self.read("hook")), ("/p", "cgroup-ingress"))
+        self.assertEqual(self.json("load", "--pin", "/p", "--hook", "xdp", "tcp")["hook"], "xdp")
+        self.write("a.weir", "rules")
+        self.assertIn("more than one hook", self.weir("load", "--pin", "/p", "a.weir", status=INPUT).stderr)
+        self.weir("load", "--pin", "/p", "--hook", "tc-ingress", "a.weir")
+        self.assertEqual(self.read("hook"), "tc-ingress")
+
+
+main()

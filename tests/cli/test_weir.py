@@ -1,0 +1,187 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""The real program, without attaching anything: check, compile, test and load, with right and wrong inputs."""
+
+import json
+import os
+import struct
+import unittest
+
+from clitest import INPUT, SYSTEM, USAGE, WEIR, CommandLine, main
+
+POLICY = """\
+# A web server's host.
+policy web {
+	on xdp eth0
+	default drop
+	set blocked : prefix { 192.0.2.0/24 }
+
+	drop                    if src in blocked
+	accept                  if neighbour or icmp
+	accept                  if tcp.dst_port in { 80, 443 }
+	accept                  if udp.dst_port == 53
+}
+"""
+
+VERDICTS = """\
+1 accept 3
+2 drop default
+3 drop 1
+4 accept 4
+5 accept 2
+6 drop malformed
+7 accept non_ip
+"""
+
+
+def ipv4(proto, payload, source="10.0.0.1"):
+    address = bytes(map(int, source.split(".")))
+    header = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(payload), 1, 0, 64, proto, 0) + address + bytes([10, 0, 0, 2])
+    return b"\2\0\0\0\0\1\2\0\0\0\0\2\x08\0" + header + payload
+
+
+def tcp(port):
+    return struct.pack("!HHIIBBHHH", 1234, port, 0, 0, 0x50, 2, 1024, 0, 0)
+
+
+def udp(port, size=8):
+    return struct.pack("!HHHH", 1234, port, 8 + size, 0) + bytes(size)
+
+
+FRAMES = [
+    ipv4(6, tcp(443)),
+    ipv4(6, tcp(22)),
+    ipv4(6, tcp(80), source="192.0.2.7"),
+    ipv4(17, udp(53, 3)),
+    ipv4(1, b"\x08\0\0\0\0\0\0\0"),
+    ipv4(6, tcp(80)[:8]),
+    b"\xff" * 6 + b"\2\0\0\0\0\1\x08\x06" + bytes(28),
+]
+
+
+def pcap(frames, link=1, order="<"):
+    records = [struct.pack(order + "IIII", 0, 0, len(frame), len(frame)) + frame for frame in frames]
+    return struct.pack(order + "IHHiIII", 0xa1b2c3d4, 2, 4, 0, 0, 65535, link) + b"".join(records)
+
+
+def pcapng(frames):
+    blocks = [struct.pack("<IIIHHqI", 0x0a0d0d0a, 28, 0x1a2b3c4d, 1, 0, -1, 28),
+              struct.pack("<IIHHII", 1, 20, 1, 0, 65535, 20)]
+    for frame in frames:
+        size = 32 + (len(frame) + 3) // 4 * 4
+        blocks.append(struct.pack("<IIIIIII", 6, size, 0, 0, 0, len(frame), len(frame)) +
+                      frame.ljust(size - 32, b"\0") + struct.pack("<I", size))
+    return b"".join(blocks)
+
+
+@unittest.skipUnless(os.path.exists(WEIR), "no weir program at " + WEIR)
+class Real(CommandLine):
+    program = WEIR
+
+    def setUp(self):
+        super().setUp()
+        self.write("web.weir", POLICY)
+        self.write("a.pcap", pcap(FRAMES))
+
+    def test_check(self):
+        self.assertEqual(self.weir("check", "web.weir").stdout, "web.weir: 1 policy, 4 rules, no warnings\n")
+        self.assertEqual(self.json("check", "web.weir")["policies"],
+                         [{"name": "web", "rules": 4, "hooks": [{"hook": "xdp", "target": "eth0"}]}])
+
+    def test_check_expressions(self):
+        for good in ("udp && dst_port == 53", "!udp || dst_port == 53", "icmp || (udp && dst_port == 53)",
+                     "src in { 10.0.0.0/8, fd00::/8 } and tcp.dst_port in { 80, 443, 8000-8999 }"):
+            self.assertTrue(self.weir("check", good).stdout.startswith("expression: 1 rule"), good)
+        for bad in ("", "udp &&", "dst_prot == 53", "dst_port == 70000", "ip.src == fd00::1", "((((", "\x01", "tcp\n@"):
+            done = self.weir("check", "-e", bad, status=INPUT)
+            self.assertRegex(done.stderr, r"^expression:\d+:\d+: error: ", bad)
+            self.assertEqual(done.stdout, "")
+
+    def test_error_has_a_place_and_a_hint(self):
+        error = self.json("check", "udp && dst_prot == 53", status=INPUT)["diagnostics"][0]
+        self.assertEqual((error["severity"], error["file"], error["line"], error["column"], error["length"]),
+                         ("error", "expression", 1, 8, 8))
+        self.assertIn("dst_port", error["hint"])
+
+    def test_all_errors_at_once(self):
+        self.write("bad.weir", POLICY.replace("udp.dst_port", "udp.dst_prot").replace("src in", "scr in"))
+        self.assertEqual(sorted(d["line"] for d in self.json("check", "bad.weir", status=INPUT)["diagnostics"]
+                                if d["severity"] == "error"), [7, 10])
+
+    def test_files_that_are_none(self):
+        for bad in (self.path("missing.weir"), self.folder + "/"):
+            self.assertIn("error: ", self.weir("check", bad, status=INPUT).stderr)
+        for text in (b"\0" * 100, b"\xff\xfe\n", b"policy web {", b"}" * 100, b"(" * 100000, b"policy a { default " * 999):
+            self.weir("check", self.write("bad.weir", text), status=INPUT)
+
+    def test_compile(self):
+        for stage in ("ir", "diagram", "plan", "bpf", "dot"):
+            self.assertTrue(self.weir("compile", "--emit", stage, "web.weir").stdout.strip(), stage)
+            self.assertTrue(self.json("compile", "--emit", stage, "web.weir")["text"], stage)
+        self.weir("compile", "--emit", "elf", "-o", "o", "web.weir")
+        with open(self.path("o"), "rb") as file:
+            self.assertEqual(file.read(4), b"\177ELF")
+        self.weir("compile", "--emit", "ir", "--policy", "nosuch", "web.weir", status=INPUT)
+        self.weir("compile", "--emit", "ir", "--hook", "tc-egress", "web.weir", status=INPUT)
+        self.weir("compile", "--emit", "ir", "--hook", "nosuch", "tcp", status=INPUT)
+
+    def judge(self, *arguments, status=0, **options):
+        return self.weir("test", "web.weir", *arguments, status=status, **options).stdout
+
+    def test_model(self):
+        self.assertEqual(self.judge("--pcap", "a.pcap", "--engine", "model"), VERDICTS)
+
+    @unittest.skipUnless(os.geteuid() == 0, "needs root")
+    def test_kernel(self):
+        self.assertEqual(self.judge("--pcap", "a.pcap"), VERDICTS)
+        self.assertEqual(self.weir("test", "tcp", "--pcap", "a.pcap", "--hook", "cgroup-egress").stdout.splitlines()[0],
+                         self.weir("test", "tcp", "--pcap", "a.pcap", "--hook", "cgroup-egress", "--engine",
+                                   "model").stdout.splitlines()[0])
+
+    def test_capture_formats(self):
+        for name, data in (("big.pcap", pcap(FRAMES, order=">")), ("a.pcapng", pcapng(FRAMES))):
+            self.write(name, data)
+            self.assertEqual(self.judge("--pcap", name, "--engine", "model"), VERDICTS, name)
+        self.write("raw.pcap", pcap([frame[14:] for frame in FRAMES[:6]], link=101))
+        self.assertEqual(self.judge("--pcap", "raw.pcap", "--engine", "model"), VERDICTS[:VERDICTS.index("7")])
+        self.write("none.pcap", pcap([]))
+        self.assertEqual(self.judge("--pcap", "none.pcap", "--engine", "model"), "")
+
+    def test_broken_captures(self):
+        whole = pcap(FRAMES)
+        for bad in (b"", b"x" * 100, whole[:10], whole[:-5], whole[:24] + b"\xff" * 16 + whole[40:], pcap(FRAMES, 9999)):
+            done = self.weir("test", "web.weir", "--pcap", self.write("bad.pcap", bad), "--engine", "model", status=INPUT)
+            self.assertIn("error: ", done.stderr)
+        self.judge("--pcap", "missing.pcap", "--engine", "model", status=INPUT)
+
+    def test_json_lines(self):
+        lines = self.judge("--pcap", "a.pcap", "--engine", "model", "--json").splitlines()
+        self.assertEqual(json.loads(lines[5]), {"packet": 6, "verdict": "drop", "rule": "malformed"})
+
+    @unittest.skipUnless(os.geteuid() == 0, "needs root")
+    def test_bench(self):
+        shown = self.json("bench", "web.weir", "--pcap", "a.pcap", "--rounds", "3")
+        self.assertGreater(shown["ns_per_packet"], 0)
+        self.assertGreater(shown["empty_ns_per_packet"], 0)
+        self.assertEqual((shown["packets"], shown["rounds"]), (7, 3))
+
+    def test_without_privileges(self):
+        if os.geteuid() == 0:
+            options = {"user": 65534, "group": 65534, "extra_groups": []}
+            os.chmod(self.folder, 0o755)
+        else:
+            options = {}
+        for arguments in (("list",), ("apply", "web.weir"), ("test", "tcp", "--pcap", "a.pcap"), ("flush", "--all"),
+                          ("load", "tcp", "--pin", "/sys/fs/bpf/weir-test")):
+            done = self.weir(*arguments, status=SYSTEM, **options)
+            self.assertRegex(done.stderr, "(?i)root|privilege|permi", arguments)
+        self.weir("check", "web.weir", **options)
+        self.judge("--pcap", "a.pcap", "--engine", "model", **options)
+
+    def test_usage(self):
+        self.weir("check", status=USAGE)
+        self.weir("nosuch", status=USAGE)
+        self.weir("explain", "web.weir", "x", status=USAGE)
+
+
+main()
