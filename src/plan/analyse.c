@@ -6,9 +6,9 @@
 #include "plan/work.h"
 
 enum {
-	ANALYSIS_BUDGET = PLAN_DIAGRAM_BUDGET * 4,
-	ANALYSIS_EFFORT = PLAN_DIAGRAM_BUDGET * 60,
-	HIDER_EFFORT = PLAN_DIAGRAM_BUDGET * 10, /* more of it for finding out who hides */
+	ANALYSIS_BUDGET = 100000, /* edges */
+	ANALYSIS_EFFORT = 800000, /* about 150 ms */
+	HIDER_EFFORT = 100000,    /* more of it for finding out who hides */
 };
 
 /* What was found out at all hooks together; by rule number. */

@@ -14,26 +14,41 @@
 
 /* --- orders of dimensions ------------------------------------------------------------------------------------------ */
 
-/* Fields in front, in this order; the others follow in that of the field table. */
-static const uint8_t orders[ORDER_COUNT][12] = {
-	{ FIELD_FAMILY },
-	{ FIELD_FAMILY, FIELD_IP_DST, FIELD_IP_SRC, FIELD_IPV6_DST, FIELD_IPV6_SRC, FIELD_PROTO },
-	{ FIELD_FAMILY, FIELD_PROTO, FIELD_IP_SRC, FIELD_IP_DST, FIELD_IPV6_SRC, FIELD_IPV6_DST, FIELD_DST_PORT },
-	{ FIELD_FAMILY, FIELD_PROTO, FIELD_IP_DST, FIELD_IPV6_DST, FIELD_DST_PORT, FIELD_IP_SRC, FIELD_IPV6_SRC },
+/*
+ * An order: fields in front; the others follow in that of the field table. Look-ups go last, as they cost most, and a
+ * path that is decided without them need not pay; or else right behind the family, which makes less code of rules
+ * behind a set that all packets are looked up in.
+ */
+static const struct order {
+	bool sets_first;
+	uint8_t fields[8]; /* ended by a 0, or all */
+} orders[ORDER_COUNT] = {
+	{ .fields = { 0 } },
+	{ .fields = { FIELD_IP_DST, FIELD_IP_SRC, FIELD_IPV6_DST, FIELD_IPV6_SRC, FIELD_PROTO } },
+	{ .fields = { FIELD_PROTO, FIELD_IP_SRC, FIELD_IP_DST, FIELD_IPV6_SRC, FIELD_IPV6_DST, FIELD_DST_PORT } },
+	{ .fields = { FIELD_PROTO, FIELD_IP_DST, FIELD_IPV6_DST, FIELD_DST_PORT, FIELD_IP_SRC, FIELD_IPV6_SRC } },
+	{ .fields = { 0 }, .sets_first = true },
 };
 
-static uint64_t rank(unsigned order, const struct dim *dim)
-{
-	unsigned place = 0;
+enum { SETS_FIRST_FACTOR = 2 }; /* how much cheaper look-ups in front must be to be taken */
 
-	while (place < sizeof orders[order] && orders[order][place] != dim->field &&
-	       (place == 0 || orders[order][place]))
+static uint64_t rank(const struct order *order, const struct dim *dim)
+{
+	unsigned place = 0, group = 1;
+
+	while (place < sizeof order->fields && order->fields[place] && order->fields[place] != dim->field)
 		place++;
-	if (place == sizeof orders[order] || orders[order][place] != dim->field)
+	if (place == sizeof order->fields || !order->fields[place])
 		place = 64 + (unsigned)dim->field;
-	/* Look-ups last: they cost most, and a path that is decided without them need not pay. */
-	return (uint64_t)(dim->kind == DIM_SET) << 32 | place << 16 | (dim->mask != ~0ull) << 8 | dim->offset;
+	if (dim->field == FIELD_FAMILY)
+		group = 0;
+	else if (dim->kind == DIM_SET)
+		group = order->sets_first ? 0 : 2;
+	return (uint64_t)group << 40 | (uint64_t)(dim->kind == DIM_SET) << 32 | place << 16 |
+	       (dim->mask != ~0ull) << 8 | dim->offset;
 }
+
+_Static_assert(FIELD_FAMILY == 0, "0 ends an order, and the family is always in front");
 
 struct ranked {
 	uint64_t rank;
@@ -56,7 +71,7 @@ static void put_in_order(struct attempt *attempt, unsigned order)
 	struct ranked *ranked = ARENA_ARRAY(work->arena, struct ranked, count);
 
 	for (uint32_t i = 0; i < count; i++)
-		ranked[i] = (struct ranked){ rank(order, &work->dims.items[i]), i };
+		ranked[i] = (struct ranked){ rank(&orders[order], &work->dims.items[i]), i };
 	if (count > 1)
 		qsort(ranked, count, sizeof *ranked, compare_ranked);
 	for (uint32_t i = 0; i < count; i++) {
@@ -81,6 +96,7 @@ struct attempt *attempt_new(struct work *work, unsigned order, size_t effort_max
 	ip = test_between(work, dims_family(work), FAMILY_IPV4, FAMILY_IPV6);
 	attempt->work = work;
 	attempt->rule_cap = SIZE_MAX;
+	attempt->order = order;
 	attempt->level_of = ARENA_ARRAY(work->arena, uint32_t, work->dims.count);
 	attempt->dims = ARENA_ARRAY(work->arena, struct dim, work->dims.count);
 	put_in_order(attempt, order);
@@ -290,6 +306,6 @@ bool attempt_build(struct attempt *attempt, size_t edge_budget)
 	tally.seen_lists = ARENA_ARRAY(attempt->work->arena, bool, diagrams->cells.count);
 	count_nodes(&tally, attempt->root);
 	attempt->edges = tally.edges;
-	attempt->cost = tally.cost;
+	attempt->cost = tally.cost * (orders[attempt->order].sets_first ? SETS_FIRST_FACTOR : 1);
 	return attempt->edges <= edge_budget && tally.steps <= PLAN_STEPS_MAX;
 }

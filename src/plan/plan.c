@@ -11,7 +11,8 @@ enum {
 	CHAIN_DEPTH_MAX = 200,
 	TRIAL_RULES = 256,      /* about so many rules decide on the order of dimensions */
 	FULL_ATTEMPTS = 2,      /* orders tried on a rule set longer than that */
-	EFFORT_PER_EDGE = 60,   /* how much more than the budget may be made on the way */
+	EFFORT_PER_EDGE = 16,   /* how much more than the budget may be made on the way */
+	EFFORT_MIN = 16000,
 };
 
 /* --- preparation ----------------------------------------------------------------------------------------------------- */
@@ -101,7 +102,7 @@ int work_prepare(struct work *work)
 
 static size_t effort_max(size_t budget)
 {
-	return budget > SIZE_MAX / EFFORT_PER_EDGE ? SIZE_MAX : budget * EFFORT_PER_EDGE;
+	return budget > SIZE_MAX / EFFORT_PER_EDGE / 2 ? SIZE_MAX : budget * EFFORT_PER_EDGE + EFFORT_MIN;
 }
 
 /* Sorts the orders by what a part of the rules costs in each. */

@@ -165,6 +165,8 @@ static int add_inline(struct work *work, struct plan_set *map, const struct cond
 			return (int)i;
 		inlined++;
 	}
+	if (work->sets.count >= PLAN_INLINE_MAPS_MAX)
+		return -1;
 	snprintf(map->map, sizeof map->map, "inline_%u", inlined);
 	map->max_elements = (uint32_t)elements;
 	VEC_PUSH(work->arena, &work->sets) = *map;
