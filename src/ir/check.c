@@ -168,6 +168,29 @@ static bool check_mask(struct check *check, const struct place *place, const str
 	return true;
 }
 
+static bool is_cgroup(unsigned field)
+{
+	return field >= FIELD_CGROUP_0 && field <= FIELD_CGROUP_2;
+}
+
+/*
+ * AND(present, NOT(set)), and for a cgroup AND(user known, NOT(match)): the places where an owner may be negated. An
+ * owner further up has no ancestor at the asked level, so a complement would miss it.
+ */
+static bool is_guarded(const struct place *place, enum field field)
+{
+	const struct place *up = place->up;
+	enum field guard = is_cgroup(field) ? FIELD_USER : field;
+
+	if (!place->parent || place->parent->kind != COND_NOT || !up || up->negated || !up->parent ||
+	    up->parent->kind != COND_AND)
+		return false;
+	for (size_t i = 0; i < up->parent->list.count; i++)
+		if (up->parent->list.items[i]->kind == COND_MATCH && up->parent->list.items[i]->match.field == guard)
+			return true;
+	return false;
+}
+
 static bool check_match(struct check *check, const struct place *place, const struct cond *cond)
 {
 	const char *name;
@@ -175,7 +198,7 @@ static bool check_match(struct check *check, const struct place *place, const st
 	if (!check_field(check, place, cond->match.field))
 		return false;
 	name = field_table[cond->match.field].name;
-	if (field_table[cond->match.field].owner && place->negated)
+	if (field_table[cond->match.field].owner && place->negated && !is_guarded(place, cond->match.field))
 		return fail(check, "rule %u: %s stands under a negation", place->rule->number, name);
 	if (!cond->match.count)
 		return fail(check, "rule %u: %s is matched with no range", place->rule->number, name);
@@ -190,20 +213,6 @@ static bool check_match(struct check *check, const struct place *place, const st
 				    place->rule->number, i, i + 1, name);
 	}
 	return check_mask(check, place, cond);
-}
-
-/* AND(present, NOT(set)): the one place where an owner's set may be negated. */
-static bool is_guarded(const struct place *place, enum field field)
-{
-	const struct place *up = place->up;
-
-	if (!place->parent || place->parent->kind != COND_NOT || !up || up->negated || !up->parent ||
-	    up->parent->kind != COND_AND)
-		return false;
-	for (size_t i = 0; i < up->parent->list.count; i++)
-		if (up->parent->list.items[i]->kind == COND_MATCH && up->parent->list.items[i]->match.field == field)
-			return true;
-	return false;
 }
 
 static bool check_member(struct check *check, const struct place *place, const struct cond *cond)

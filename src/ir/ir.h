@@ -37,7 +37,7 @@ enum cond_kind {
 /*
  * A condition. A test on a field that the packet does not have, or that the hook cannot see, is false. Owner
  * fields (field_table[].owner) never stand under COND_NOT: the front writes the complement of the ranges instead, and
- * for sets AND(present, NOT(set)).
+ * for sets AND(present, NOT(set)), for cgroups AND(user known, NOT(match)).
  */
 struct cond {
 	enum cond_kind kind;
