@@ -88,6 +88,7 @@ struct operand {
 	const char *subject; /* "`ip.src`", "the set `blocked`" */
 	bool single;         /* `==`: one value, prefix or range, no list */
 	bool of_set;         /* a set's elements: no sets among them */
+	bool probe;          /* only asks whether there is such a name: nothing is reported */
 	bool failed;
 	VEC(struct range) ranges;
 	VEC(struct range) ranges6; /* IPv6 addresses, ICMPv6 types */

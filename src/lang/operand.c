@@ -335,17 +335,11 @@ static void use_define(struct lower *lower, struct operand *operand, const struc
 /* A name that is both: nobody should have to guess. */
 static bool ambiguous(struct lower *lower, struct operand *operand, const struct word *word, const struct local *local)
 {
-	struct operand probe = { .field = operand->field, .subject = operand->subject };
-	unsigned errors = lower->diags->errors;
-	size_t queued = lower->diags->list.count;
+	struct operand probe = { .field = operand->field, .probe = true };
 	struct diag *diag;
-	bool known;
 
 	operand_name(lower, &probe, word);
-	known = !probe.failed;
-	lower->diags->errors = errors;
-	lower->diags->list.count = queued;
-	if (!known)
+	if (probe.failed)
 		return false;
 	diag = diag_error(lower->diags, word->span, "`%s` is both a %s of this file and the name of a system's %s",
 			  word->text, local->kind == LOCAL_SET ? "set" : "define",

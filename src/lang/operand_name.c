@@ -218,6 +218,8 @@ static void unknown(struct lower *lower, struct operand *operand, const struct w
 	struct diag *diag;
 
 	operand->failed = true;
+	if (operand->probe)
+		return;
 	if (system && (word->quoted || type == TYPE_IFACE || !looks_numeric(word->text)))
 		diag = diag_error(lower->diags, span, "unknown %s `%s`", system, word->text);
 	else
