@@ -47,6 +47,10 @@ struct block_cost blocks_cost(const struct blocks *blocks, uint32_t block);
 /* Emits one; `next` as in emit_search(). */
 void blocks_put(const struct blocks *blocks, struct buffer *buffer, uint32_t block, label next);
 
+/* Adds to `counts` how often each dimension is looked up in a set. */
+void node_count_lookups(const struct blocks *blocks, uint32_t block, uint32_t *counts);
+void item_count_lookups(const struct blocks *blocks, uint32_t block, uint32_t *counts);
+
 struct block_cost node_cost(const struct blocks *blocks, uint32_t block);
 void node_put(const struct blocks *blocks, struct buffer *buffer, uint32_t block, label next);
 struct block_cost item_cost(const struct blocks *blocks, uint32_t block);

@@ -31,13 +31,28 @@ static void count_open(struct buffer *buffer, label which, int change)
 		buffer->open_blocks += (uint32_t)change;
 }
 
+/* Takes back a `goto` to the very next instruction, which skipped blocks leave behind. */
+static void drop_goto(struct buffer *buffer, struct label_state *state)
+{
+	const struct fixup *latest = &buffer->fixups.items[state->waiting - 1];
+	size_t last = buffer->insns.count - 1;
+
+	if (latest->insn != last || buffer->insns.items[last].code != (BPF_JMP | BPF_JA) || buffer->joined > last + 1)
+		return;
+	buffer->insns.count--;
+	buffer->rules.count--;
+	state->waiting = latest->next;
+}
+
 void label_bind(struct buffer *buffer, label here)
 {
 	struct label_state *state = &buffer->labels.items[here];
-	size_t target = buffer->insns.count;
+	size_t target;
 
 	if (!state->waiting)
 		return;
+	drop_goto(buffer, state);
+	target = buffer->insns.count;
 	for (uint32_t at = state->waiting; at; at = buffer->fixups.items[at - 1].next) {
 		uint32_t insn = buffer->fixups.items[at - 1].insn;
 		size_t distance = target - insn - 1;

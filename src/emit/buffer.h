@@ -46,6 +46,7 @@ struct buffer {
 	size_t joined;   /* where jumps were last bound, + 1 */
 	uint32_t rule;   /* what the next instructions decide for; see struct code */
 	uint8_t base;    /* register that points to the packet */
+	const uint32_t *lookups; /* for each dimension: its function, as in struct call_use; 0: looked up in place */
 	bool overflow;
 };
 
@@ -97,7 +98,13 @@ void emit_search(struct buffer *buffer, bool wide, uint64_t first, const struct 
 void emit_load(struct buffer *buffer, const struct dim *dim);
 bool dim_is_wide(const struct dim *dim);
 
-/* Looks a DIM_SET up and goes to one of two labels. Uses 24 bytes of stack, clobbers R0 to R5. */
+/* Calls a function of the code; its number as in struct call_use. The arguments are already in place. */
+void emit_call(struct buffer *buffer, uint32_t function);
+
+/* R0 = the element of the DIM_SET's map, or 0. Uses 24 bytes of stack, clobbers R1 to R5. */
+void emit_find(struct buffer *buffer, const struct plan *plan, const struct dim *dim);
+
+/* Looks a DIM_SET up, in place or by its function, and goes to one of two labels. */
 void emit_lookup(struct buffer *buffer, const struct plan *plan, const struct dim *dim, label absent, label present,
 		label next);
 

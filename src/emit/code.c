@@ -23,8 +23,14 @@ enum {
 	FUNCTIONS_MAX = 200,       /* 256 with the data plane's */
 	PROGRAM_INSNS = 980000,    /* 1,000,000 with the data plane's */
 	MAPS_MAX = 48,             /* 64 with the data plane's */
+	/*
+	 * Lookups of one dimension that are emitted in place; with more, all call one function. The kernel replaces
+	 * each by several instructions and moves the whole program for it: 20,000 of them take it 15 s.
+	 */
+	LOOKUPS_IN_PLACE = 16,
 };
 
+#define ANSWER_OF_NULL ANSWER(ANSWER_DROP, SLOT_DEFAULT) /* never given: planes pass a packet */
 #define OTHER_BLOCK 0x80000000u /* answers stay below: slots are far fewer than 2^28 */
 
 struct emitter {
@@ -37,12 +43,13 @@ struct emitter {
 
 /* --- beginnings ---------------------------------------------------------------------------------- */
 
-static void begin_function(struct buffer *buffer, const char *name)
+static void begin_function(struct buffer *buffer, const char *name, uint32_t arguments)
 {
 	struct code_function *function = &VEC_PUSH(buffer->arena, &buffer->functions);
 
 	function->name = name;
 	function->first = (uint32_t)buffer->insns.count;
+	function->arguments = arguments;
 }
 
 static void end_function(struct buffer *buffer)
@@ -59,12 +66,12 @@ static void put_exit(struct buffer *buffer, uint32_t value)
 }
 
 /* The kernel checks a global function for any argument, NULL too. `keep`: the packet stays in R6. */
-static void put_prologue(struct buffer *buffer, bool keep)
+static void put_prologue(struct buffer *buffer, bool keep, uint32_t result_of_null)
 {
 	label there = label_new(buffer);
 
 	emit_jump(buffer, BPF_JMP | BPF_JNE | BPF_K, BPF_REG_1, 0, there);
-	put_exit(buffer, ANSWER(ANSWER_DROP, SLOT_DEFAULT));
+	put_exit(buffer, result_of_null);
 	label_bind(buffer, there);
 	if (keep)
 		emit_insn(buffer, BPF_ALU64 | BPF_MOV | BPF_X, BPF_REG_6, BPF_REG_1, 0, 0);
@@ -130,17 +137,17 @@ static bool put_whole(struct emitter *emitter)
 	const struct blocks *blocks = emitter->blocks;
 	struct buffer *buffer = emitter->buffer;
 	label *labels = ARENA_ARRAY(buffer->arena, label, blocks->start_count);
-	size_t branches = 0;
+	size_t before = buffer->insns.count, branches = 0;
 
-	begin_function(buffer, "classify");
-	put_prologue(buffer, emitter->lookups);
+	begin_function(buffer, "classify", 1);
+	put_prologue(buffer, emitter->lookups, ANSWER_OF_NULL);
 	for (size_t i = 0; i < blocks->start_count; i++)
 		labels[i] = block_label(buffer, blocks->starts[i].block);
 	put_resume(emitter, labels, block_label(buffer, 0));
 	for (uint32_t i = 0; i < blocks->count; i++) {
 		put_block(emitter, i, i + 1 == blocks->count);
 		branches += blocks_cost(blocks, i).branches;
-		if (buffer->insns.count + 2 * buffer->open_answers > FUNCTION_INSNS || branches > FUNCTION_BRANCHES)
+		if (buffer->insns.count - before + 2 * buffer->open_answers > FUNCTION_INSNS || branches > FUNCTION_BRANCHES)
 			return false;
 	}
 	put_exits(emitter);
@@ -218,8 +225,8 @@ static uint32_t put_part(struct emitter *emitter, uint32_t first)
 
 	if (!any_entry(emitter, first, bound))
 		return bound; /* nothing leads here */
-	begin_function(buffer, arena_printf(buffer->arena, "classify_%zu", buffer->functions.count + 1));
-	put_prologue(buffer, emitter->lookups);
+	begin_function(buffer, arena_printf(buffer->arena, "classify_%zu", emitter->last.count + 1), 2);
+	put_prologue(buffer, emitter->lookups, ANSWER_OF_NULL);
 	put_entries(emitter, first, bound);
 	end = put_body(emitter, first, bound);
 	put_exits(emitter);
@@ -248,14 +255,9 @@ static void put_starts(struct emitter *emitter, label next)
 
 static void put_call(struct buffer *buffer, uint32_t function)
 {
-	struct call_use *call;
-
 	emit_insn(buffer, BPF_ALU64 | BPF_MOV | BPF_X, BPF_REG_1, BPF_REG_6, 0, 0);
 	emit_insn(buffer, BPF_ALU | BPF_MOV | BPF_X, BPF_REG_2, BPF_REG_0, 0, 0);
-	call = &VEC_PUSH(buffer->arena, &buffer->calls);
-	call->insn = (uint32_t)buffer->insns.count;
-	call->function = function;
-	emit_insn(buffer, BPF_JMP | BPF_CALL, 0, BPF_PSEUDO_CALL, 0, -1);
+	emit_call(buffer, function);
 }
 
 /* classify(): calls the parts in turn until one answers. A block is in the first part whose last is not less. */
@@ -263,12 +265,13 @@ static void put_driver(struct emitter *emitter)
 {
 	struct buffer *buffer = emitter->buffer;
 	const size_t parts = emitter->last.count;
+	const uint32_t first_part = (uint32_t)(buffer->functions.count - parts) + 1;
 	bool starts = emitter->blocks->start_count > 1;
 	label done = label_new(buffer);
 	label part = label_new(buffer);
 
-	begin_function(buffer, "classify");
-	put_prologue(buffer, true);
+	begin_function(buffer, "classify", 1);
+	put_prologue(buffer, true, ANSWER_OF_NULL);
 	put_starts(emitter, part);
 	for (size_t i = 0; i < parts; i++) {
 		label following = label_new(buffer);
@@ -276,7 +279,7 @@ static void put_driver(struct emitter *emitter)
 		label_bind(buffer, part);
 		if (i + 1 < parts && (i || starts))
 			emit_compare(buffer, BPF_JGT, false, OTHER_BLOCK | emitter->last.items[i], following);
-		put_call(buffer, (uint32_t)i + 1);
+		put_call(buffer, first_part + (uint32_t)i);
 		if (i + 1 < parts)
 			emit_compare(buffer, BPF_JSGE, false, 0, done);
 		part = following;
@@ -284,31 +287,6 @@ static void put_driver(struct emitter *emitter)
 	label_bind(buffer, done);
 	emit_insn(buffer, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
 	end_function(buffer);
-}
-
-/* The driver was emitted last, since it calls the others; it belongs in front. */
-static void move_to_front(struct buffer *buffer)
-{
-	struct code_function driver = buffer->functions.items[buffer->functions.count - 1];
-	const uint32_t rest = driver.first;
-	struct bpf_insn *insns = ARENA_ARRAY(buffer->arena, struct bpf_insn, buffer->insns.count);
-	uint32_t *rules = ARENA_ARRAY(buffer->arena, uint32_t, buffer->insns.count);
-
-	memcpy(insns, buffer->insns.items + rest, driver.count * sizeof *insns);
-	memcpy(insns + driver.count, buffer->insns.items, rest * sizeof *insns);
-	memcpy(rules + driver.count, buffer->rules.items, rest * sizeof *rules);
-	buffer->insns.items = insns;
-	buffer->rules.items = rules;
-	for (size_t i = 0; i < buffer->maps.count; i++)
-		buffer->maps.items[i].insn += driver.count;
-	for (size_t i = 0; i < buffer->calls.count; i++)
-		buffer->calls.items[i].insn -= rest;
-	for (size_t i = buffer->functions.count - 1; i > 0; i--) {
-		buffer->functions.items[i] = buffer->functions.items[i - 1];
-		buffer->functions.items[i].first += driver.count;
-	}
-	driver.first = 0;
-	buffer->functions.items[0] = driver;
 }
 
 static void put_parts(struct emitter *emitter)
@@ -320,7 +298,89 @@ static void put_parts(struct emitter *emitter)
 	for (uint32_t block = 0; block < blocks->count;)
 		block = put_part(emitter, block);
 	put_driver(emitter);
-	move_to_front(emitter->buffer);
+}
+
+/* --- lookups ----------------------------------------------------------------------------------- */
+
+static uint32_t *count_lookups(struct arena *arena, const struct blocks *blocks)
+{
+	uint32_t *counts = ARENA_ARRAY(arena, uint32_t, blocks->plan->dim_count);
+
+	for (uint32_t i = 0; i < blocks->count; i++)
+		if (blocks->plan->kind == PLAN_DIAGRAM)
+			node_count_lookups(blocks, i, counts);
+		else
+			item_count_lookups(blocks, i, counts);
+	return counts;
+}
+
+/* int lookup_N(packet): whether the set of dimension N has the packet's value. */
+static void put_lookup(struct emitter *emitter, uint32_t dim)
+{
+	struct buffer *buffer = emitter->buffer;
+	const struct plan *plan = emitter->blocks->plan;
+	label none = label_new(buffer);
+
+	begin_function(buffer, arena_printf(buffer->arena, "lookup_%u", dim), 1);
+	put_prologue(buffer, false, 0);
+	emit_find(buffer, plan, &plan->dims[dim]);
+	emit_jump(buffer, BPF_JMP | BPF_JEQ | BPF_K, BPF_REG_0, 0, none);
+	emit_insn(buffer, BPF_ALU | BPF_MOV | BPF_K, BPF_REG_0, 0, 0, 1);
+	label_bind(buffer, none);
+	emit_insn(buffer, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
+	end_function(buffer);
+}
+
+/* Functions for what is looked up often. They come before all others, so that these know their numbers. */
+static void put_lookups(struct emitter *emitter)
+{
+	const struct plan *plan = emitter->blocks->plan;
+	struct buffer *buffer = emitter->buffer;
+	uint32_t *counts = count_lookups(buffer->arena, emitter->blocks);
+	uint32_t *functions = ARENA_ARRAY(buffer->arena, uint32_t, plan->dim_count);
+
+	buffer->lookups = functions;
+	for (uint32_t i = 0; i < plan->dim_count; i++) {
+		emitter->lookups |= counts[i] != 0;
+		if (counts[i] <= LOOKUPS_IN_PLACE)
+			continue;
+		put_lookup(emitter, i);
+		functions[i] = (uint32_t)buffer->functions.count; /* classify() will be in front */
+	}
+}
+
+/* --- order ------------------------------------------------------------------------------------- */
+
+/* Where an instruction goes when those from `rest` on change places with those before. */
+static uint32_t moved(const struct buffer *buffer, uint32_t rest, uint32_t insn)
+{
+	return insn < rest ? insn + (uint32_t)buffer->insns.count - rest : insn - rest;
+}
+
+/* classify() was emitted last, since it calls the others; it belongs in front. */
+static void move_to_front(struct buffer *buffer)
+{
+	const struct code_function classify = buffer->functions.items[buffer->functions.count - 1];
+	const uint32_t rest = classify.first;
+	struct bpf_insn *insns = ARENA_ARRAY(buffer->arena, struct bpf_insn, buffer->insns.count);
+	uint32_t *rules = ARENA_ARRAY(buffer->arena, uint32_t, buffer->insns.count);
+
+	for (uint32_t i = 0; i < buffer->insns.count; i++) {
+		insns[moved(buffer, rest, i)] = buffer->insns.items[i];
+		rules[moved(buffer, rest, i)] = buffer->rules.items[i];
+	}
+	buffer->insns.items = insns;
+	buffer->rules.items = rules;
+	for (size_t i = 0; i < buffer->maps.count; i++)
+		buffer->maps.items[i].insn = moved(buffer, rest, buffer->maps.items[i].insn);
+	for (size_t i = 0; i < buffer->calls.count; i++)
+		buffer->calls.items[i].insn = moved(buffer, rest, buffer->calls.items[i].insn);
+	for (size_t i = buffer->functions.count - 1; i > 0; i--) {
+		buffer->functions.items[i] = buffer->functions.items[i - 1];
+		buffer->functions.items[i].first = moved(buffer, rest, buffer->functions.items[i].first);
+	}
+	buffer->functions.items[0] = classify;
+	buffer->functions.items[0].first = 0;
 }
 
 /* --- limits -------------------------------------------------------------------------------------- */
@@ -398,7 +458,7 @@ void blocks_put(const struct blocks *blocks, struct buffer *buffer, uint32_t blo
 
 static void put_constant(struct buffer *buffer, uint32_t answer)
 {
-	begin_function(buffer, "classify");
+	begin_function(buffer, "classify", 1);
 	emit_answer(buffer, answer);
 	end_function(buffer);
 }
@@ -419,29 +479,25 @@ static const struct code *finish(struct arena *arena, const struct buffer *buffe
 	return code;
 }
 
-static bool has_lookups(const struct plan *plan)
+static void begin(struct emitter *emitter, struct arena *arena)
 {
-	for (size_t i = 0; i < plan->dim_count; i++)
-		if (plan->dims[i].kind == DIM_SET)
-			return true;
-	return false;
+	emitter->buffer = buffer_new(arena, emitter->blocks->plan, emitter->blocks->count);
+	emitter->entries = ARENA_ARRAY(arena, bool, emitter->blocks->count);
+	put_lookups(emitter);
 }
 
 static struct buffer *put_all(struct arena *arena, const struct blocks *blocks)
 {
-	struct emitter emitter = { .blocks = blocks, .lookups = has_lookups(blocks->plan),
-				   .buffer = buffer_new(arena, blocks->plan, blocks->count) };
+	struct emitter emitter = { .blocks = blocks };
 
+	begin(&emitter, arena);
 	if (!blocks->count) {
 		put_constant(emitter.buffer, blocks->constant);
-		return emitter.buffer;
+	} else if (!put_whole(&emitter)) {
+		begin(&emitter, arena);
+		put_parts(&emitter);
 	}
-	emitter.entries = ARENA_ARRAY(arena, bool, blocks->count);
-	if (put_whole(&emitter))
-		return emitter.buffer;
-	emitter.buffer = buffer_new(arena, blocks->plan, blocks->count);
-	memset(emitter.entries, 0, blocks->count * sizeof *emitter.entries);
-	put_parts(&emitter);
+	move_to_front(emitter.buffer);
 	return emitter.buffer;
 }
 

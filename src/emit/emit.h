@@ -16,11 +16,12 @@ struct map_use {
 	uint32_t set; /* index into plan.sets */
 };
 
-/* A global or static function of the object. */
+/* A global function of the object, in the order of the code. The first argument is the packet. */
 struct code_function {
-	const char *name; /* functions[0]: "classify" */
-	uint32_t first;   /* instruction index */
+	const char *name;   /* functions[0]: "classify" */
+	uint32_t first;     /* instruction index */
 	uint32_t count;
+	uint32_t arguments; /* 1; or 2: the second a number */
 };
 
 /* A call to another function of the code (BPF_PSEUDO_CALL). */

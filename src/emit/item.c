@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* A list as blocks: item i is block i, its test short-circuited; values are loaded anew: the verifier stays linear. */
+/* A list as blocks: item i is block i, its test short-circuited; each value is loaded anew, for a linear verifier. */
 #include <stdlib.h>
 
 #include "emit/blocks.h"
@@ -56,6 +56,30 @@ struct block_cost item_cost(const struct blocks *blocks, uint32_t block)
 	if (blocks->plan->items[block].test)
 		add_test(blocks->plan, blocks->plan->items[block].test, 0, &cost);
 	return cost;
+}
+
+static void count_lookups(const struct plan *plan, const struct test *test, uint32_t *counts)
+{
+	switch (test->kind) {
+	case TEST_AND:
+	case TEST_OR:
+		for (size_t i = 0; i < test->list.count; i++)
+			count_lookups(plan, test->list.items[i], counts);
+		break;
+	case TEST_NOT:
+		count_lookups(plan, test->inner, counts);
+		break;
+	case TEST_IN:
+		counts[test->in.dim] += plan->dims[test->in.dim].kind == DIM_SET;
+		break;
+	}
+}
+
+/* Depth was limited by item_cost(), as for the functions below. */
+void item_count_lookups(const struct blocks *blocks, uint32_t block, uint32_t *counts)
+{
+	if (blocks->plan->items[block].test)
+		count_lookups(blocks->plan, blocks->plan->items[block].test, counts);
 }
 
 /* --- code ---------------------------------------------------------------------------------------- */
@@ -116,7 +140,6 @@ static void put_test_list(const struct plan *plan, struct buffer *buffer, const 
 	put_test(plan, buffer, test->list.items[last], yes, no, next);
 }
 
-/* Depth was limited by item_cost(). */
 static void put_test(const struct plan *plan, struct buffer *buffer, const struct test *test, label yes, label no,
 		     label next)
 {
@@ -138,10 +161,11 @@ void item_put(const struct blocks *blocks, struct buffer *buffer, uint32_t block
 {
 	const struct list_item *item = &blocks->plan->items[block];
 	label yes = item->answers ? answer_label(item->answer) : block_label(buffer, item->target);
+	label no = block_label(buffer, block + 1);
 
 	buffer->rule = item->rule;
-	if (item->test)
-		put_test(blocks->plan, buffer, item->test, yes, block_label(buffer, block + 1), next);
+	if (item->test && yes != no)
+		put_test(blocks->plan, buffer, item->test, yes, no, next);
 	else
 		emit_goto(buffer, yes, next);
 	buffer->rule = 0;

@@ -52,10 +52,10 @@ void emit_load(struct buffer *buffer, const struct dim *dim)
 static void put_key_part(struct buffer *buffer, uint8_t offset, uint8_t size, uint8_t stored, int16_t at,
 			 bool big_endian)
 {
-	put_member(buffer, BPF_REG_1, offset, size);
+	put_member(buffer, BPF_REG_2, offset, size);
 	if (big_endian)
-		emit_insn(buffer, BPF_ALU | BPF_END | BPF_TO_BE, BPF_REG_1, 0, 0, size * 8);
-	emit_insn(buffer, BPF_STX | BPF_MEM | size_code(stored), BPF_REG_10, BPF_REG_1, at, 0);
+		emit_insn(buffer, BPF_ALU | BPF_END | BPF_TO_BE, BPF_REG_2, 0, 0, size * 8);
+	emit_insn(buffer, BPF_STX | BPF_MEM | size_code(stored), BPF_REG_10, BPF_REG_2, at, 0);
 }
 
 /* Builds the key below the frame pointer and returns where it begins. */
@@ -84,8 +84,7 @@ static int16_t put_key(struct buffer *buffer, const struct plan_set *set, const 
 	return at;
 }
 
-void emit_lookup(struct buffer *buffer, const struct plan *plan, const struct dim *dim, label absent, label present,
-		label next)
+void emit_find(struct buffer *buffer, const struct plan *plan, const struct dim *dim)
 {
 	int16_t at = put_key(buffer, &plan->sets[dim->set], dim);
 	struct map_use *use = &VEC_PUSH(buffer->arena, &buffer->maps);
@@ -96,10 +95,33 @@ void emit_lookup(struct buffer *buffer, const struct plan *plan, const struct di
 	emit_insn(buffer, BPF_ALU64 | BPF_MOV | BPF_X, BPF_REG_2, BPF_REG_10, 0, 0);
 	emit_insn(buffer, BPF_ALU64 | BPF_ADD | BPF_K, BPF_REG_2, 0, 0, at);
 	emit_insn(buffer, BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_map_lookup_elem);
+}
+
+void emit_call(struct buffer *buffer, uint32_t function)
+{
+	struct call_use *call = &VEC_PUSH(buffer->arena, &buffer->calls);
+
+	call->insn = (uint32_t)buffer->insns.count;
+	call->function = function;
+	emit_insn(buffer, BPF_JMP | BPF_CALL, 0, BPF_PSEUDO_CALL, 0, -1);
+}
+
+void emit_lookup(struct buffer *buffer, const struct plan *plan, const struct dim *dim, label absent, label present,
+		 label next)
+{
+	uint32_t function = buffer->lookups[dim - plan->dims];
+	uint8_t class = function ? BPF_JMP32 : BPF_JMP; /* a function's result is an int, an element a pointer */
+
+	if (function) {
+		emit_insn(buffer, BPF_ALU64 | BPF_MOV | BPF_X, BPF_REG_1, buffer->base, 0, 0);
+		emit_call(buffer, function);
+	} else {
+		emit_find(buffer, plan, dim);
+	}
 	if (present == next) {
-		emit_jump(buffer, BPF_JMP | BPF_JEQ | BPF_K, BPF_REG_0, 0, absent);
+		emit_jump(buffer, class | BPF_JEQ | BPF_K, BPF_REG_0, 0, absent);
 		return;
 	}
-	emit_jump(buffer, BPF_JMP | BPF_JNE | BPF_K, BPF_REG_0, 0, present);
+	emit_jump(buffer, class | BPF_JNE | BPF_K, BPF_REG_0, 0, present);
 	emit_goto(buffer, absent, next);
 }

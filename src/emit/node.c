@@ -111,6 +111,13 @@ struct block_cost node_cost(const struct blocks *blocks, uint32_t block)
 	return (struct block_cost){ .insns = search_insns(node->edge_count) + (lookup ? LOOKUP_INSNS : 0) };
 }
 
+void node_count_lookups(const struct blocks *blocks, uint32_t block, uint32_t *counts)
+{
+	uint32_t dim = blocks->nodes[block].dim;
+
+	counts[dim] += blocks->plan->dims[dim].kind == DIM_SET;
+}
+
 static label label_of(const struct blocks *blocks, const struct buffer *buffer, diagram_ref ref)
 {
 	if (ref & DIAGRAM_LEAF)

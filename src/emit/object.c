@@ -168,7 +168,9 @@ static uint32_t add_functions(struct writer *writer)
 		const struct code_function *function = &code->functions[i];
 
 		writer->function_types[i] = btf_function(&writer->btf, function->name,
-							 i ? writer->types.two_arguments : writer->types.one_argument);
+							 function->arguments == 2 ?
+							 writer->types.two_arguments :
+							 writer->types.one_argument);
 		elf_writer_symbol(&writer->elf, function->name, STT_FUNC, text, function->first * insn,
 			   function->count * insn);
 	}

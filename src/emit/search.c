@@ -30,7 +30,7 @@ static bool is_single(const struct search *search, size_t edge)
 	return edge + 1 < search->count && search->edges[edge].last == edge_first(search, edge);
 }
 
-/* Of edges from..to-1: one that leads where all wider ones do; `to` if those disagree, the last if there are none. */
+/* Of edges from..to-1: one that leads where all wider ones do; `to` if those disagree, the last if all are single. */
 static size_t widest_target(const struct search *search, size_t from, size_t to)
 {
 	size_t rest = to;
