@@ -315,11 +315,11 @@ static int read_frames(struct call *call, struct benching *benching, const struc
 static int bench(struct call *call, void *context)
 {
 	struct benching *benching = context;
-	const struct bench_frame *frames;
+	const struct bench_frame *frames = NULL;
 	const struct ruleset *ruleset;
 	struct install install;
 	enum hook hook;
-	size_t count;
+	size_t count = 0;
 	int status = api_select(call, benching->program, benching->policy, benching->hook, &ruleset, &hook);
 
 	if (!status)
