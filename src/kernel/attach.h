@@ -41,6 +41,7 @@ int attach_state(const struct place *place, int link, struct link_state *ret_sta
 
 /* clsact only: the filter is of the kernel's, not of a pin's, lifetime. 0 if it is not there. */
 int attach_remove_filter(struct kernel *kernel, const struct place *place);
+bool attach_filter_there(const struct place *place);
 
 /* Interfaces by name or glob; used by XDP and TC. */
 int attach_resolve_interfaces(struct kernel *kernel, const struct install_hook *hook, struct places *places);

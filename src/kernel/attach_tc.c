@@ -122,4 +122,13 @@ int attach_remove_filter(struct kernel *kernel, const struct place *place)
 	return error == -ENOENT || error == -EINVAL || error == -ENODEV ? 0 : error;
 }
 
+bool attach_filter_there(const struct place *place)
+{
+	LIBBPF_OPTS(bpf_tc_opts, options, .handle = place->handle, .priority = (uint32_t)place->priority);
+	struct bpf_tc_hook hook;
+
+	describe(place, &hook);
+	return place->netns != attach_netns() || !bpf_tc_query(&hook, &options);
+}
+
 const struct attach_ops attach_tc_ops = { .resolve = attach_resolve_interfaces, .attach = attach };

@@ -103,8 +103,7 @@ int sets_share(struct change *change, const struct install *install, struct shar
 	return error;
 }
 
-/* A map like `live`, to be filled with what it shall hold. */
-static int create_like(struct kernel *kernel, int live)
+int sets_create_like(struct kernel *kernel, int live)
 {
 	LIBBPF_OPTS(bpf_map_create_opts, options);
 	struct bpf_map_info info;
@@ -118,8 +117,7 @@ static int create_like(struct kernel *kernel, int live)
 	return fd < 0 ? problem_bpf(kernel, -errno, "cannot create a BPF map") : fd;
 }
 
-/* Has the stage bring new contents to root/FOLDER/NAME. */
-static int pin_fill(struct kernel *kernel, const char *folder, const char *name, int fd)
+int sets_pin_fill(struct kernel *kernel, const char *folder, const char *name, int fd)
 {
 	struct path stage, fills, path;
 	int error;
@@ -147,13 +145,13 @@ static int refill_shared(struct change *change, const struct install_set *set, i
 
 	if (has_fill(change->kernel, SETS_NAME, name))
 		return 0;
-	fill = create_like(change->kernel, live);
+	fill = sets_create_like(change->kernel, live);
 	if (fill < 0)
 		return fill;
 	error = setmap_fill(change->kernel, fill, set, ORIGIN_FILE);
 	if (!error && !(change->flags & APPLY_RESET_SETS))
 		error = setmap_keep_run_time(change->kernel, fill, form, live, form);
-	return error ? error : pin_fill(change->kernel, SETS_NAME, name, fill);
+	return error ? error : sets_pin_fill(change->kernel, SETS_NAME, name, fill);
 }
 
 static int stage_shared(struct change *change, const struct install_set *set, int fd)

@@ -16,6 +16,12 @@ int sets_share(struct change *change, const struct install *install, struct shar
 int sets_stage(struct change *change, const struct install *install, const struct generation *staged,
 	       const struct shares *loaded);
 
+/* A map like `live`, for what it shall hold. */
+int sets_create_like(struct kernel *kernel, int live);
+
+/* Has the stage bring the map's contents to FOLDER/NAME of the store. */
+int sets_pin_fill(struct kernel *kernel, const char *folder, const char *name, int fd);
+
 /* After the commit: new shared sets and contents take their places. Can be repeated. */
 int sets_finish(struct kernel *kernel);
 

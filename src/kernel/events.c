@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Reading events. In: the ring buffers of policies; out: one event at a time. A reader keeps a position of its own and
+ * moves the ring's on, so that several may read at once and each sees all; one that falls behind by a whole ring loses
+ * what was overwritten, and counts it.
+ *
+ * The store's lock is held only while the rings are looked up, which is done again every second: policies come and go.
+ */
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#include "kernel/generation.h"
+
+enum { RESCAN_MS = 1000, RING_HEADER = 8 };
+
+struct ring {
+	char policy[NAME_LENGTH];
+	uint32_t map_id;
+	int fd;
+	int status_fd;
+	size_t size;        /* of the data, a power of two */
+	uint64_t *consumer; /* one page, shared with the kernel and other readers */
+	uint64_t *producer; /* one page, then the data twice in a row */
+	char *data;
+	uint64_t position;
+	uint64_t lost_at_start;
+	uint64_t overrun;
+	bool seen; /* in the last scan */
+};
+
+struct kernel_events {
+	struct kernel *kernel;
+	char policy[NAME_LENGTH]; /* empty: all */
+	struct ring *rings;
+	size_t count;
+	size_t next;     /* where to look first */
+	int epoll;
+	int64_t rescan;  /* CLOCK_MONOTONIC, ms */
+	uint64_t lost_before; /* by rings that are gone */
+};
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* --- one ring --------------------------------------------------------------------------------------------------- */
+
+static uint64_t status_lost(int fd)
+{
+	struct plane_status status;
+	const uint32_t zero = 0;
+
+	return fd < 0 || bpf_map_lookup_elem(fd, &zero, &status) ? 0 : status.events_lost;
+}
+
+static void ring_close(struct ring *ring)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+	if (ring->consumer)
+		munmap(ring->consumer, page);
+	if (ring->producer)
+		munmap(ring->producer, page + 2 * ring->size);
+	close_cleanup(&ring->fd);
+	close_cleanup(&ring->status_fd);
+}
+
+static int ring_map(struct ring *ring)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	void *memory = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_SHARED, ring->fd, 0);
+
+	if (memory == MAP_FAILED)
+		return -errno;
+	ring->consumer = memory;
+	memory = mmap(NULL, page + 2 * ring->size, PROT_READ, MAP_SHARED, ring->fd, (off_t)page);
+	if (memory == MAP_FAILED)
+		return -errno;
+	ring->producer = memory;
+	ring->data = (char *)memory + page;
+	ring->position = __atomic_load_n(ring->consumer, __ATOMIC_ACQUIRE);
+	ring->lost_at_start = status_lost(ring->status_fd);
+	return 0;
+}
+
+/* `fd` is taken. */
+static int ring_open(const struct generation *generation, int fd, const struct bpf_map_info *info, struct ring *ret_ring)
+{
+	struct ring ring = { .fd = fd, .map_id = info->id, .size = info->max_entries, .seen = true };
+	int error;
+
+	snprintf(ring.policy, sizeof ring.policy, "%s", generation->policy);
+	ring.status_fd = pin_open(generation->folder.text, "status");
+	error = ring_map(&ring);
+	if (error)
+		ring_close(&ring);
+	else
+		*ret_ring = ring;
+	return error;
+}
+
+static uint64_t record_length(uint32_t head)
+{
+	uint32_t length = head & ~(BPF_RINGBUF_BUSY_BIT | BPF_RINGBUF_DISCARD_BIT);
+
+	return (length + RING_HEADER + 7) / 8 * 8;
+}
+
+/* What lies between was overwritten; reading goes on where the ring's own position is. */
+static void skip_overrun(struct ring *ring)
+{
+	uint64_t consumer = __atomic_load_n(ring->consumer, __ATOMIC_ACQUIRE);
+
+	ring->overrun += (consumer - ring->position) / record_length(sizeof(struct event));
+	ring->position = consumer;
+}
+
+static void move_on(struct ring *ring, uint64_t length)
+{
+	uint64_t consumer = __atomic_load_n(ring->consumer, __ATOMIC_ACQUIRE);
+
+	ring->position += length;
+	while (consumer < ring->position &&
+	       !__atomic_compare_exchange_n(ring->consumer, &consumer, ring->position, false, __ATOMIC_ACQ_REL,
+					    __ATOMIC_ACQUIRE))
+		;
+}
+
+/* 1 and an event, or 0. The copy counts only if the producer had not come round to it meanwhile. */
+static int ring_read(struct ring *ring, struct event *ret_event)
+{
+	for (;;) {
+		uint64_t producer = __atomic_load_n(ring->producer, __ATOMIC_ACQUIRE);
+		const char *record = ring->data + (ring->position & (ring->size - 1));
+		struct event event;
+		uint32_t head;
+
+		if (ring->position >= producer)
+			return 0;
+		if (producer - ring->position > ring->size) {
+			skip_overrun(ring);
+			continue;
+		}
+		head = __atomic_load_n((const uint32_t *)record, __ATOMIC_ACQUIRE);
+		if (head & BPF_RINGBUF_BUSY_BIT)
+			return 0;
+		memcpy(&event, record + RING_HEADER, sizeof event);
+		__atomic_thread_fence(__ATOMIC_ACQUIRE);
+		producer = __atomic_load_n(ring->producer, __ATOMIC_ACQUIRE);
+		if (producer - ring->position > ring->size)
+			continue;
+		move_on(ring, record_length(head));
+		if (head & BPF_RINGBUF_DISCARD_BIT || record_length(head) != record_length(sizeof event))
+			continue;
+		*ret_event = event;
+		return 1;
+	}
+}
+
+/* --- all of them ------------------------------------------------------------------------------------------------ */
+
+static struct ring *find_ring(struct kernel_events *events, uint32_t map_id)
+{
+	for (size_t i = 0; i < events->count; i++)
+		if (events->rings[i].map_id == map_id)
+			return &events->rings[i];
+	return NULL;
+}
+
+static int add_ring(struct kernel_events *events, const struct generation *generation, int fd,
+		    const struct bpf_map_info *info)
+{
+	struct epoll_event interest = { .events = EPOLLIN };
+	struct ring *rings = reallocarray(events->rings, events->count + 1, sizeof *rings);
+	int error;
+
+	if (!rings) {
+		close(fd);
+		return -ENOMEM;
+	}
+	events->rings = rings;
+	error = ring_open(generation, fd, info, &rings[events->count]);
+	if (error)
+		return error;
+	if (epoll_ctl(events->epoll, EPOLL_CTL_ADD, fd, &interest)) {
+		error = -errno;
+		ring_close(&rings[events->count]);
+		return error;
+	}
+	events->count++;
+	return 0;
+}
+
+static int scan_policy(struct kernel_events *events, const struct generation *generation)
+{
+	struct bpf_map_info info = { 0 };
+	uint32_t size = sizeof info;
+	struct ring *known;
+	int fd;
+
+	if (events->policy[0] && strcmp(events->policy, generation->policy))
+		return 0;
+	fd = pin_open(generation->folder.text, "events");
+	if (fd < 0)
+		return 0;
+	if (bpf_obj_get_info_by_fd(fd, &info, &size)) {
+		close(fd);
+		return -errno;
+	}
+	known = find_ring(events, info.id);
+	if (!known)
+		return add_ring(events, generation, fd, &info);
+	known->seen = true;
+	close(fd);
+	return 0;
+}
+
+static uint64_t ring_lost(const struct ring *ring)
+{
+	return status_lost(ring->status_fd) - ring->lost_at_start + ring->overrun;
+}
+
+/* Rings of policies that are gone go once they are empty. */
+static void drop_gone(struct kernel_events *events)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < events->count; i++) {
+		struct ring *ring = &events->rings[i];
+
+		if (ring->seen || ring->position < __atomic_load_n(ring->producer, __ATOMIC_ACQUIRE)) {
+			events->rings[kept++] = *ring;
+			continue;
+		}
+		events->lost_before += ring_lost(ring);
+		epoll_ctl(events->epoll, EPOLL_CTL_DEL, ring->fd, NULL);
+		ring_close(ring);
+	}
+	events->count = kept;
+}
+
+static int scan(struct kernel_events *events)
+{
+	struct view view = { 0 };
+	int error = store_lock(events->kernel);
+
+	for (size_t i = 0; i < events->count; i++)
+		events->rings[i].seen = false;
+	if (!error) {
+		error = view_read(events->kernel, &view);
+		store_unlock(events->kernel);
+	} else if (error == -ENOENT) {
+		error = 0;
+	}
+	for (size_t i = 0; !error && i < view.count; i++)
+		error = scan_policy(events, &view.items[i]);
+	if (!error)
+		drop_gone(events);
+	view_free(&view);
+	events->rescan = now_ms() + RESCAN_MS;
+	return error;
+}
+
+static int open_events(struct kernel *kernel, const char *policy, struct kernel_events *events)
+{
+	int error;
+
+	events->kernel = kernel;
+	events->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (events->epoll < 0)
+		return -errno;
+	if (policy && strlen(policy) >= sizeof events->policy)
+		return problem_set(kernel, -ENOENT, "there is no policy `%.60s...`", policy);
+	snprintf(events->policy, sizeof events->policy, "%s", policy ? policy : "");
+	error = scan(events);
+	if (!error && policy && !events->count)
+		error = problem_set(kernel, -ENOENT, "there is no policy `%s`", policy);
+	return error;
+}
+
+int kernel_events_open(struct kernel *kernel, const char *policy, struct diags *diags,
+		       struct kernel_events **ret_events)
+{
+	struct kernel_events *events = calloc(1, sizeof *events);
+	int error;
+
+	if (!events)
+		return -ENOMEM;
+	error = open_events(kernel, policy, events);
+	error = problem_report(kernel, diags, error);
+	if (error)
+		kernel_events_close(events);
+	else
+		*ret_events = events;
+	return error;
+}
+
+/* Begins with the ring after the one read last: none starves. */
+static int read_any(struct kernel_events *events, struct event *ret_event, const char **ret_policy)
+{
+	for (size_t i = 0; i < events->count; i++) {
+		size_t at = (events->next + i) % events->count;
+
+		if (!ring_read(&events->rings[at], ret_event))
+			continue;
+		*ret_policy = events->rings[at].policy;
+		events->next = at + 1;
+		return 1;
+	}
+	return 0;
+}
+
+static int wait_some(struct kernel_events *events, int64_t until)
+{
+	int64_t left = (until < events->rescan ? until : events->rescan) - now_ms();
+	struct epoll_event event;
+
+	if (epoll_wait(events->epoll, &event, 1, left > 0 ? (int)left : 0) < 0)
+		return -errno;
+	return 0;
+}
+
+int kernel_events_next(struct kernel_events *events, int timeout_ms, struct event *ret_event, const char **ret_policy)
+{
+	int64_t until = timeout_ms < 0 ? INT64_MAX : now_ms() + timeout_ms;
+
+	for (;;) {
+		int error = 0;
+
+		if (read_any(events, ret_event, ret_policy))
+			return 1;
+		if (now_ms() >= events->rescan)
+			error = scan(events);
+		else if (now_ms() >= until)
+			return 0;
+		if (!error)
+			error = wait_some(events, until);
+		if (error) {
+			problem_forget(events->kernel);
+			return error;
+		}
+	}
+}
+
+uint64_t kernel_events_lost(struct kernel_events *events)
+{
+	uint64_t lost = events->lost_before;
+
+	for (size_t i = 0; i < events->count; i++)
+		lost += ring_lost(&events->rings[i]);
+	return lost;
+}
+
+void kernel_events_close(struct kernel_events *events)
+{
+	for (size_t i = 0; i < events->count; i++)
+		ring_close(&events->rings[i]);
+	free(events->rings);
+	close_cleanup(&events->epoll);
+	free(events);
+}

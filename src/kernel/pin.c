@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* `weir load`: one program, loaded and pinned for others to attach. It judges at once and belongs to no policy. */
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <string.h>
+
+#include "kernel/tester.h"
+
+static int pin(struct kernel *kernel, const struct install *install, const char *path)
+{
+	const struct install_hook *hook = &install->hooks[0];
+	const struct load load = { .install = install, .hook = hook, .plane = hook->hook };
+	struct bpf_object *object = NULL;
+	int prog, error = object_check_hook(kernel, hook->hook);
+
+	if (!error)
+		error = tester_load(kernel, plane_for_hook(hook->hook), &load, &object, &prog);
+	if (!error && bpf_obj_pin(prog, path)) {
+		error = -errno;
+		problem_set(kernel, error, "cannot pin %s: %s", path, strerror(-error));
+		problem_hint(kernel, "the path must be new and in a mounted bpffs such as /sys/fs/bpf");
+	}
+	bpf_object__close(object);
+	return error;
+}
+
+int kernel_pin(struct kernel *kernel, const struct install *install, const char *path, struct diags *diags)
+{
+	return problem_report(kernel, diags, pin(kernel, install, path));
+}
