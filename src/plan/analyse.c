@@ -68,7 +68,7 @@ static bool look(struct findings *findings, enum hook hook)
 	const struct diagrams *diagrams;
 	struct attempt *attempt;
 
-	*work = (struct work){ .arena = findings->arena, .ruleset = findings->ruleset, .hook = hook,
+	*work = (struct work){ .arena = findings->arena, .ruleset = findings->ruleset, .hook = hook, .exact = true,
 			       .diags = diags_new(findings->arena) };
 	if (work_prepare(work) || !build_any(work, &attempt))
 		return false;

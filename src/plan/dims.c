@@ -159,7 +159,9 @@ static bool in_intervals(uint64_t value, const struct interval *intervals, size_
 	return false;
 }
 
-/* A small masked field, value by value. */
+enum { ENUMERATED_MAX = 4 }; /* intervals up to which values are compared with no mask */
+
+/* A small masked field, value by value; NULL if that makes many intervals, which cost more than another dimension. */
 static const struct test *enumerate(struct work *work, enum field field, uint64_t mask,
 				    const struct interval *intervals, size_t count)
 {
@@ -167,10 +169,29 @@ static const struct test *enumerate(struct work *work, enum field field, uint64_
 	struct interval *found = ARENA_ARRAY(work->arena, struct interval, full + 1);
 	size_t found_count = 0;
 
-	for (uint64_t value = 0; value <= full; value++)
-		if (in_intervals(value & mask, intervals, count))
+	for (uint64_t value = 0; value <= full; value++) {
+		if (!in_intervals(value & mask, intervals, count))
+			continue;
+		if (found_count && found[found_count - 1].hi + 1 == value)
+			found[found_count - 1].hi = value;
+		else
 			found[found_count++] = (struct interval){ value, value };
+	}
+	if (found_count > ENUMERATED_MAX && !work->exact)
+		return NULL;
 	return test_in(work, value_dim(work, field, PART_ALL, full), found, found_count);
+}
+
+/* A masked field as a dimension of its own. Presence is asked for only where the masked absent value is let in. */
+static const struct test *masked_test(struct work *work, enum field field, enum part part, uint64_t mask,
+				      struct interval *intervals, size_t count)
+{
+	const struct field_info *info = &field_table[field];
+	const struct test *test = test_in(work, value_dim(work, field, part, mask), intervals, count);
+
+	if (info->presence != PRESENT_VALUE || !in_intervals(info->absent & mask, intervals, count))
+		return test;
+	return test_pair(work, TEST_AND, value_guard(work, field), test);
 }
 
 /* (part & mask) in the intervals; presence apart. */
@@ -178,6 +199,7 @@ static const struct test *part_test(struct work *work, enum field field, enum pa
 				    struct interval *intervals, size_t count)
 {
 	uint64_t full = part_full(field, part);
+	const struct test *test;
 	size_t kept = 0;
 
 	mask &= full;
@@ -188,10 +210,8 @@ static const struct test *part_test(struct work *work, enum field field, enum pa
 			kept = widen(intervals, kept, intervals[i], mask, full);
 		return test_in(work, value_dim(work, field, part, full), intervals, kept);
 	}
-	if (part_bits(field, part) <= 8)
-		return enumerate(work, field, mask, intervals, count);
-	return test_pair(work, TEST_AND, value_guard(work, field),
-			 test_in(work, value_dim(work, field, part, mask), intervals, count));
+	test = part_bits(field, part) <= 8 ? enumerate(work, field, mask, intervals, count) : NULL;
+	return test ? test : masked_test(work, field, part, mask, intervals, count);
 }
 
 static const struct test *one_interval(struct work *work, enum field field, enum part part, uint64_t mask, uint64_t lo,
@@ -297,21 +317,23 @@ static const struct test *narrow_match(struct work *work, const struct cond *mat
 {
 	const struct field_info *info = &field_table[match->match.field];
 	struct interval *intervals = ARENA_ARRAY(work->arena, struct interval, 2 * match->match.count);
-	bool masked = (match->match.mask & u128_max(info->bits)) != u128_max(info->bits);
+	uint64_t mask = u128_lo(match->match.mask), full = part_full(match->match.field, PART_ALL);
+	const struct test *guard = &test_always;
 	size_t count = 0;
 
 	for (size_t i = 0; i < match->match.count; i++) {
 		struct interval in = { u128_lo(match->match.ranges[i].lo), u128_lo(match->match.ranges[i].hi) };
 
-		if (masked)
-			intervals[count++] = in;
-		else
+		if ((mask & full) == full)
 			count = without_absent(intervals, count, in, info);
+		else
+			intervals[count++] = in;
 	}
-	if (!masked)
-		return part_test(work, match->match.field, PART_ALL, ~0ull, intervals, count);
-	return test_pair(work, TEST_AND, value_guard(work, match->match.field),
-			 part_test(work, match->match.field, PART_ALL, u128_lo(match->match.mask), intervals, count));
+	/* Masks of high bits become intervals, which might reach over the absent value; and no mask at all, everything. */
+	if ((mask & full) != full && (is_prefix_mask(mask & full, full) || !(mask & full)))
+		guard = value_guard(work, match->match.field);
+	return test_pair(work, TEST_AND, guard,
+			 part_test(work, match->match.field, PART_ALL, mask, intervals, count));
 }
 
 static const struct test *direction_match(struct work *work, const struct cond *match)

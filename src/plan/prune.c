@@ -6,7 +6,8 @@
  * - family is 0, 1, 4 or 6; proto is absent exactly if it is 0 or 1, and then nothing of the transport is there;
  * - ports are present exactly with proto 6, 17, 132 and 136, not in later fragments;
  * - tcp.flags are present exactly with proto 6, icmp.* with proto 1 in IPv4 and 58 in IPv6, not in later fragments;
- * - where frames are seen, eth.type is 0x0800 in family 4 and 0x86dd in family 6.
+ * - where frames are seen, eth.type is 0x0800 exactly in family 4 and 0x86dd exactly in family 6; family 1 has 0x0806,
+ *   0x888e, 0x88cc or less than 1536, family 0 none of the five.
  */
 #include "plan/work.h"
 
@@ -135,13 +136,27 @@ static uint32_t transport_know(const struct dim *dim, struct interval in, uint32
 	return know & KNOW_LATER ? know : know & ~certain_carriers(dim->field, know);
 }
 
-static uint32_t eth_type_know(struct interval in, uint32_t know)
+/* Types that tell the family; of the exempt ones, STP is told by its address behind an 802.3 length. */
+static const struct {
+	uint16_t value;
+	uint32_t know;
+} eth_types[] = {
+	{ 0x0800, KNOW_IPV4 },	 { 0x86dd, KNOW_IPV6 },	  { 0x0806, KNOW_EXEMPT },
+	{ 0x888e, KNOW_EXEMPT }, { 0x88cc, KNOW_EXEMPT },
+};
+enum { ETH_TYPE_COUNT = sizeof eth_types / sizeof eth_types[0], ETH_LENGTHS = 1536 };
+
+static uint32_t eth_type_know(struct interval in)
 {
-	if (!has(in, 0x0800))
-		know &= ~(uint32_t)KNOW_IPV4;
-	if (!has(in, 0x86dd))
-		know &= ~(uint32_t)KNOW_IPV6;
-	return know;
+	uint32_t know = in.lo < ETH_LENGTHS ? KNOW_EXEMPT : 0;
+	uint64_t named = 0;
+
+	for (size_t i = 0; i < ETH_TYPE_COUNT; i++)
+		if (has(in, eth_types[i].value)) {
+			know |= eth_types[i].know;
+			named++;
+		}
+	return in.hi - in.lo + 1 > named ? know | KNOW_OTHER : know;
 }
 
 /* What is known on the edge; 0: no packet takes it. */
@@ -160,7 +175,7 @@ static uint32_t narrow(const struct dim *dim, struct interval in, uint32_t know)
 		know &= fragment_know(in) | (uint32_t)~KNOW_FRAGMENTS;
 		break;
 	case FIELD_ETH_TYPE:
-		know = eth_type_know(in, know);
+		know &= eth_type_know(in) | (uint32_t)~KNOW_FAMILIES;
 		break;
 	case FIELD_DST_PORT:
 	case FIELD_SRC_PORT:

@@ -27,15 +27,18 @@ static bool is_sorted(const struct interval *intervals, size_t count)
 	return true;
 }
 
-static size_t normalize(struct interval *intervals, size_t count)
+/* Sorts, joins, and cuts off what lies beyond `max`. */
+static size_t normalize(struct interval *intervals, size_t count, uint64_t max)
 {
 	size_t kept = 0;
 
 	if (!is_sorted(intervals, count))
 		qsort(intervals, count, sizeof *intervals, compare_intervals);
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; i < count && intervals[i].lo <= max; i++) {
 		struct interval *last = kept ? &intervals[kept - 1] : NULL;
 
+		if (intervals[i].hi > max)
+			intervals[i].hi = max;
 		if (last && (intervals[i].lo <= last->hi || intervals[i].lo - 1 == last->hi)) {
 			if (intervals[i].hi > last->hi)
 				last->hi = intervals[i].hi;
@@ -50,7 +53,7 @@ const struct test *test_in(struct work *work, uint32_t dim, struct interval *int
 {
 	struct test *test;
 
-	count = normalize(intervals, count);
+	count = normalize(intervals, count, work->dims.items[dim].max);
 	if (!count)
 		return &test_never;
 	if (intervals[0].lo == 0 && intervals[0].hi >= work->dims.items[dim].max)

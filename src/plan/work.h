@@ -32,6 +32,7 @@ struct work {
 	enum hook hook;
 	struct plan_options options;
 	struct diags *diags;
+	bool exact;                /* one dimension a field, so that no relation between values is lost */
 	VEC(struct dim) dims;      /* as they come up; the diagram has them in an order of its own */
 	VEC(struct plan_set) sets;
 	uint32_t *named_sets;      /* index into `sets` of each named set: its IPv4 or only map; IPv6 follows */
