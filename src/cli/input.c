@@ -36,16 +36,28 @@ const char *input_name(enum input_kind kind, const char *text)
 	return strcmp(text, "-") ? text : "standard input";
 }
 
+/* An argument that was taken for the other thing; only a hint, for what it means is fixed. */
+static void hint(const struct cli *cli, enum input_kind kind, const char *text)
+{
+	if (cli->set.json || cli->set.expression)
+		return;
+	if (kind == INPUT_EXPRESSION && !access(text, F_OK))
+		fprintf(stderr, "weir: `%s` was taken for an expression; for the file of that name write `./%s`\n",
+			text, text);
+	if (kind == INPUT_FILE && strpbrk(text, " {=<>!") && access(text, F_OK))
+		fprintf(stderr, "weir: an argument with a `/` is a path; for an expression write `-e '%s'`\n", text);
+}
+
 int input_compile(struct cli *cli, enum input_kind kind, const char *text, struct weir_program **ret_program)
 {
 	int status;
 
 	if (kind == INPUT_FILE)
-		return weir_compile_file(cli->weir, text, ret_program);
-	status = weir_compile_expression(cli->weir, text, ret_program);
-	if (status == WEIR_INPUT && !cli->set.expression && !cli->set.json && !access(text, F_OK))
-		fprintf(stderr, "weir: `%s` was taken for an expression; for the file of that name write `./%s`\n",
-			text, text);
+		status = weir_compile_file(cli->weir, text, ret_program);
+	else
+		status = weir_compile_expression(cli->weir, text, ret_program);
+	if (status == WEIR_INPUT)
+		hint(cli, kind, text);
 	return status;
 }
 

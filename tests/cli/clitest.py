@@ -50,7 +50,7 @@ class CommandLine(unittest.TestCase):
 
     def weir(self, *arguments, status=DONE, **options):
         done = subprocess.run([self.program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                              cwd=self.folder, env=self.env, timeout=60, **options)
+                              errors="replace", cwd=self.folder, env=self.env, timeout=60, **options)
         self.assertEqual(done.returncode, status, "%s\n%s%s" % (" ".join(arguments), done.stdout, done.stderr))
         return done
 

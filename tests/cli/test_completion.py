@@ -70,4 +70,5 @@ class Manual(CommandLine):
                     self.assertIn(option, section.group(0), command)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -206,4 +206,5 @@ class Confirm(CommandLine):
         self.weir("confirm")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -128,6 +128,10 @@ class Inputs(CommandLine):
         self.write("ERROR", "rules")
         self.assertIn("write `./ERROR`", self.weir("check", "ERROR", status=INPUT).stderr)
 
+    def test_hint_at_an_expression_with_a_slash(self):
+        self.assertIn("for an expression write `-e ", self.weir("check", "src in { 10.0.0.0/8 }", status=INPUT).stderr)
+        self.assertNotIn("for an expression", self.weir("check", "no/such", status=INPUT).stderr)
+
     def test_statuses(self):
         self.weir("check", "ERROR", status=INPUT)
         self.weir("check", "missing.weir", status=INPUT)
@@ -158,4 +162,5 @@ class Inputs(CommandLine):
         self.assertEqual(self.read("policy"), "rules")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -312,4 +312,5 @@ class Trying(CommandLine):
         self.assertEqual(self.read("hook"), "tc-ingress")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -91,7 +91,7 @@ class Real(CommandLine):
     def test_check_expressions(self):
         for good in ("udp && dst_port == 53", "!udp || dst_port == 53", "icmp || (udp && dst_port == 53)",
                      "src in { 10.0.0.0/8, fd00::/8 } and tcp.dst_port in { 80, 443, 8000-8999 }"):
-            self.assertTrue(self.weir("check", good).stdout.startswith("expression: 1 rule"), good)
+            self.assertTrue(self.weir("check", "-e", good).stdout.startswith("expression: 1 rule"), good)
         for bad in ("", "udp &&", "dst_prot == 53", "dst_port == 70000", "ip.src == fd00::1", "((((", "\x01", "tcp\n@"):
             done = self.weir("check", "-e", bad, status=INPUT)
             self.assertRegex(done.stderr, r"^expression:\d+:\d+: error: ", bad)
@@ -171,7 +171,7 @@ class Real(CommandLine):
             os.chmod(self.folder, 0o755)
         else:
             options = {}
-        for arguments in (("list",), ("apply", "web.weir"), ("test", "tcp", "--pcap", "a.pcap"), ("flush", "--all"),
+        for arguments in (("apply", "web.weir"), ("test", "tcp", "--pcap", "a.pcap"), ("flush", "--all"),
                           ("load", "tcp", "--pin", "/sys/fs/bpf/weir-test")):
             done = self.weir(*arguments, status=SYSTEM, **options)
             self.assertRegex(done.stderr, "(?i)root|privilege|permi", arguments)
@@ -184,4 +184,5 @@ class Real(CommandLine):
         self.weir("explain", "web.weir", "x", status=USAGE)
 
 
-main()
+if __name__ == "__main__":
+    main()
