@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 #include <linux/bpf.h>
+#include <linux/netfilter.h>
 #include <linux/pkt_cls.h>
 
 #include "host_parse.h"
@@ -16,7 +17,7 @@
 
 enum { RANDOM_FRAMES = 20000, LOOPBACK = 1, SLOTS = 8, STEPS = 8, NO_VERDICT = -1000 };
 
-static const enum hook runnable[] = { HOOK_XDP, HOOK_TC_INGRESS, HOOK_TC_EGRESS, HOOK_CGROUP_INGRESS,
+static const enum hook runnable[] = { HOOK_XDP, HOOK_TC_INGRESS, HOOK_TC_EGRESS, HOOK_CGROUP_INGRESS, HOOK_NF_INPUT,
 				      HOOK_CGROUP_EGRESS };
 
 #define EACH_HOOK(hook) (size_t i_##hook = 0; i_##hook < sizeof runnable / sizeof *runnable; i_##hook++)
@@ -48,11 +49,24 @@ static void set_step(const struct plane *plane, __u32 index, struct step step)
 	assert_int_equal(bpf_map_update_elem(plane_map(plane, "steps"), &index, &step, 0), 0);
 }
 
-/* The program's return value, or NO_VERDICT if the kernel's test run does not take such a frame. */
-static int run_frame(const struct plane *plane, const void *frame, size_t length)
+static bool is_netfilter(const struct plane *plane)
 {
+	return bpf_program__type(plane->program) == TYPE_NETFILTER;
+}
+
+/*
+ * The program's return value, or NO_VERDICT if the kernel's test run does not take such a frame. Netfilter's wants the
+ * hook and the family, the beginning of a struct nf_hook_state.
+ */
+static int run_frame(const struct plane *plane, const unsigned char *frame, size_t length)
+{
+	unsigned char state[8] = { NF_INET_LOCAL_IN, get16(frame + 12) == ETHER_IPV6 ? NFPROTO_IPV6 : NFPROTO_IPV4 };
 	LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = frame, .data_size_in = (__u32)length, .repeat = 1);
 
+	if (is_netfilter(plane)) {
+		options.ctx_in = state;
+		options.ctx_size_in = sizeof state;
+	}
 	return bpf_prog_test_run_opts(plane->fd, &options) ? NO_VERDICT : (int)options.retval;
 }
 
@@ -102,7 +116,9 @@ static struct model_packet as_met(enum hook hook, const unsigned char *frame, si
 {
 	struct model_packet in = { .data = frame, .length = length, .user = seen->user, .group = seen->group };
 
-	if (hook_table[hook].direction == DIRECTION_INGRESS)
+	if (hook == HOOK_NF_INPUT)
+		in.in_iface = seen->in_iface; /* Linux 6.18's test run names the device as the outgoing one only */
+	else if (hook_table[hook].direction == DIRECTION_INGRESS)
 		in.in_iface = LOOPBACK;
 	else
 		in.out_iface = LOOPBACK;
@@ -178,8 +194,10 @@ static void test_frame_in_pieces(void **state)
 	frame[16] = (sizeof frame - ETHER_SIZE) >> 8;
 	frame[17] = (sizeof frame - ETHER_SIZE) & 255;
 	open_plane(HOOK_XDP, &config, &plane);
-	context.data_end = 20;
-	assert_int_equal(bpf_prog_test_run_opts(plane.fd, &options), 0);
+	if (bpf_prog_test_run_opts(plane.fd, &options)) {
+		context.data_end = sizeof frame; /* older kernels cut where a page ends, and only there */
+		assert_int_equal(bpf_prog_test_run_opts(plane.fd, &options), 0);
+	}
 	assert_int_equal(options.retval, XDP_PASS);
 	assert_int_equal(last_seen(&plane).length, sizeof frame - ETHER_SIZE);
 	assert_int_equal(last_seen(&plane).dst_port, 80);
