@@ -304,12 +304,16 @@ def ends(inbound, family):
     return world.us, world.peer, ours(family), peers(family)
 
 
-def udp(port, inbound=True, family=IPV4, count=1, size=8, sport=0, wait=SHORT, sender=None):
-    """Sends `count` datagrams (from address `sender`). How many arrived, or the errno's name if sending failed."""
+NOWHERE = contextlib.nullcontext()  # not in a cgroup of its own
+
+
+def udp(port, inbound=True, family=IPV4, count=1, size=8, sport=0, wait=SHORT, sender=None, place=NOWHERE):
+    """Sends `count` datagrams (from address `sender`, out of `place`, a cgroup). How many arrived, or the errno's name
+    if sending failed."""
     source, target, from_address, to_address = ends(inbound, family)
     with target:
         server = socket.socket(family, socket.SOCK_DGRAM)
-    with source:
+    with source, place:
         client = socket.socket(family, socket.SOCK_DGRAM)
     with server, client:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
@@ -382,13 +386,13 @@ def drain(server):
             return taken
 
 
-def tcp(port, inbound=True, family=IPV4, wait=0.4, listen=True, payload=b""):
+def tcp(port, inbound=True, family=IPV4, wait=0.4, listen=True, payload=b"", place=NOWHERE):
     """'connected', 'timeout', or the errno's name ('ECONNREFUSED', 'EPERM'); seconds it took."""
     source, target, from_address, to_address = ends(inbound, family)
     wait *= SLOW
     with target:
         server = socket.socket(family, socket.SOCK_STREAM)
-    with source:
+    with source, place:
         client = socket.socket(family, socket.SOCK_STREAM)
     with server, client:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
