@@ -47,10 +47,13 @@ static inline __attribute__((always_inline)) void next_frame(struct xdp_md *cont
 SEC("xdp.frags")
 int weir_bench(struct xdp_md *context)
 {
-	next_frame(context);
 #if EMPTY
+	next_frame(context);
 	return XDP_PASS;
 #else
-	return judge(context) == ANSWER_ACCEPT ? XDP_PASS : XDP_DROP;
+	struct packet packet;
+
+	next_frame(context);
+	return judge(context, &packet) == ANSWER_ACCEPT ? XDP_PASS : XDP_DROP;
 #endif
 }

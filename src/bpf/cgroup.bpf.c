@@ -50,13 +50,14 @@ SEC(SECTION)
 int weir_cgroup(struct __sk_buff *skb)
 {
 	enum turn turn = plane_turn();
+	struct packet packet;
 	__u32 verdict;
 
 	if (turn == TURN_BEFORE)
 		bpf_tail_call(skb, &before, 0);
 	if (turn != TURN_OURS)
 		return CGROUP_PASS;
-	verdict = judge(skb);
+	verdict = judge(skb, &packet);
 	if (verdict == ANSWER_ACCEPT)
 		return CGROUP_PASS;
 	return EGRESS && verdict == ANSWER_DROP ? CGROUP_EGRESS_DROP : CGROUP_REFUSE;

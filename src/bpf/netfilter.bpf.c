@@ -211,10 +211,11 @@ SEC("netfilter")
 int weir_netfilter(struct bpf_nf_ctx *context)
 {
 	enum turn turn = plane_turn();
+	struct packet packet;
 
 	if (turn == TURN_BEFORE)
 		bpf_tail_call(context, &before, 0);
 	if (turn != TURN_OURS)
 		return NETFILTER_ACCEPT;
-	return judge(context) == ANSWER_ACCEPT ? NETFILTER_ACCEPT : NETFILTER_DROP;
+	return judge(context, &packet) == ANSWER_ACCEPT ? NETFILTER_ACCEPT : NETFILTER_DROP;
 }

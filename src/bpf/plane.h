@@ -292,18 +292,17 @@ OUT_OF_LINE __u32 run_steps(plane_context *context, struct packet *packet, __u32
 
 /* --- judging ---------------------------------------------------------------------------------------------------- */
 
-/* An enum answer_verdict; everything it took is done, but for carrying it out. */
-static __always_inline __u32 judge(plane_context *context)
+/* An enum answer_verdict; everything it took is done, but for carrying it out. Fills the packet. */
+static __always_inline __u32 judge(plane_context *context, struct packet *packet)
 {
-	struct packet packet;
 	__u32 answer;
 
-	if (plane_parse(context, &packet))
+	if (plane_parse(context, packet))
 		answer = ANSWER(config.malformed_accept ? ANSWER_ACCEPT : ANSWER_DROP, SLOT_MALFORMED);
 	else
-		answer = classify(&packet);
+		answer = classify(packet);
 	if (answer & ANSWER_STEPS)
-		return run_steps(context, &packet, answer >> ANSWER_SHIFT);
+		return run_steps(context, packet, answer >> ANSWER_SHIFT);
 	return settle(answer & 3, answer >> ANSWER_SHIFT, plane_weigh(context));
 }
 

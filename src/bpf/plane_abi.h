@@ -93,7 +93,8 @@ struct plane_config {
 	__u8 trace;          /* write the last packet's answer to map `trace` (weir test) */
 	__u8 levels[3];      /* cgroup ancestor levels behind packet.cgroup[] */
 	__u8 level_count;
-	__u8 reserved[2];
+	__u8 bare;           /* TC: the device has no link-layer header (tun, WireGuard): packets begin with the IP header */
+	__u8 reserved;
 };
 
 /* Map MAP_CONTROL, one element, memory-mapped by user space; one a policy's program generation. */

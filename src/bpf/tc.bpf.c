@@ -7,53 +7,87 @@ typedef struct __sk_buff plane_context;
 enum { PLANE_PREEMPTIBLE = 0 };
 
 #include "bpf/skb.h"
+#include "bpf/reject.h"
 
 static __always_inline bool leaving(void)
 {
 	return config.hook == HOOK_TC_EGRESS;
 }
 
+static __always_inline int parse_whole(struct __sk_buff *skb, const struct view *view, struct packet *packet)
+{
+	if (config.bare)
+		return parse_network(view, packet, NET16(skb->protocol), 0);
+	return parse_frame(view, packet, skb->vlan_present);
+}
+
 OUT_OF_LINE int parse_thoroughly(struct __sk_buff *skb, struct packet *packet)
 {
 	struct view view = skb_view(skb, false);
 
-	return parse_frame(&view, packet, skb->vlan_present);
+	return parse_whole(skb, &view, packet);
 }
 
 static __always_inline int plane_parse(struct __sk_buff *skb, struct packet *packet)
 {
 	struct view view = skb_view(skb, true);
-	bool tagged = skb->vlan_present;
 	int done;
 
 	packet_clear(packet);
 	set_metadata(skb, packet, leaving());
 	if (leaving())
 		set_owner(skb, packet, view.needed);
-	if (tagged && view.needed & NEEDS(FIELD_VLAN))
+	if (view.needed & NEEDS(FIELD_VLAN) && skb->vlan_present)
 		packet->vlan = skb->vlan_tci & 0xfff;
-	done = parse_frame(&view, packet, tagged);
+	done = parse_whole(skb, &view, packet);
 	return done == PARSE_AGAIN ? parse_thoroughly(skb, packet) : done;
 }
 
 static __always_inline void plane_describe(struct __sk_buff *skb, struct event *event)
 {
 	event->user = leaving() ? skb_owner(skb) : ABSENT_OWNER;
-	describe_skb(skb, event, leaving(), true);
+	describe_skb(skb, event, leaving(), !config.bare);
+}
+
+static __always_inline int reply_resize(struct __sk_buff *skb, __u32 length)
+{
+	return bpf_skb_change_tail(skb, length, 0);
+}
+
+static __always_inline int reply_write(struct __sk_buff *skb, __u32 offset, const void *bytes, __u32 size)
+{
+	return bpf_skb_store_bytes(skb, offset, bytes, size, 0);
+}
+
+static __always_inline __u32 reply_length(struct __sk_buff *skb)
+{
+	return skb->len;
+}
+
+/*
+ * At ingress the answer leaves by the device that the packet came by. At egress it arrives there, as if the other side had
+ * sent it: its MAC addresses are swapped, so the kernel takes it as the host's own.
+ */
+static __always_inline int answer(struct __sk_buff *skb, struct packet *packet)
+{
+	if (reply(skb, packet))
+		return TC_ACT_SHOT;
+	return bpf_redirect(skb->ifindex, leaving() ? BPF_F_INGRESS : 0);
 }
 
 SEC("tc")
 int weir_tc(struct __sk_buff *skb)
 {
 	enum turn turn = plane_turn();
+	struct packet packet;
 	__u32 verdict;
 
 	if (turn == TURN_BEFORE)
 		bpf_tail_call(skb, &before, 0);
 	if (turn != TURN_OURS)
 		return TC_ACT_UNSPEC;
-	verdict = judge(skb);
+	verdict = judge(skb, &packet);
 	if (verdict == ANSWER_ACCEPT)
 		return TC_ACT_UNSPEC;
-	return TC_ACT_SHOT;
+	return verdict == ANSWER_REJECT ? answer(skb, &packet) : TC_ACT_SHOT;
 }

@@ -6,6 +6,7 @@ typedef struct xdp_md plane_context;
 enum { PLANE_PREEMPTIBLE = 0 };
 
 #include "bpf/xdp.h"
+#include "bpf/reject.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
@@ -13,6 +14,21 @@ struct {
 	__type(key, __u32);
 	__type(value, __u32);
 } after SEC(".maps");
+
+static __always_inline int reply_resize(struct xdp_md *context, __u32 length)
+{
+	return bpf_xdp_adjust_tail(context, (int)length - (int)reply_length(context));
+}
+
+static __always_inline int reply_write(struct xdp_md *context, __u32 offset, const void *bytes, __u32 size)
+{
+	return bpf_xdp_store_bytes(context, offset, (void *)bytes, size);
+}
+
+static __always_inline __u32 reply_length(struct xdp_md *context)
+{
+	return bpf_xdp_get_buff_len(context);
+}
 
 /* This policy has no objection: the next one's turn. */
 static __always_inline int pass_on(struct xdp_md *context)
@@ -25,6 +41,7 @@ SEC("xdp.frags")
 int weir_xdp(struct xdp_md *context)
 {
 	enum turn turn = plane_turn();
+	struct packet packet;
 	__u32 verdict;
 
 	if (turn == TURN_BEFORE) {
@@ -33,10 +50,8 @@ int weir_xdp(struct xdp_md *context)
 	}
 	if (turn == TURN_OVER)
 		return pass_on(context);
-	verdict = judge(context);
+	verdict = judge(context, &packet);
 	if (verdict == ANSWER_ACCEPT)
 		return pass_on(context);
-	if (verdict == ANSWER_REJECT)
-		return xdp_reject(context);
-	return XDP_DROP;
+	return verdict == ANSWER_REJECT && !reply(context, &packet) ? XDP_TX : XDP_DROP;
 }

@@ -86,10 +86,4 @@ static __always_inline void plane_set_mark(struct xdp_md *context, __u32 mark)
 	(void)mark;
 }
 
-static __always_inline int xdp_reject(struct xdp_md *context)
-{
-	(void)context;
-	return XDP_DROP;
-}
-
 #endif
