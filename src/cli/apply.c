@@ -36,7 +36,8 @@ static int settle_pending(struct cli *cli)
 		return WEIR_OK;
 	if (!cli->set.force) {
 		output_failure(cli, "%s was applied and waits for `weir confirm` (%u seconds left); confirm it, let "
-			       "it be rolled back, or roll it back now with `--force`", reply.file, reply.seconds_left);
+				    "it be rolled back, or roll it back now with `--force`",
+			       reply.file, reply.seconds_left);
 		return WEIR_SYSTEM;
 	}
 	error = pending_ask(PENDING_ROLLBACK, &reply);
@@ -126,7 +127,8 @@ static json_t *json_applied(const struct cli *cli, const struct weir_program *pr
 	}
 	json_object_set_new(object, "file", json_text(file));
 	json_object_set_new(object, "dry_run", json_boolean(cli->set.dry_run));
-	json_object_set_new(object, "confirm_seconds", cli->set.confirm ? json_number(cli->set.confirm) : json_null());
+	json_object_set_new(object, "confirm_seconds",
+			    cli->set.confirm ? json_number(cli->set.confirm) : json_null());
 	json_object_set_new(object, "policies", policies);
 	return object;
 }

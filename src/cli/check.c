@@ -100,7 +100,7 @@ const struct command command_check = {
 	.name = "check",
 	.synopsis = "FILE | EXPR",
 	.summary = "Find errors and warn of doubtful rules; load nothing",
-	.help = "An argument with a `/` or ending in `.weir` is a file, `-` is standard input, any other an expression.",
+	.help = "An argument with a `/` or ending in `.weir` is a file, `-` is standard input, any other an\nexpression.",
 	OPTIONS(check_options),
 	.most = 1,
 	.run = check,

@@ -78,7 +78,7 @@ extern const struct command command_check, command_apply, command_confirm, comma
 	command_flush, command_load, command_test, command_bench, command_compile, command_set, command_log,
 	command_version, command_help;
 
-/* --- options.c --------------------------------------------------------------------------------------------------- */
+/* --- options.c ------------------------------------------------------------------------------------------------- */
 
 /* Fills cli->set and the operands (argv is reordered in place); 0 or EXIT_USAGE, with a message. */
 int options_parse(struct cli *cli, int argc, char **argv);
@@ -88,7 +88,7 @@ int usage_error(const struct command *command, const char *format, ...) __attrib
 /* The candidate that `word` was probably meant to be, or NULL. */
 const char *word_nearest(const char *word, const char *const *candidates, size_t count);
 
-/* --- main.c ------------------------------------------------------------------------------------------------------ */
+/* --- main.c ---------------------------------------------------------------------------------------------------- */
 
 /* The commands, to the first NULL. */
 const struct command *command_at(size_t index);
@@ -96,7 +96,7 @@ const struct command *command_find(const char *name);
 /* "unknown command `chekc`", or that it is not supported yet; returns EXIT_USAGE. */
 int command_unknown(const char *name);
 
-/* --- output.c ---------------------------------------------------------------------------------------------------- */
+/* --- output.c -------------------------------------------------------------------------------------------------- */
 
 /* Prints, or collects for --json, the context's diagnostics; the next library call would replace them. */
 void output_diagnostics(struct cli *cli);
@@ -126,7 +126,7 @@ void time_text(uint64_t time_ns, int digits, char *buffer, size_t size);
 char *text_print(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void *memory_grow(void *memory, size_t count, size_t size);
 
-/* --- input.c ----------------------------------------------------------------------------------------------------- */
+/* --- input.c --------------------------------------------------------------------------------------------------- */
 
 enum input_kind { INPUT_FILE, INPUT_EXPRESSION };
 
@@ -141,14 +141,14 @@ int input_program(struct cli *cli, struct weir_program **ret_program);
 /* Reads a whole file or standard input ("-"); *ret_text is to be freed. 0 or -errno. */
 int input_read(const char *path, char **ret_text, size_t *ret_length);
 
-/* --- caps.c ------------------------------------------------------------------------------------------------------ */
+/* --- caps.c ---------------------------------------------------------------------------------------------------- */
 
 enum { KEEP_EVENTS = 1, KEEP_LOADING = 2 };
 
 /* Gives up every privilege but those that the rest of the command needs, for good; 0 or -errno. */
 int caps_drop(int keep);
 
-/* --- pending.c, watchdog.c --------------------------------------------------------------------------------------- */
+/* --- pending.c, watchdog.c ------------------------------------------------------------------------------------- */
 
 /* The unconfirmed apply, if there is one; talks to its watchdog. */
 enum pending_request { PENDING_STATUS, PENDING_CONFIRM, PENDING_ROLLBACK };

@@ -21,8 +21,9 @@ static int check_stage(struct cli *cli)
 		if (!strcmp(cli->set.emit, stages[i]))
 			return 0;
 	nearest = word_nearest(cli->set.emit, stages, STAGE_COUNT);
-	return usage_error(cli->command, "`--emit` is ir, diagram, plan, bpf, dot or elf, not `%s`%s%s%s", cli->set.emit,
-			   nearest ? "; did you mean `" : "", nearest ? nearest : "", nearest ? "`?" : "");
+	return usage_error(cli->command, "`--emit` is ir, diagram, plan, bpf, dot or elf, not `%s`%s%s%s",
+			   cli->set.emit, nearest ? "; did you mean `" : "", nearest ? nearest : "",
+			   nearest ? "`?" : "");
 }
 
 static int check_output(struct cli *cli)

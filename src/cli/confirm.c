@@ -11,13 +11,14 @@ static const struct {
 	const char *text;
 } outcomes[] = {
 	[PENDING_NONE] = { "none", WEIR_INPUT,
-			   "nothing waits for a confirmation; if its time ran out, the former state is back (the system "
-			   "log has it)" },
+			   "nothing waits for a confirmation; if its time ran out, the former state is back (the "
+			   "system log has it)" },
 	[PENDING_APPLYING] = { "applying", WEIR_INPUT, "not applied yet" },
 	[PENDING_WAITING] = { "waiting", WEIR_INPUT, "still waits" },
 	[PENDING_CONFIRMED] = { "confirmed", WEIR_OK, "confirmed, stays in force" },
 	[PENDING_ROLLED_BACK] = { "rolled-back", WEIR_INPUT, "too late, was rolled back" },
-	[PENDING_STUCK] = { "stuck", WEIR_SYSTEM, "too late, and rolling back failed: the new policies are in force" },
+	[PENDING_STUCK] = { "stuck", WEIR_SYSTEM,
+			    "too late, and rolling back failed: the new policies are in force" },
 };
 
 static int confirm(struct cli *cli)

@@ -6,7 +6,8 @@
 static const char expression_hook[] = "cgroup-ingress";
 
 /* The hook: as asked, the expressions' default, or a policy's only one (NULL leaves the rest to the library). */
-static int choose_hook(struct cli *cli, const struct weir_program *program, enum input_kind kind, const char **ret_hook)
+static int choose_hook(struct cli *cli, const struct weir_program *program, enum input_kind kind,
+		       const char **ret_hook)
 {
 	const struct weir_policy *policy = weir_policy_count(program) == 1 ? weir_policy(program, 0) : NULL;
 
@@ -63,7 +64,7 @@ static int load(struct cli *cli)
 }
 
 static const struct option load_options[] = {
-	TEXT("hook", 0, "HOOK", hook, "for which hook; default: the policy's only one, cgroup-ingress for an expression"),
+	TEXT("hook", 0, "HOOK", hook, "for which hook; default: the only one, or cgroup-ingress for an expression"),
 	TEXT("pin", 0, "PATH", pin, "where to pin it, below /sys/fs/bpf (required)"),
 	TEXT("policy", 0, "NAME", policy, "which policy of the file"),
 	TEXT("expression", 'e', "EXPR", expression, "load a filter expression"),
@@ -73,7 +74,7 @@ const struct command command_load = {
 	.name = "load",
 	.synopsis = "--pin PATH FILE | EXPR",
 	.summary = "Load one program and pin it for others to attach",
-	.help = "For systemd's IPIngressFilterPath= and IPEgressFilterPath= (hooks cgroup-ingress and cgroup-egress), "
+	.help = "For systemd's IPIngressFilterPath= and IPEgressFilterPath= (hooks cgroup-ingress and cgroup-egress),\n"
 		"bpftool and others.",
 	OPTIONS(load_options),
 	.most = 1,

@@ -208,8 +208,9 @@ const struct command command_log = {
 	.name = "log",
 	.synopsis = "[NAME]",
 	.summary = "Print events of rules with `log`, of one policy or of all",
-	.help = "One line an event: time, verdict, policy:rule, text, interface, protocol, addresses and ports, TCP flags\n"
-		"or ICMP type, length, user, mark. With --json, one object a line. Each event is given to one reader.",
+	.help = "One line an event: time, verdict, policy:rule, text, interface, protocol, addresses and ports,\n"
+		"TCP flags or ICMP type, length, user, mark. With --json, one object a line. Each event is given to\n"
+		"one reader.",
 	OPTIONS(log_options),
 	.most = 1,
 	.stream = true,

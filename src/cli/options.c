@@ -101,8 +101,8 @@ static int unknown_option(const struct command *command, const char *dashes, con
 		nearest = word_nearest(word, names, count);
 	}
 	if (nearest)
-		return usage_error(command, "unknown option `%s%.*s`; did you mean `--%s`?", dashes, (int)length, name,
-				   nearest);
+		return usage_error(command, "unknown option `%s%.*s`; did you mean `--%s`?", dashes, (int)length,
+				   name, nearest);
 	return usage_error(command, "unknown option `%s%.*s`", dashes, (int)length, name);
 }
 

@@ -208,7 +208,8 @@ static int set(struct cli *cli)
 	if (cli->set.file && elements)
 		return usage_error(cli->command, "elements and `-f` at once");
 	if (elements > operation->most)
-		return usage_error(cli->command, "unexpected argument `%s`", cli->operands[OPERANDS + operation->most]);
+		return usage_error(cli->command, "unexpected argument `%s`",
+				   cli->operands[OPERANDS + operation->most]);
 	if (!cli->set.file && elements < operation->least)
 		return usage_error(cli->command, operation->file ? "`%s` needs elements, or `-f FILE`" :
 								   "`%s` needs an element", operation->name);

@@ -39,7 +39,8 @@ static struct widths widths_of(const struct weir_view *view)
 static void print_counter(struct widths widths, const struct weir_counter *counter)
 {
 	if (counter)
-		printf("%*" PRIu64 "  %*" PRIu64 "  ", widths.packets, counter->packets, widths.bytes, counter->bytes);
+		printf("%*" PRIu64 "  %*" PRIu64 "  ", widths.packets, counter->packets, widths.bytes,
+		       counter->bytes);
 	else
 		printf("%*s", widths.packets + widths.bytes + 4, "");
 }

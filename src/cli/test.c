@@ -122,8 +122,8 @@ const struct command command_test = {
 	.name = "test",
 	.synopsis = "--pcap FILE FILE | EXPR",
 	.summary = "Judge captured packets; one line a packet: number, verdict, rule",
-	.help = "The rule is its number in the order of the text, or `default`, `malformed` or `non_ip`. With --json, each\n"
-		"line is an object.",
+	.help = "The rule is its number in the order of the text, or `default`, `malformed` or `non_ip`. With\n"
+		"--json, each line is an object.",
 	OPTIONS(test_options),
 	.most = 1,
 	.stream = true,
