@@ -100,7 +100,8 @@ const struct command command_check = {
 	.name = "check",
 	.synopsis = "FILE | EXPR",
 	.summary = "Find errors and warn of doubtful rules; load nothing",
-	.help = "An argument with a `/` or ending in `.weir` is a file, `-` is standard input, any other an\nexpression.",
+	.help = "An argument with a `/` or ending in `.weir` is a file, `-` is standard input, any other\n"
+		"an expression.",
 	OPTIONS(check_options),
 	.most = 1,
 	.run = check,

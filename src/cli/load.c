@@ -74,8 +74,8 @@ const struct command command_load = {
 	.name = "load",
 	.synopsis = "--pin PATH FILE | EXPR",
 	.summary = "Load one program and pin it for others to attach",
-	.help = "For systemd's IPIngressFilterPath= and IPEgressFilterPath= (hooks cgroup-ingress and cgroup-egress),\n"
-		"bpftool and others.",
+	.help = "For systemd's IPIngressFilterPath= and IPEgressFilterPath= (hooks cgroup-ingress and\n"
+		"cgroup-egress), bpftool and others.",
 	OPTIONS(load_options),
 	.most = 1,
 	.run = load,

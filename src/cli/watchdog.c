@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * The process behind `weir apply --confirm`. In: the former state, from the command that forks it; requests on the
- * socket of pending.c. Out: the former state again, unless a confirmation comes in time. It belongs to no terminal, so
- * it outlives the session that started it; a SIGTERM makes it roll back at once. What it does goes to the system log.
+ * socket of pending.c. Out: the former state again, unless a confirmation comes in time. It belongs to no terminal,
+ * so it outlives the session that started it; a SIGTERM makes it roll back at once. What it does goes to the system
+ * log.
  */
 #include "cli.h"
 
