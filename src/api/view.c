@@ -57,7 +57,7 @@ static void view_rules(struct arena *arena, json_t *meta, const struct policy_st
 		struct weir_rule_view *to = &views[index];
 
 		to->number = (uint32_t)number(rule, "n");
-		to->line = (uint32_t)number(rule, "line");
+		to->line = (uint32_t)number(rule, "line") - view->source_line + 1;
 		to->text = copy_string(arena, rule, "text");
 		to->counter = counter_at(state, SLOT_RULE(to->number));
 		add_decided(view, to->counter, copy_string(arena, rule, "verdict"));
