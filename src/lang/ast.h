@@ -110,6 +110,7 @@ struct set_node {
 	struct word max;
 	struct value elements; /* a LIST */
 	bool shared;           /* outside a policy */
+	bool failed;           /* did not parse */
 	bool used;
 	const struct set *lowered; /* set by the checker */
 };

@@ -79,15 +79,40 @@ static void lower_all(struct lower *lower, struct rulesets *rulesets)
 		scope_warn_unused_file(lower);
 }
 
+/*
+ * In the order of the text: the stages report one after the other. What lies in an included file stays behind what
+ * came before it. Insertion, as nearly all of it is in order and there are few.
+ */
+static void sort_diags(struct diags *diags, size_t first, const struct source *source)
+{
+	struct diag *list = diags->list.items;
+
+	for (size_t i = first + 1; i < diags->list.count; i++) {
+		struct diag diag = list[i];
+		size_t at = i;
+
+		if (diag.span.source != source)
+			continue;
+		while (at > first && list[at - 1].span.source == source &&
+		       list[at - 1].span.offset > diag.span.offset) {
+			list[at] = list[at - 1];
+			at--;
+		}
+		list[at] = diag;
+	}
+}
+
 int lang_compile(struct arena *arena, const struct lang_input *input, struct diags *diags,
 		 const struct rulesets **ret_rulesets)
 {
 	struct lower lower = { .arena = arena, .diags = diags, .input = input };
 	struct rulesets *rulesets = ARENA_NEW(arena, struct rulesets);
 	unsigned errors = diags->errors;
+	size_t first = diags->list.count;
 
 	lower.file = parse(arena, input, diags);
 	lower_all(&lower, rulesets);
+	sort_diags(diags, first, input->source);
 	if (diags->errors != errors)
 		return -EINVAL;
 	*ret_rulesets = rulesets;

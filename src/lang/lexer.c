@@ -72,6 +72,7 @@ static bool starts_word(const char *text, size_t length)
 
 size_t lexer_word_length(const char *text, size_t length)
 {
+	const char *colon;
 	bool address = true;
 	size_t used = 0;
 
@@ -85,9 +86,10 @@ size_t lexer_word_length(const char *text, size_t length)
 		address = address && in_address(c);
 		used++;
 	}
-	/* "blocked:" is a word and a colon, "fd00::" an address */
-	if (used > 1 && text[used - 1] == ':' && text[used - 2] != ':')
-		used--;
+	/* "bad:address" is two words, and "bad:" one: addresses have at least two colons */
+	colon = memchr(text, ':', used);
+	if (colon && !memchr(colon + 1, ':', used - (size_t)(colon + 1 - text)))
+		return (size_t)(colon - text);
 	return used;
 }
 

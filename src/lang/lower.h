@@ -102,6 +102,8 @@ void operand_value(struct lower *lower, struct operand *operand, const struct va
 bool operand_literal(struct lower *lower, struct operand *operand, const char *text, size_t length, struct span span);
 /* A system name. */
 void operand_name(struct lower *lower, struct operand *operand, const struct word *word);
+/* What the field's values are: "an IPv4 address". */
+const char *operand_needs(const struct operand *operand);
 /* The greatest value that the field may be compared with. */
 u128 operand_max(const struct field_word *field);
 /* `shorthand`'s place instead, if there is one. */

@@ -301,22 +301,27 @@ static void unknown_field(struct lower *lower, const struct word *word)
 	if (local.kind != LOCAL_NONE) {
 		diag = diag_error(lower->diags, word->span, "`%s` is a %s, not a field", word->text,
 				  local.kind == LOCAL_SET ? "set" : local.kind == LOCAL_CHAIN ? "chain" : "define");
-		diag_hint(lower->diags, diag, "the field comes first: `src in %s`", word->text);
+		diag_hint(lower->diags, diag, "a field comes first, as in `src in %s`", word->text);
 		return;
 	}
 	diag = diag_error(lower->diags, word->span, "unknown field `%s`", word->text);
 	if (nearest)
 		diag_hint(lower->diags, diag, "did you mean `%s`?", nearest);
+	else if (word->text[0] >= '0' && word->text[0] <= '9')
+		diag_hint(lower->diags, diag, "the field comes first: `dst_port == 53`");
 }
 
 /* The field of a comparison, checked; NULL after an error. */
 static const struct field_word *compared_field(struct lower *lower, const struct expr *expr, hook_mask hooks)
 {
 	const struct field_word *field = words_field(expr->field.text);
+	struct diag *diag;
 
 	if (!field && words_predicate(expr->field.text)) {
-		diag_error(lower->diags, expr->field.span, "`%s` is a condition by itself, nothing to compare with",
-			   expr->field.text);
+		diag = diag_error(lower->diags, expr->field.span,
+				  "`%s` is a condition by itself, nothing to compare with", expr->field.text);
+		if (expr->mask)
+			diag_hint(lower->diags, diag, "`&` masks a field; conditions are joined with `and` or `&&`");
 		return NULL;
 	}
 	if (!field) {

@@ -3,8 +3,8 @@
 #include <net/if.h>
 #include <string.h>
 
+#include "lang/facts.h"
 #include "lang/literal.h"
-#include "lang/lower.h"
 
 /* --- on ------------------------------------------------------------------------------------------------------ */
 
@@ -93,7 +93,7 @@ void policy_attaches(struct lower *lower, struct policy_node *policy, struct rul
 	ruleset->attach_count = policy->ons.count;
 	if (policy->ons.count || policy->broken_on)
 		return;
-	diag = diag_error(lower->diags, policy->name.span, "the policy `%s` says not where it sits",
+	diag = diag_error(lower->diags, policy->name.span, "the policy `%s` does not say where it sits",
 			  policy->name.text);
 	diag_hint(lower->diags, diag, "add a line like `on tc eth0 ingress`");
 }
@@ -244,24 +244,47 @@ static bool has_verdict(const struct rule *rule, enum verdict verdict)
 	return last && last->kind == ACTION_VERDICT && last->verdict == verdict;
 }
 
+static bool may_be_tcp(struct lower *lower, const struct rule *rule)
+{
+	const struct range tcp = { 6, 6 };
+	struct facts facts, is_tcp = { 0 };
+
+	if (!rule->cond)
+		return true;
+	is_tcp.fields[FIELD_PROTO].ranges = &tcp;
+	is_tcp.fields[FIELD_PROTO].count = 1;
+	facts_of(lower, rule->cond, false, &facts);
+	facts_meet(lower, &facts, &is_tcp);
+	return !facts.impossible;
+}
+
+/* The first `reject` that TCP may meet. */
+static const struct span *tcp_reject(struct lower *lower, const struct ruleset *ruleset)
+{
+	for (size_t i = 0; i < ruleset->chain_count; i++) {
+		for (size_t j = 0; j < ruleset->chains[i].rule_count; j++) {
+			const struct rule *rule = &ruleset->chains[i].rules[j];
+
+			if (has_verdict(rule, VERDICT_REJECT) && may_be_tcp(lower, rule))
+				return &last_action(rule)->span;
+		}
+	}
+	if (ruleset->default_verdict == VERDICT_REJECT)
+		return &lower->policy->settings[SETTING_DEFAULT].span;
+	return NULL;
+}
+
 /* Once a policy: where reject is EPERM, TCP's connect() does not see it. */
 static void warn_reject(struct lower *lower, const struct ruleset *ruleset)
 {
+	const struct span *span = tcp_reject(lower, ruleset);
+
 	for (size_t i = 0; i < ruleset->attach_count; i++) {
 		const struct hook_info *info = &hook_table[ruleset->attaches[i].hook];
-		const struct span *span = NULL;
 		struct diag *diag;
 
-		if (info->reject != REJECT_EPERM)
+		if (info->reject != REJECT_EPERM || !span)
 			continue;
-		for (size_t j = 0; j < ruleset->chain_count && !span; j++)
-			for (size_t k = 0; k < ruleset->chains[j].rule_count && !span; k++)
-				if (has_verdict(&ruleset->chains[j].rules[k], VERDICT_REJECT))
-					span = &last_action(&ruleset->chains[j].rules[k])->span;
-		if (!span && ruleset->default_verdict == VERDICT_REJECT)
-			span = &lower->policy->settings[SETTING_DEFAULT].span;
-		if (!span)
-			return;
 		diag = diag_warning(lower->diags, *span, "at %s `reject` fails a UDP sender's call at once, but a TCP "
 				    "connect() only times out", info->name);
 		diag_hint(lower->diags, diag, "the hook `connect` will do that; it is not supported yet");
@@ -319,7 +342,8 @@ void policy_lower(struct lower *lower, struct policy_node *policy, struct rulese
 	policy_attaches(lower, policy, ret_ruleset);
 	apply_settings(lower, policy, ret_ruleset);
 	for (size_t i = 0; i < policy->sets.count; i++)
-		scope_set(lower, &policy->sets.items[i]);
+		if (!policy->sets.items[i].failed)
+			scope_set(lower, &policy->sets.items[i]);
 	chains_lower(lower, policy, ret_ruleset);
 	finish(lower, ret_ruleset);
 	/* a rule that is wrong may have been the one that jumps */

@@ -59,7 +59,7 @@ static void add_range(struct lower *lower, struct operand *operand, bool v6, u12
 
 /* --- literals ------------------------------------------------------------------------------------------------ */
 
-static const char *needed(const struct operand *operand)
+const char *operand_needs(const struct operand *operand)
 {
 	const struct field_word *field = operand->field;
 
@@ -101,7 +101,7 @@ static void report_kind(struct lower *lower, struct operand *operand, const stru
 {
 	enum value_type type = operand->field->type;
 	struct diag *diag = diag_error(lower->diags, span, "`%s` is %s, but %s needs %s", text,
-				       literal_kind_name(literal->kind), operand->subject, needed(operand));
+				       literal_kind_name(literal->kind), operand->subject, operand_needs(operand));
 
 	if (type == TYPE_ICMP && literal->kind == LITERAL_NUMBER)
 		diag_hint(lower->diags, diag, "numbers differ between the families: use `icmp4.type` or `icmp6.type`");
@@ -154,7 +154,7 @@ static bool range_allowed(struct lower *lower, struct operand *operand, const st
 
 	if (!literal->range || type_table[type].ordered || type == TYPE_ADDRESS)
 		return true;
-	diag_error(lower->diags, span, "there are no ranges of %s values", type == TYPE_FLAGS ? "flag" : "MAC address");
+	diag_error(lower->diags, span, "there are no ranges of %s", type == TYPE_FLAGS ? "TCP flags" : "MAC addresses");
 	return false;
 }
 
@@ -202,7 +202,7 @@ static void list(struct lower *lower, struct operand *operand, const struct valu
 	struct diag *diag;
 
 	if (operand->single) {
-		diag = diag_error(lower->diags, node->span, "`==` and `!=` take one value, not a list");
+		diag = diag_error(lower->diags, node->span, "a comparison takes one value, not a list");
 		diag_hint(lower->diags, diag, "write `in` or `not in`");
 		operand->failed = true;
 		return;
@@ -235,7 +235,7 @@ static void include(struct lower *lower, struct operand *operand, const struct v
 	const struct source *source;
 
 	if (operand->single) {
-		diag_error(lower->diags, node->span, "`==` and `!=` take one value, not a file of them");
+		diag_error(lower->diags, node->span, "a comparison takes one value, not a file of them");
 		operand->failed = true;
 		return;
 	}
@@ -277,7 +277,7 @@ static bool set_fits(const struct set_node *set, const struct field_word *field)
 	for (int type = 0; type < SET_TYPE_COUNT; type++)
 		if (!strcmp(set->type.text, set_type_names[type]))
 			return type_table[field->type].sets & 1u << type;
-	return true; /* its type is unknown: said where it is declared */
+	return true; /* there is no such type: said where it is declared */
 }
 
 static void use_set(struct lower *lower, struct operand *operand, const struct word *word, struct set_node *set)
@@ -285,14 +285,18 @@ static void use_set(struct lower *lower, struct operand *operand, const struct w
 	struct diag *diag;
 
 	set->used = true;
+	if (set->failed) { /* said where it is declared */
+		operand->failed = true;
+		return;
+	}
 	if (operand->of_set) {
 		diag_error(lower->diags, word->span, "a set holds no other sets");
 	} else if (operand->single) {
-		diag = diag_error(lower->diags, word->span, "`%s` is a set: `==` and `!=` take one value", word->text);
+		diag = diag_error(lower->diags, word->span, "`%s` is a set, but a comparison takes one value", word->text);
 		diag_hint(lower->diags, diag, "write `in %s` or `not in %s`", word->text, word->text);
 	} else if (!set_fits(set, operand->field)) {
 		diag = diag_error(lower->diags, word->span, "`%s` is a set of type `%s`, but %s needs %s", word->text,
-				  set->type.text, operand->subject, needed(operand));
+				  set->type.text, operand->subject, operand_needs(operand));
 		diag_relate(lower->diags, diag, set->name.span, "it is declared here");
 	} else {
 		VEC_PUSH(lower->arena, &operand->sets) = scope_set(lower, set);
@@ -307,8 +311,8 @@ static void use_define(struct lower *lower, struct operand *operand, const struc
 	struct diag *diag;
 
 	if (define->order >= before) {
-		diag = diag_error(lower->diags, word->span, "`%s` is defined later", word->text);
-		diag_relate(lower->diags, diag, define->name.span, "here");
+		diag = diag_error(lower->diags, word->span, "`%s` is not defined before this place", word->text);
+		diag_relate(lower->diags, diag, define->name.span, "but here");
 		operand->failed = true;
 		return;
 	}
@@ -320,7 +324,7 @@ static void use_define(struct lower *lower, struct operand *operand, const struc
 		return;
 	}
 	if (operand->single && define->value.kind == VALUE_LIST) {
-		diag = diag_error(lower->diags, word->span, "`%s` is a list: `==` and `!=` take one value", word->text);
+		diag = diag_error(lower->diags, word->span, "`%s` is a list, but a comparison takes one value", word->text);
 		diag_hint(lower->diags, diag, "write `in %s` or `not in %s`", word->text, word->text);
 		operand->failed = true;
 		return;

@@ -180,34 +180,52 @@ static bool (*const lookups[TYPE_COUNT])(struct lower *lower, struct operand *op
 	[TYPE_DSCP] = builtin,       [TYPE_ECN] = builtin,     [TYPE_FRAGMENT] = builtin,
 };
 
-static bool looks_like_host(const char *text)
+static bool is_digit(char c)
 {
-	return strchr(text, '.') && strspn(text, "0123456789./:-abcdefABCDEF") != strlen(text);
+	return c >= '0' && c <= '9';
+}
+
+/* A number or address that is written in a way that this language does not have. */
+static bool looks_numeric(const char *text)
+{
+	return is_digit(text[0]);
+}
+
+static bool all_digits(const char *text)
+{
+	return strspn(text, "0123456789") == strlen(text);
+}
+
+static const char *nearest_value(struct lower *lower, const struct operand *operand, const struct word *word)
+{
+	const char *nearest = words_nearest_value(operand->field->type, word->text);
+
+	if (!nearest)
+		nearest = scope_nearest(lower, word->text);
+	return nearest && !word->quoted && strcmp(nearest, word->text) ? nearest : NULL;
 }
 
 static void hint_unknown(struct lower *lower, struct operand *operand, const struct word *word, struct diag *diag)
 {
 	enum value_type type = operand->field->type;
-	const char *nearest = words_nearest_value(type, word->text);
+	const char *nearest = nearest_value(lower, operand, word);
 
-	if (!nearest)
-		nearest = scope_nearest(lower, word->text);
-	if (type == TYPE_ADDRESS && looks_like_host(word->text))
+	if (all_digits(word->text) && word->text[0] == '0' && !word->quoted)
+		diag_hint(lower->diags, diag, "numbers are decimal without leading zeros, or hexadecimal: `0x10`");
+	else if (type == TYPE_ADDRESS && strchr(word->text, '.') && !looks_numeric(word->text))
 		diag_hint(lower->diags, diag, "host names are not addresses");
 	else if (type == TYPE_CGROUP && word->text[0] != '/')
 		diag_hint(lower->diags, diag, "a cgroup's path begins with `/`");
-	else if (nearest && !word->quoted)
+	else if (nearest)
 		diag_hint(lower->diags, diag, "did you mean `%s`?", nearest);
 	else if (type == TYPE_FRAGMENT)
 		diag_hint(lower->diags, diag, "a fragment is `first` or `later`");
+	else if (words_icmp(word->text))
+		diag_hint(lower->diags, diag, "it is one of the other family, or a type where a code is asked for");
+	else if (word->quoted && (looks_numeric(word->text) || type == TYPE_ADDRESS))
+		diag_hint(lower->diags, diag, "a quoted word is always a name: leave the quotes away");
 	else if (type_table[type].numeric && strchr(word->text, '-') && type_table[type].ordered)
 		diag_hint(lower->diags, diag, "a range is of literals, like `80-90`");
-}
-
-/* A number that is written in a way that this language does not have. */
-static bool looks_numeric(const char *text)
-{
-	return text[0] >= '0' && text[0] <= '9';
 }
 
 static void unknown(struct lower *lower, struct operand *operand, const struct word *word)
@@ -220,18 +238,13 @@ static void unknown(struct lower *lower, struct operand *operand, const struct w
 	operand->failed = true;
 	if (operand->probe)
 		return;
-	if (system && (word->quoted || type == TYPE_IFACE || !looks_numeric(word->text)))
+	if (!word->quoted && all_digits(word->text) && word->text[0] != '0')
+		diag = diag_error(lower->diags, span, "`%s` is too large for %s", word->text, operand->subject);
+	else if (system && (word->quoted || type == TYPE_IFACE || !looks_numeric(word->text)))
 		diag = diag_error(lower->diags, span, "unknown %s `%s`", system, word->text);
 	else
-		diag = diag_error(lower->diags, span, "`%s` is not %s", word->text,
-				  type == TYPE_ADDRESS && operand->field->families == FAMILY4 ? "an IPv4 address" :
-				  type == TYPE_ADDRESS && operand->field->families == FAMILY6 ? "an IPv6 address" :
-				  type_table[type].what);
-	if (looks_numeric(word->text) && word->text[0] == '0' && word->text[1] >= '0' && word->text[1] <= '9' &&
-	    strspn(word->text, "0123456789") == strlen(word->text))
-		diag_hint(lower->diags, diag, "numbers are decimal without leading zeros, or hexadecimal: `0x10`");
-	else
-		hint_unknown(lower, operand, word, diag);
+		diag = diag_error(lower->diags, span, "`%s` is not %s", word->text, operand_needs(operand));
+	hint_unknown(lower, operand, word, diag);
 }
 
 void operand_name(struct lower *lower, struct operand *operand, const struct word *word)

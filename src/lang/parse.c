@@ -51,8 +51,16 @@ void parse_skip_newlines(struct parser *parser)
 		parser->at++;
 }
 
+/* The end of the text is where its last token ends: what is missing is missing there. */
 struct span parse_span(const struct parser *parser, const struct token *token)
 {
+	const struct token *last = token;
+
+	while (token->kind == TOKEN_END && last > parser->tokens.items) {
+		last--;
+		if (last->kind != TOKEN_NEWLINE)
+			return (struct span){ parser->source, last->offset + last->length, 0 };
+	}
 	return (struct span){ parser->source, token->offset, token->length };
 }
 
@@ -191,9 +199,10 @@ static bool starts_line(const struct parser *parser)
  */
 void parse_recover(struct parser *parser, size_t start)
 {
-	unsigned open = 0;
+	unsigned open = parser->braces;
 
 	parser->brackets = 0;
+	parser->braces = 0;
 	parser->depth = 0;
 	if (parser->at > start && starts_line(parser))
 		return;

@@ -19,6 +19,7 @@ struct parser {
 	struct tokens tokens;
 	size_t at;
 	unsigned brackets; /* inside them a newline is only a space */
+	unsigned braces;   /* lists that are open */
 	unsigned depth;
 	uint32_t rule_count;
 };
@@ -57,6 +58,8 @@ bool parse_statement_end(struct parser *parser);
 
 /* NULL after an error. */
 struct expr *parse_expression(struct parser *parser);
+/* Helps with a token that cannot follow a condition. */
+void parse_hint_after(struct parser *parser, struct diag *diag);
 bool parse_value(struct parser *parser, struct value *ret_value);
 /* `{ ... }`, the brace being next. */
 bool parse_list(struct parser *parser, struct value *ret_value);

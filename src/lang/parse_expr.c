@@ -75,7 +75,7 @@ static bool single(struct parser *parser, struct value *ret_value)
 		parse_next(parser);
 		parser->brackets++;
 		good = flags(parser, ret_value) && parse_expect(parser, TOKEN_RPAREN, "`|` or `)`");
-		parser->brackets -= parser->brackets > 0;
+		parser->brackets--;
 		return good;
 	}
 	return flags(parser, ret_value);
@@ -107,8 +107,10 @@ bool parse_list(struct parser *parser, struct value *ret_value)
 
 	ret_value->kind = VALUE_LIST;
 	parser->brackets++;
+	parser->braces++;
 	good = list_items(parser, ret_value);
-	parser->brackets -= parser->brackets > 0;
+	parser->brackets--;
+	parser->braces -= good; /* else it is open when the parser recovers */
 	ret_value->span = parse_span_since(parser, offset);
 	return good;
 }
@@ -267,7 +269,7 @@ static struct expr *parenthesis(struct parser *parser)
 			diag_relate(parser->diags, diag, parse_span(parser, opening), "to close this one");
 		expr = NULL;
 	}
-	parser->brackets -= parser->brackets > 0;
+	parser->brackets--;
 	if (expr)
 		parse_leave(parser);
 	return expr;
@@ -326,14 +328,34 @@ struct expr *parse_expression(struct parser *parser)
 	return operands(parser, EXPR_OR);
 }
 
-/* "dst_port 53": what is missing is the operator. */
+void parse_hint_after(struct parser *parser, struct diag *diag)
+{
+	switch (parse_peek(parser)->kind) {
+	case TOKEN_EQ:
+	case TOKEN_NE:
+	case TOKEN_LT:
+	case TOKEN_LE:
+	case TOKEN_GT:
+	case TOKEN_GE:
+		diag_hint(parser->diags, diag, "comparisons do not chain: join them with `and`");
+		return;
+	case TOKEN_PIPE:
+		diag_hint(parser->diags, diag, "`|` joins TCP flags; conditions are joined with `or` or `||`");
+		return;
+	case TOKEN_IF:
+		diag_hint(parser->diags, diag, "an expression is the condition alone; rules stand in a policy");
+		return;
+	default:
+		return;
+	}
+}
+
 static void trailing(struct parser *parser)
 {
-	const struct token *token = parse_peek(parser);
 	struct diag *diag = parse_unexpected(parser, "`and`, `or` or the end");
 
-	if (diag && (token->kind == TOKEN_EQ || token->kind == TOKEN_NE))
-		diag_hint(parser->diags, diag, "comparisons do not chain: join them with `and`");
+	if (diag)
+		parse_hint_after(parser, diag);
 }
 
 struct expr *parse_only_expression(struct parser *parser)

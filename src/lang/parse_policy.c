@@ -26,15 +26,15 @@ static struct item *item_add(struct parser *parser, struct place *place, enum it
 static bool define(struct parser *parser, struct place *place)
 {
 	struct define_node node = { 0 };
+	bool good;
 
 	if (!parse_word(parser, "a name", &node.name))
 		return false;
 	node.order = parser->at;
-	if (!parse_expect(parser, TOKEN_ASSIGN, "`=`"))
-		return false;
-	parse_skip_newlines(parser);
-	if (!parse_value(parser, &node.value))
-		return false;
+	/* a name whose value is wrong is still known, so that its uses are no further errors */
+	good = parse_expect(parser, TOKEN_ASSIGN, "`=`") && parse_value(parser, &node.value);
+	if (!good)
+		node.value = (struct value){ .kind = VALUE_ERROR };
 	if (place->policy) {
 		item_add(parser, place, ITEM_DEFINE, place->policy->defines.count);
 		VEC_PUSH(parser->arena, &place->policy->defines) = node;
@@ -42,7 +42,7 @@ static bool define(struct parser *parser, struct place *place)
 		item_add(parser, place, ITEM_DEFINE, place->file->defines.count);
 		VEC_PUSH(parser->arena, &place->file->defines) = node;
 	}
-	return true;
+	return good;
 }
 
 static bool set_options(struct parser *parser, struct set_node *node)
@@ -63,19 +63,26 @@ static bool set_options(struct parser *parser, struct set_node *node)
 	return true;
 }
 
-static bool set(struct parser *parser, struct place *place)
+/* `: TYPE [max N] { ... }` */
+static bool set_body(struct parser *parser, struct set_node *node)
 {
-	struct set_node node = { .shared = !place->policy };
-
-	if (!parse_word(parser, "a name", &node.name) || !parse_expect(parser, TOKEN_COLON, "`:` and the set's type") ||
-	    !parse_word(parser, "the set's type", &node.type) || !set_options(parser, &node))
+	if (!parse_expect(parser, TOKEN_COLON, "`:` and the set's type") ||
+	    !parse_word(parser, "the set's type", &node->type) || !set_options(parser, node))
 		return false;
 	if (parse_peek(parser)->kind != TOKEN_LBRACE) {
 		parse_unexpected(parser, "`{` and the set's elements");
 		return false;
 	}
-	if (!parse_list(parser, &node.elements))
+	return parse_list(parser, &node->elements);
+}
+
+static bool set(struct parser *parser, struct place *place)
+{
+	struct set_node node = { .shared = !place->policy };
+
+	if (!parse_word(parser, "a name", &node.name))
 		return false;
+	node.failed = !set_body(parser, &node);
 	if (place->policy) {
 		item_add(parser, place, ITEM_SET, place->policy->sets.count);
 		VEC_PUSH(parser->arena, &place->policy->sets) = node;
@@ -83,7 +90,7 @@ static bool set(struct parser *parser, struct place *place)
 		item_add(parser, place, ITEM_SET, place->file->sets.count);
 		VEC_PUSH(parser->arena, &place->file->sets) = node;
 	}
-	return true;
+	return !node.failed;
 }
 
 /* --- on ------------------------------------------------------------------------------------------------------ */
@@ -308,11 +315,29 @@ static const char *nearest_statement(struct parser *parser, const struct token *
 	return nearest_word(parser->source->text + token->offset, token->length, candidates, count);
 }
 
+/* What helps someone who began a statement with that. */
+static void hint_statement(struct parser *parser, const struct token *token, const struct place *place,
+			   struct diag *diag)
+{
+	const char *text = parser->source->text + token->offset;
+	const char *nearest = token->kind == TOKEN_WORD ? nearest_statement(parser, token, place) : NULL;
+
+	if (token->kind == TOKEN_IF)
+		diag_hint(parser->diags, diag, "a rule begins with what it does: `accept if udp`");
+	else if (token->kind == TOKEN_AND || token->kind == TOKEN_OR)
+		diag_hint(parser->diags, diag, "a rule goes on in the next line only after an operator");
+	else if (parse_is_word(parser, "include"))
+		diag_hint(parser->diags, diag, "`include` stands inside a list: `{ include \"file\" }`");
+	else if (nearest)
+		diag_hint(parser->diags, diag, "did you mean `%s`?", nearest);
+	else if (!place->policy && token->kind == TOKEN_WORD && words_action(text, token->length) >= 0)
+		diag_hint(parser->diags, diag, "rules stand inside a `policy NAME { ... }`");
+}
+
 static bool unknown_statement(struct parser *parser, struct place *place)
 {
 	const struct token *token = parse_peek(parser);
 	const char *text = parser->source->text + token->offset;
-	const char *nearest;
 	struct diag *diag;
 
 	if (token->kind == TOKEN_WORD && place->policy && words_reserved_action(text, token->length)) {
@@ -322,11 +347,8 @@ static bool unknown_statement(struct parser *parser, struct place *place)
 	}
 	diag = parse_unexpected(parser, !place->policy ? "`policy`, `define` or `set`" :
 				place->chain ? "a rule or `}`" : "a rule, a statement or `}`");
-	nearest = token->kind == TOKEN_WORD ? nearest_statement(parser, token, place) : NULL;
-	if (diag && nearest)
-		diag_hint(parser->diags, diag, "did you mean `%s`?", nearest);
-	else if (diag && !place->policy && token->kind == TOKEN_WORD && words_action(text, token->length) >= 0)
-		diag_hint(parser->diags, diag, "rules stand inside a `policy NAME { ... }`");
+	if (diag)
+		hint_statement(parser, token, place, diag);
 	return false;
 }
 
@@ -390,6 +412,20 @@ static void statement(struct parser *parser, struct place *place)
 		parse_recover(parser, start);
 }
 
+/* Says so, and goes on as if it were there: the brace of this line, if there is one, else NULL. */
+static const struct token *missing_brace(struct parser *parser)
+{
+	const struct token *token = parse_peek(parser);
+	bool same_line = parser->at && token[-1].kind != TOKEN_NEWLINE;
+
+	parse_unexpected(parser, "`{`");
+	while (same_line && token->kind != TOKEN_LBRACE && token->kind != TOKEN_NEWLINE && token->kind != TOKEN_END) {
+		parse_next(parser);
+		token = parse_peek(parser);
+	}
+	return parse_accept(parser, TOKEN_LBRACE) ? token : NULL;
+}
+
 /* `{ statements }` of a policy or chain. */
 static bool block(struct parser *parser, struct place *place, const struct word *name)
 {
@@ -398,14 +434,14 @@ static bool block(struct parser *parser, struct place *place, const struct word 
 
 	parse_skip_newlines(parser);
 	opening = parse_peek(parser);
-	if (!parse_expect(parser, TOKEN_LBRACE, "`{`"))
-		return false;
+	if (!parse_accept(parser, TOKEN_LBRACE))
+		opening = missing_brace(parser);
 	for (parse_skip_newlines(parser); parse_peek(parser)->kind != TOKEN_END; parse_skip_newlines(parser)) {
 		if (parse_accept(parser, TOKEN_RBRACE))
 			return true;
 		statement(parser, place);
 	}
-	diag = parse_unexpected(parser, "`}`");
+	diag = opening ? parse_unexpected(parser, "`}`") : NULL;
 	if (diag)
 		diag_relate(parser->diags, diag, parse_span(parser, opening), "to close this one, of `%s`",
 			    name->text);

@@ -104,8 +104,8 @@ static bool rule_end(struct parser *parser, bool condition)
 		diag_hint(parser->diags, diag, "actions come before `if`: `accept if udp`");
 	else if (diag && !condition && words_is_condition(text, token->length))
 		diag_hint(parser->diags, diag, "a condition begins with `if`");
-	else if (diag && condition && (token->kind == TOKEN_EQ || token->kind == TOKEN_NE))
-		diag_hint(parser->diags, diag, "comparisons do not chain: join them with `and`");
+	else if (diag && condition)
+		parse_hint_after(parser, diag);
 	return false;
 }
 

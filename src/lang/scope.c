@@ -64,7 +64,7 @@ static void check_given(struct lower *lower, const struct names_given *given, si
 				continue;
 			diag = diag_error(lower->diags, later->word->span, "the name `%s` is given twice",
 					  later->word->text);
-			diag_relate(lower->diags, diag, earlier->word->span, "first here, to a %s", earlier->what);
+			diag_relate(lower->diags, diag, earlier->word->span, "this %s has it", earlier->what);
 			break;
 		}
 	}
@@ -154,6 +154,7 @@ uint32_t scope_set(struct lower *lower, struct set_node *node)
 {
 	struct set *set;
 
+	/* sets that did not parse are never asked for */
 	for (size_t i = 0; i < lower->set_nodes.count; i++)
 		if (lower->set_nodes.items[i] == node)
 			return (uint32_t)i;

@@ -124,8 +124,7 @@ const char *const action_words[ACTION_WORD_COUNT] = {
 
 static const char *const structure_words[] = {
 	"policy", "define", "set", "chain", "on", "default", "malformed", "non_ip", "classifier", "include", "tunable",
-	"track", "observe", "knock", "flows", "and", "or", "not", "in", "if", "known", "main", "members", "true",
-	"false", "any", "all", "none",
+	"track", "observe", "knock", "flows", "and", "or", "not", "in", "if", "known", "main", "members",
 };
 
 static bool among(const char *const *words, size_t count, const char *text, size_t length)
