@@ -9,6 +9,7 @@ enum {
 	ANALYSIS_BUDGET = 100000, /* edges */
 	ANALYSIS_EFFORT = 800000, /* about 150 ms */
 	HIDER_EFFORT = 100000,    /* more of it for finding out who hides */
+	WARNINGS_MAX = 100,       /* then the rest is counted */
 };
 
 /* What was found out at all hooks together; by rule number. */
@@ -70,7 +71,7 @@ static bool look(struct findings *findings, enum hook hook)
 
 	*work = (struct work){ .arena = findings->arena, .ruleset = findings->ruleset, .hook = hook, .exact = true,
 			       .diags = diags_new(findings->arena) };
-	if (work_prepare(work) || !build_any(work, &attempt))
+	if (work_prepare(work) || !work_fits_diagram(work) || !build_any(work, &attempt))
 		return false;
 	diagrams = attempt->diagrams;
 	mark_nodes(diagrams, attempt->root, ARENA_ARRAY(findings->arena, bool, diagrams->nodes.count),
@@ -168,13 +169,14 @@ static void warn_hidden(const struct findings *findings, struct diags *diags, ui
 	const struct rule *hider = find_hider(findings, chain, index, &covers);
 	struct diag *diag;
 
-	if (!hider) {
+	if (!hider && !findings->attempt->diagrams->over) {
 		diag_warning(diags, rule->span, "rule can never match: no packet that it may judge reaches it");
 		return;
 	}
 	diag = diag_warning(diags, rule->span, "rule can never match: %s it asks for",
 			    covers ? "an earlier rule takes every packet" : "earlier rules take all the packets");
-	diag_relate(diags, diag, hider->span, covers ? "this rule takes them" : "this rule is the first of them");
+	if (hider)
+		diag_relate(diags, diag, hider->span, covers ? "this rule takes them" : "this rule is the first of them");
 }
 
 /* Chains that are reached from main; rules of others are somebody else's error. */
@@ -191,23 +193,30 @@ static void mark_reached(const struct ruleset *ruleset, uint32_t chain, bool *re
 	}
 }
 
+static void report_rule(const struct findings *findings, struct diags *diags, const struct rule *rule)
+{
+	if (!findings->satisfied[rule->number])
+		warn_unsatisfied(diags, rule);
+	else
+		warn_hidden(findings, diags, rule->number);
+}
+
 static void report(const struct findings *findings, struct diags *diags)
 {
 	const struct ruleset *ruleset = findings->ruleset;
 	bool *reached = ARENA_ARRAY(findings->arena, bool, ruleset->chain_count);
+	size_t count = 0;
 
 	mark_reached(ruleset, 0, reached);
 	for (size_t i = 0; i < ruleset->chain_count; i++)
 		for (size_t j = 0; reached[i] && j < ruleset->chains[i].rule_count; j++) {
 			const struct rule *rule = &ruleset->chains[i].rules[j];
 
-			if (findings->matches[rule->number])
-				continue;
-			if (!findings->satisfied[rule->number])
-				warn_unsatisfied(diags, rule);
-			else
-				warn_hidden(findings, diags, rule->number);
+			if (!findings->matches[rule->number] && count++ < WARNINGS_MAX)
+				report_rule(findings, diags, rule);
 		}
+	if (count > WARNINGS_MAX)
+		diag_warning(diags, ruleset->span, "%zu more rules can never match", count - WARNINGS_MAX);
 }
 
 /* What the policy is attached to, if the hook asked for is one of that; else only this hook. */

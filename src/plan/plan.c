@@ -13,6 +13,7 @@ enum {
 	FULL_ATTEMPTS = 2,      /* orders tried on a rule set longer than that */
 	EFFORT_PER_EDGE = 16,   /* how much more than the budget may be made on the way */
 	EFFORT_MIN = 16000,
+	DIAGRAM_DIMS_MAX = 256,
 };
 
 /* --- preparation ----------------------------------------------------------------------------------------------------- */
@@ -87,6 +88,8 @@ int work_prepare(struct work *work)
 		work->options.inline_set_min = PLAN_INLINE_SET_MIN;
 	if (check_depth(work))
 		return -EINVAL;
+	work->dims.count = 0;
+	work->sets.count = 0;
 	collect_rules(work);
 	number_logs(work);
 	sets_collect(work);
@@ -96,6 +99,11 @@ int work_prepare(struct work *work)
 		if (!(work->tests[i] = dims_condition(work, work->rules[i]->cond)))
 			return -EINVAL;
 	return 0;
+}
+
+bool work_fits_diagram(const struct work *work)
+{
+	return work->dims.count <= DIAGRAM_DIMS_MAX;
 }
 
 /* --- attempts ------------------------------------------------------------------------------------------------------------ */
@@ -152,6 +160,8 @@ static struct attempt *find_diagram(struct work *work)
 	unsigned by_cost[ORDER_COUNT];
 	struct attempt *attempt = NULL;
 
+	if (!work_fits_diagram(work))
+		return NULL;
 	if (work->ruleset->rule_count <= TRIAL_RULES)
 		return best_of_all(work);
 	if (work->ruleset->rule_count > work->options.diagram_budget) /* a rule needs an edge */
@@ -346,8 +356,13 @@ static void describe_logs(struct work *work, struct plan *plan)
 static int take_list(struct work *work, struct answers *answers, struct plan *plan)
 {
 	plan->kind = PLAN_LIST;
+	work->for_list = true;
+	if (work_prepare(work))
+		return -EINVAL;
 	if (work->ruleset->classifier == CLASSIFIER_LIST)
 		plan->reason = "the policy asks for a list";
+	else if (!work_fits_diagram(work))
+		plan->reason = "too many different masks and sets for a diagram";
 	else
 		plan->reason = arena_printf(work->arena, "a diagram would need more than %zu edges",
 					    work->options.diagram_budget);

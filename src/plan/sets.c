@@ -177,7 +177,8 @@ int sets_inline(struct work *work, const struct cond *match)
 {
 	const struct field_info *info = &field_table[match->match.field];
 	size_t least = work->options.inline_set_min;
-	size_t least_lpm = least * (PLAN_INLINE_LPM_MIN / PLAN_INLINE_SET_MIN);
+	size_t least_lpm = work->for_list ? least : least * (PLAN_INLINE_LPM_MIN / PLAN_INLINE_SET_MIN);
+	bool few_values = work->for_list && info->bits <= 16; /* any ranges of ports fit a hash */
 	struct plan_set map = { .named = -1, .key = key_of(match->match.field) };
 	size_t count = match->match.count, values, prefixes;
 
@@ -185,7 +186,7 @@ int sets_inline(struct work *work, const struct cond *match)
 		return -1;
 	values = count_values(match->match.ranges, count, INLINE_VALUES_MAX);
 	/* Where nearly all are single values; a few wide ranges are better compared. */
-	if (values >= least && count >= least / 2 && values <= 2 * count)
+	if (values >= least && count >= least / 2 && (values <= 2 * count || few_values))
 		return add_inline(work, &map, match, values);
 	if (map.key == KEY_VALUE || count < least_lpm)
 		return -1;

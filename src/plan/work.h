@@ -33,6 +33,7 @@ struct work {
 	struct plan_options options;
 	struct diags *diags;
 	bool exact;                /* one dimension a field, so that no relation between values is lost */
+	bool for_list;             /* tests must stay small: more constants go to maps */
 	VEC(struct dim) dims;      /* as they come up; the diagram has them in an order of its own */
 	VEC(struct plan_set) sets;
 	uint32_t *named_sets;      /* index into `sets` of each named set: its IPv4 or only map; IPv6 follows */
@@ -41,8 +42,10 @@ struct work {
 	uint32_t *first_log;       /* by rule number: index of its first log statement */
 };
 
-/* Collects rules, sets and conditions. -EINVAL with a diagnostic. */
+/* Collects rules, sets and conditions, also anew after `for_list` was set. -EINVAL with a diagnostic. */
 int work_prepare(struct work *work);
+/* Whether there are few enough dimensions for diagrams, whose walks nest as deep. */
+bool work_fits_diagram(const struct work *work);
 
 /* --- tests ----------------------------------------------------------------------------------------------------- */
 
