@@ -5,7 +5,7 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
+#include <limits.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -14,16 +14,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "world.h"
 
-enum { KILLS = 150, KILL_AFTER_US = 180000, REPLACEMENTS = 6, BLOCKED_PORT = 7005 };
+enum { KILLS = 100, RECOVERY_STOPS = 700, REPLACEMENTS = 6, BLOCKED_PORT = 7005 };
 
 static struct world world;
 static bool there;
@@ -51,13 +51,6 @@ static int apply_both(int classifier)
 	return world_apply(&world, installs, 2, NULL, 0, 0);
 }
 
-static void sleep_us(unsigned us)
-{
-	const struct timespec time = { us / 1000000, us % 1000000 * 1000 };
-
-	nanosleep(&time, NULL);
-}
-
 static uint64_t default_packets(const char *policy)
 {
 	return world_state(&world, policy).counters[SLOT_DEFAULT].packets;
@@ -76,51 +69,179 @@ static int in_force(void)
 	return first ? 1 : 0;
 }
 
-static int clean_pins;
+static unsigned clean_pins;
 
-static void kill_once(int classifier, unsigned after_us, int *committed)
+/* --- killed commands -------------------------------------------------------------------------------------------- */
+
+typedef int (*command)(int argument);
+
+/* Finishes or undoes what a killed command left. */
+static int recover_only(int argument)
 {
-	int before = in_force(), status, now;
 	struct kernel *kernel;
+	int error = kernel_open(KERNEL_WRITE, world.diags, &kernel);
+
+	(void)argument;
+	if (!error)
+		kernel_close(kernel);
+	return error;
+}
+
+/*
+ * Runs the command in a child that is killed at its `last`th stop, entering or leaving a system call: whatever the
+ * kernel keeps of it was done by one. Returns the stops that it came to; fewer than `last`: it ended by itself.
+ */
+static unsigned run_killed(command run, int argument, unsigned last)
+{
+	unsigned stops = 0;
+	int status;
 	pid_t child = fork();
 
-	if (!child)
-		_exit(apply_both(classifier) ? 1 : 0);
-	sleep_us(after_us);
-	kill(child, SIGKILL);
+	if (!child) {
+		ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+		raise(SIGSTOP);
+		_exit(run(argument) ? 1 : 0);
+	}
 	waitpid(child, &status, 0);
+	while (WIFSTOPPED(status) && stops < last) {
+		stops++;
+		ptrace(PTRACE_SYSCALL, child, NULL, NULL);
+		waitpid(child, &status, 0);
+	}
+	if (WIFSTOPPED(status)) {
+		kill(child, SIGKILL);
+		waitpid(child, &status, 0);
+	} else {
+		assert_int_equal(WEXITSTATUS(status), 0);
+	}
+	return stops;
+}
+
+/* Applies the other policy, is killed; recovers, is killed in that, too; recovers. */
+static void kill_both(unsigned apply_at, unsigned recover_at, unsigned *committed)
+{
+	int before = in_force(), now;
+
+	run_killed(apply_both, 1 - before, apply_at);
 	now = in_force();
-	assert_true(now == before || now == classifier);
-	*committed += now == classifier;
-	assert_int_equal(kernel_open(KERNEL_WRITE, world.diags, &kernel), 0);
-	kernel_close(kernel);
+	*committed += now != before;
+	run_killed(recover_only, 0, recover_at);
+	assert_int_equal(in_force(), now);
+	assert_int_equal(recover_only(0), 0);
 	assert_int_equal(in_force(), now);
 	assert_int_equal(world_pins(&world), clean_pins);
 }
 
-static void killed_at_any_time(void **unused)
+/* Spread over all, denser towards the end: loading comes first, arming, committing and tidying up last. */
+static unsigned kill_point(unsigned total, unsigned nth, unsigned kills)
+{
+	double left = 1 - (nth + 1.0) / (kills + 1.0);
+
+	return (unsigned)(total * (1 - left * left));
+}
+
+static void killed_at_any_system_call(void **unused)
 {
 	static const char *const names[] = { "p", "q" };
-	int committed = 0, which = 0;
+	unsigned total, committed = 0, kills = getenv("WEIR_KILLS") ? (unsigned)atoi(getenv("WEIR_KILLS")) : KILLS;
 
 	(void)unused;
 	NEED_WORLD();
-	srand(7);
 	assert_int_equal(apply_both(0), 0);
-	clean_pins = (int)world_pins(&world);
-	for (int i = 0; i < KILLS; i++) {
-		which = 1 - in_force();
-		kill_once(which, (unsigned)rand() % KILL_AFTER_US, &committed);
-	}
-	print_message("# %d of %d killed commands had committed\n", committed, KILLS);
+	clean_pins = world_pins(&world);
+	total = run_killed(apply_both, 1, UINT_MAX);
+	for (unsigned i = 0; i < kills; i++)
+		kill_both(kill_point(total, i, kills), i * 7 % RECOVERY_STOPS, &committed);
+	print_message("# %u stops; %u of %u killed commands had committed\n", total, committed, kills);
 	assert_int_equal(world_apply(&world, NULL, 0, names, 2, 0), 0);
 	assert_int_equal(world_pins(&world), 0);
+}
+
+/* --- replacement under load ------------------------------------------------------------------------------------- */
+
+/* Shared with the sender. */
+struct flood {
+	volatile bool over;
+	volatile uint64_t sent;
+};
+
+/* From 127.0.0.9, which the set of both policies blocks. */
+static void send_flood(struct flood *flood)
+{
+	struct sockaddr_in from = { .sin_family = AF_INET, .sin_addr = { htonl(0x7f000009) } };
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(BLOCKED_PORT), .sin_addr = { htonl(0x7f000001) } };
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	char byte = 1;
+
+	if (fd < 0 || bind(fd, (struct sockaddr *)&from, sizeof from))
+		_exit(1);
+	while (!flood->over) {
+		ssize_t sent = sendto(fd, &byte, 1, 0, (struct sockaddr *)&to, sizeof to);
+
+		if (sent == 1 || errno == EPERM)
+			flood->sent++;
+	}
+	_exit(0);
+}
+
+static int receiver_open(void)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(BLOCKED_PORT),
+				       .sin_addr = { htonl(0x7f000001) } };
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+	return fd;
+}
+
+static void replace_under_load(enum hook hook, const char *target)
+{
+	struct flood *flood = mmap(NULL, sizeof *flood, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	static const char *const name = "p";
+	struct policy policies[2];
+	int receiver = receiver_open();
+	char byte;
+	pid_t sender;
+
+	for (int i = 0; i < 2; i++) {
+		policy_make(&policies[i], &world, name, i);
+		policies[i].elements[0] = (struct install_range){ 0x7f000009, 0x7f000009 };
+		policy_hook(&policies[i], hook, target);
+	}
+	assert_int_equal(world_apply(&world, &policies[0].install, 1, NULL, 0, 0), 0);
+	sender = fork();
+	if (!sender)
+		send_flood(flood);
+	for (int i = 1; i <= REPLACEMENTS; i++)
+		assert_int_equal(world_apply(&world, &policies[i % 2].install, 1, NULL, 0, 0), 0);
+	flood->over = true;
+	waitpid(sender, NULL, 0);
+	print_message("# %s: %llu packets\n", hook_table[hook].name, (unsigned long long)flood->sent);
+	assert_int_equal(recv(receiver, &byte, 1, 0), -1);
+	assert_int_equal(world_state(&world, name).counters[SLOT_RULE(2)].packets, flood->sent);
+	close(receiver);
+	munmap(flood, sizeof *flood);
+	assert_int_equal(world_apply(&world, NULL, 0, &name, 1, 0), 0);
+}
+
+static void no_packet_escapes_a_replacement(void **unused)
+{
+	(void)unused;
+	NEED_WORLD();
+	replace_under_load(HOOK_XDP, "lo");
+	replace_under_load(HOOK_TC_INGRESS, "lo");
+	replace_under_load(HOOK_TC_EGRESS, "lo");
+	replace_under_load(HOOK_CGROUP_INGRESS, world.cgroup);
+	replace_under_load(HOOK_CGROUP_EGRESS, world.cgroup);
+	replace_under_load(HOOK_NF_INPUT, NULL);
+	replace_under_load(HOOK_NF_OUTPUT, NULL);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(killed_at_any_time),
+		cmocka_unit_test(killed_at_any_system_call),
+		cmocka_unit_test(no_packet_escapes_a_replacement),
 	};
 	int failed;
 
