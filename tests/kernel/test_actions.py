@@ -86,7 +86,7 @@ class Count(TestCase):
         apply("""policy t {
     on xdp weir0
     default accept
-    count all if udp
+    count every if udp
     jump web if udp.dst_port == 7001 or udp.dst_port == 7002
     drop if udp.dst_port == 7002
     drop if udp.dst_port == 7003
@@ -99,7 +99,7 @@ class Count(TestCase):
 }""")
         self.assertEqual(probe([7001, 7002, 7003, 7004]), {7004})
         named = {counter["name"]: counter["packets"] for counter in Counts("t").raw["counters"]}
-        self.assertEqual(named, {"all": 5, "web": 2})  # with the control datagram
+        self.assertEqual(named, {"every": 5, "web": 2})  # with the control datagram
 
 
 class Owner(TestCase):

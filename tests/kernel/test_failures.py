@@ -2,23 +2,26 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What goes wrong is a sentence, and leaves everything as it was."""
 
+import unittest.mock
+
 from weirtest import *
 
 GOOD = "policy t {\n on tc weir0 ingress\n default accept\n drop if udp.dst_port == 7001\n}\n"
-# A program of somebody else: XDP_PASS.
+# A program of somebody else, which passes everything.
 FOREIGN = """
-#include <linux/bpf.h>
-__attribute__((section("xdp"), used)) int stranger(struct xdp_md *ctx) { return XDP_PASS; }
-char license[] __attribute__((section("license"), used)) = "GPL";
+__attribute__((section("%s"), used)) int stranger(void *context) { return %d; }
+char _license[] __attribute__((section("license"), used)) = "GPL";
 """
 
 
-def foreign_object():
+def foreign_program(section, answer):
+    """Pins it; the path."""
     source, target = os.path.join(world.folder, "stranger.c"), os.path.join(world.folder, "stranger.o")
-    write(source, FOREIGN)
-    machine = run("gcc", "-print-multiarch").stdout.strip()
-    run("clang", "-O2", "-g", "-target", "bpf", "-I/usr/include/" + machine, "-c", source, "-o", target)
-    return target
+    pin = os.path.join(os.environ["WEIR_BPFFS"], "stranger_" + section)
+    write(source, FOREIGN % (section, answer))
+    run("clang", "-O2", "-target", "bpf", "-c", source, "-o", target)
+    run("bpftool", "prog", "load", target, pin)
+    return pin
 
 
 class Failures(TestCase):
@@ -54,7 +57,8 @@ class Failures(TestCase):
         self.assertEqual(bpffs_leftovers(), pinned)
 
     def test_xdp_taken_by_another(self):
-        run("ip", "link", "set", "dev", "weir0", "xdp", "obj", foreign_object(), "sec", "xdp")
+        pin = foreign_program("xdp", 2)
+        run("bpftool", "net", "attach", "xdp", "pinned", pin, "dev", "weir0")
         try:
             shown = json.loads(run("ip", "-j", "link", "show", "weir0").stdout)[0]["xdp"]["prog"]
             done = self.refused("policy u {\n on xdp weir0\n default accept\n}", "weir0", str(shown["id"]))
@@ -62,22 +66,25 @@ class Failures(TestCase):
             still = json.loads(run("ip", "-j", "link", "show", "weir0").stdout)[0]["xdp"]["prog"]
             self.assertEqual(shown["id"], still["id"])
         finally:
-            run("ip", "link", "set", "dev", "weir0", "xdp", "off")
+            run("bpftool", "net", "detach", "xdp", "dev", "weir0")
+            os.unlink(pin)
 
-    def test_foreign_tc_program_is_left_alone(self):
+    @each([("tcx", ({},)), ("clsact", ({"WEIR_TEST_CLSACT": "1"},))])
+    def test_foreign_tc_program_is_left_alone(self, env):
+        pin = foreign_program("tc", -1)
         run("tc", "qdisc", "add", "dev", "weir0", "clsact")
-        run("tc", "filter", "add", "dev", "weir0", "ingress", "bpf", "da", "obj", foreign_object(), "sec", "xdp",
-            check=False)
-        run("tc", "filter", "add", "dev", "weir0", "ingress", "protocol", "ip", "prio", "5", "u32", "match", "u32", "0",
-            "0", "action", "ok")
+        run("tc", "filter", "add", "dev", "weir0", "ingress", "prio", "9", "bpf", "da", "object-pinned", pin)
         try:
             before = run("tc", "filter", "show", "dev", "weir0", "ingress").stdout
-            apply(GOOD)
-            self.assertEqual(probe([7001, 7002]), {7002})
-            weir("delete", "t")
+            self.assertIn("stranger", before)
+            with unittest.mock.patch.dict(os.environ, env):
+                apply(GOOD)
+                self.assertEqual(probe([7001, 7002]), {7002})
+                weir("delete", "t")
             self.assertEqual(run("tc", "filter", "show", "dev", "weir0", "ingress").stdout, before)
         finally:
             run("tc", "qdisc", "del", "dev", "weir0", "clsact")
+            os.unlink(pin)
 
     def test_no_privileges(self):
         path = policy_file(GOOD)
@@ -102,7 +109,7 @@ class Failures(TestCase):
         self.assertEqual(weir("show", "t", check=False).returncode, 1)
 
     def test_interface_that_goes_away(self):
-        run("ip", "link", "add", "weir9", "type", "dummy")
+        run("ip", "link", "add", "weir9", "type", "veth", "peer", "name", "weir8")
         run("ip", "link", "set", "weir9", "up")
         apply(GOOD.replace("weir0", "weir9"), "--force")
         run("ip", "link", "del", "weir9")

@@ -132,7 +132,7 @@ class Hooks(TestCase):
             self.assertEqual(tcp(7004, hook.inbound, payload=b"z" * 1000000, wait=3)[0], "connected")
             packets, octets = Counts("t").rules[4]
         self.assertGreaterEqual(octets, 1000000)
-        if not hook.on.startswith("netfilter"):  # netfilter counts buffers
+        if hook.on != "xdp weir0 generic":  # where the kernel does not say how many there were
             self.assertGreaterEqual(packets, 1000000 // 1500)
 
     @FRAMES
@@ -169,12 +169,11 @@ def beyond():
     """A third namespace behind us: far0 10.78.0.2, fd78::2. Yields it; forwarding is on."""
     far = Namespace()
     run("ip", "link", "add", "weir1", "type", "veth", "peer", "name", "far0", "netns", far.path)
-    quiet_interface("weir1")
-    run("ip", "link", "set", "weir1", "up")
-    run("ip", "addr", "add", "10.78.0.1/24", "dev", "weir1")
-    run("ip", "-6", "addr", "add", "fd78::1/64", "dev", "weir1", "nodad")
+    configure("weir1", "02:78:00:00:00:01", "10.78.0.1", "fd78::1")
+    join("weir1", "02:78:00:00:00:02", "10.78.0.2", "fd78::2")
     with far:
         configure("far0", "02:78:00:00:00:02", "10.78.0.2", "fd78::2")
+        join("far0", "02:78:00:00:00:01", "10.78.0.1", "fd78::1")
         run("ip", "route", "add", "default", "via", "10.78.0.1")
         run("ip", "-6", "route", "add", "default", "via", "fd78::1")
     world.peer.run("ip", "route", "add", "10.78.0.0/24", "via", OUR4)

@@ -56,30 +56,31 @@ JUDGED = {
 FRAMES = each([(on, (on,)) for on in ("xdp weir0 native", "xdp weir0 generic", "tc weir0 ingress")])
 
 
-def malformed():
+def malformed(on):
     yield from ((name, ethernet(0x0800) + packet) for name, packet in MALFORMED.items())
     yield from ((name, ethernet(0x86dd) + packet) for name, packet in MALFORMED6.items())
-    yield "VLAN tag cut", ethernet(0x8100) + b"\x00"
+    if on.startswith("xdp"):  # the kernel itself drops this before TC
+        yield "VLAN tag cut", ethernet(0x8100) + b"\x00"
 
 
 class Malformed(TestCase):
     @FRAMES
     def test_dropped_under_their_own_counter(self, on):
         apply(POLICY % (on, ""))
-        for number, (name, frame) in enumerate(malformed(), 1):
+        for number, (name, frame) in enumerate(malformed(on), 1):
             send_frames([frame])
             self.assertEqual(Counts("t").malformed[0], number, name)
         self.assertEqual(Counts("t").packets(1), 0)
 
     @FRAMES
     def test_malformed_accept_lets_them_through(self, on):
-        frames = [frame for _, frame in malformed()]
+        frames = [frame for _, frame in malformed(on)]
         with sniffer() as take:
             apply(POLICY % (on, "malformed accept"))
             send_frames(frames)
             self.assertEqual(Counts("t").malformed[0], len(frames))
-            if "native" in on:  # the others come behind the sniffer
-                self.assertEqual(len(take()), len(frames))
+            if "native" in on:  # the others come behind the sniffer, which does not see the cut tag
+                self.assertEqual(len(take()), len(frames) - 1)
 
     @FRAMES
     def test_odd_ones_are_judged(self, on):

@@ -409,16 +409,24 @@ def tcp(port, inbound=True, family=IPV4, wait=0.4, listen=True, payload=b"", pla
             if payload:
                 child, _ = server.accept()
                 child.settimeout(wait)
-                client.sendall(payload)
-                got = b""
-                while len(got) < len(payload):
-                    got += child.recv(65536)
-                child.close()
+                pour(client, child, payload)
             return "connected", time.monotonic() - begin
         except TimeoutError:
             return "timeout", time.monotonic() - begin
         except OSError as error:
             return errno.errorcode[error.errno], time.monotonic() - begin
+
+
+def pour(client, child, payload):
+    """Sends as fast as the receiver takes it: big writes become big buffers in the kernel."""
+    client.setblocking(False)
+    sent = got = 0
+    with child:
+        while got < len(payload):
+            with contextlib.suppress(BlockingIOError):
+                sent += client.send(payload[sent:sent + (1 << 18)])
+            with contextlib.suppress(BlockingIOError):
+                got += len(child.recv(1 << 20, 0 if sent == len(payload) else socket.MSG_DONTWAIT))
 
 
 def checksum(data):
@@ -533,47 +541,43 @@ def sniffer(inbound=True):
 
 
 class TapResult(unittest.TestResult):
+    """One line a test, whatever went wrong in it, its set-up, its clean-up or its sub-tests."""
+
     def __init__(self):
         super().__init__()
         self.number = 0
         self.bad = 0
 
-    def line(self, ok, test, more=""):
-        self.number += 1
-        print("%sok %d - %s%s" % ("" if ok else "not ", self.number, test.id().split(".", 1)[-1], more))
-        sys.stdout.flush()
+    def startTest(self, test):
+        super().startTest(test)
+        self.why = []
+        self.skip = None
 
-    def complain(self, test, err):
-        self.bad += 1
-        self.line(False, test)
-        for line in "".join(traceback.format_exception(*err)).splitlines():
+    def stopTest(self, test):
+        super().stopTest(test)
+        self.number += 1
+        self.bad += bool(self.why)
+        print("%sok %d - %s%s" % ("not " if self.why else "", self.number, name_of(test),
+                                  " # SKIP " + self.skip if self.skip and not self.why else ""))
+        for line in "".join(self.why).splitlines():
             print("# " + line)
         sys.stdout.flush()
 
-    def addSuccess(self, test):
-        self.line(True, test)
-
     def addSkip(self, test, reason):
-        self.line(True, test, " # SKIP " + reason)
+        self.skip = reason
 
     def addFailure(self, test, err):
-        self.complain(test, err)
+        self.why += traceback.format_exception(*err)
 
     addError = addFailure
 
     def addSubTest(self, test, subtest, err):
         if err is not None:
-            print("# in %s" % subtest)
-            for line in "".join(traceback.format_exception(*err)).splitlines():
-                print("# " + line)
-            self.failed_subtests = getattr(self, "failed_subtests", set()) | {test.id()}
+            self.why += ["in %s\n" % subtest] + traceback.format_exception(*err)
 
-    def stopTest(self, test):
-        # A test whose sub-tests failed gets neither addSuccess nor addFailure.
-        if test.id() in getattr(self, "failed_subtests", ()):
-            self.bad += 1
-            self.line(False, test)
-        super().stopTest(test)
+
+def name_of(test):
+    return test.id().split(".", 1)[-1]
 
 
 def each(cases):
@@ -613,7 +617,7 @@ def skip_all(suite, reason):
     cases = list(flatten(suite))
     print("1..%d" % len(cases))
     for number, case in enumerate(cases, 1):
-        print("ok %d - %s # SKIP %s" % (number, case.id().split(".", 1)[-1], reason))
+        print("ok %d - %s # SKIP %s" % (number, name_of(case), reason))
 
 
 def flatten(suite):
