@@ -1,6 +1,23 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include "emit/buffer.h"
 
+/* Which answers are common: a rare one is given where it is found, a common one is jumped to. */
+static const uint32_t *count_uses(struct arena *arena, const struct plan *plan)
+{
+	uint32_t *uses = ARENA_ARRAY(arena, uint32_t, plan->answer_count);
+	const struct diagram *diagram = &plan->diagram;
+
+	for (size_t i = 0; plan->kind == PLAN_LIST && i < plan->item_count; i++)
+		uses[plan->items[i].answer] += plan->items[i].answers;
+	if (plan->kind != PLAN_DIAGRAM)
+		return uses;
+	for (size_t n = 0; n < diagram->node_count; n++)
+		for (uint32_t e = 0; e < diagram->nodes[n].edge_count; e++)
+			if (diagram->nodes[n].edges[e].to & DIAGRAM_LEAF)
+				uses[diagram->nodes[n].edges[e].to & ~DIAGRAM_LEAF]++;
+	return uses;
+}
+
 struct buffer *buffer_new(struct arena *arena, const struct plan *plan, uint32_t block_count)
 {
 	struct buffer *buffer = ARENA_NEW(arena, struct buffer);
@@ -8,6 +25,7 @@ struct buffer *buffer_new(struct arena *arena, const struct plan *plan, uint32_t
 	buffer->arena = arena;
 	buffer->answers = plan->answers;
 	buffer->answer_rules = plan->answer_rules;
+	buffer->answer_uses = count_uses(arena, plan);
 	buffer->answer_count = (uint32_t)plan->answer_count;
 	buffer->block_count = block_count;
 	buffer->base = BPF_REG_1;
@@ -37,8 +55,13 @@ static void drop_goto(struct buffer *buffer, struct label_state *state)
 	const struct fixup *latest = &buffer->fixups.items[state->waiting - 1];
 	size_t last = buffer->insns.count - 1;
 
-	if (latest->insn != last || buffer->insns.items[last].code != (BPF_JMP | BPF_JA) || buffer->joined > last + 1)
+	if (latest->insn != last || buffer->insns.items[last].code != (BPF_JMP | BPF_JA))
 		return;
+	if (buffer->joined == last + 2) {
+		buffer->joined--;
+		for (uint32_t at = buffer->recent; at; at = buffer->fixups.items[at - 1].next)
+			buffer->insns.items[buffer->fixups.items[at - 1].insn].off--;
+	}
 	buffer->insns.count--;
 	buffer->rules.count--;
 	state->waiting = latest->next;
@@ -53,14 +76,17 @@ void label_bind(struct buffer *buffer, label here)
 		return;
 	drop_goto(buffer, state);
 	target = buffer->insns.count;
-	for (uint32_t at = state->waiting; at; at = buffer->fixups.items[at - 1].next) {
-		uint32_t insn = buffer->fixups.items[at - 1].insn;
-		size_t distance = target - insn - 1;
+	if (buffer->joined != target + 1)
+		buffer->recent = 0;
+	for (uint32_t at = state->waiting, next; at; at = next) {
+		struct fixup *fixup = &buffer->fixups.items[at - 1];
+		size_t distance = target - fixup->insn - 1;
 
-		if (distance > INT16_MAX)
-			buffer->overflow = true;
-		else
-			buffer->insns.items[insn].off = (int16_t)distance;
+		buffer->overflow |= distance > INT16_MAX;
+		buffer->insns.items[fixup->insn].off = (int16_t)distance;
+		next = fixup->next;
+		fixup->next = buffer->recent;
+		buffer->recent = at;
 	}
 	state->waiting = 0;
 	buffer->joined = target + 1;

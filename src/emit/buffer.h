@@ -40,10 +40,12 @@ struct buffer {
 	VEC(struct code_function) functions;
 	const uint32_t *answers;
 	const uint32_t *answer_rules;
+	const uint32_t *answer_uses; /* how many edges or items lead to each */
 	uint32_t answer_count;
 	uint32_t block_count;
 	uint32_t open_answers, open_blocks; /* that some jump waits for */
 	size_t joined;   /* where jumps were last bound, + 1 */
+	uint32_t recent; /* index + 1 of the first fixup of those jumps, which go on in `next` */
 	uint32_t rule;   /* what the next instructions decide for; see struct code */
 	uint8_t base;    /* register that points to the packet */
 	const uint32_t *lookups; /* for each dimension: its function, as in struct call_use; 0: looked up in place */

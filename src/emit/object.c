@@ -255,7 +255,7 @@ static void add_maps(struct writer *writer)
 /* Where the text of each rule is, and its strings once they are in the BTF. */
 struct place {
 	struct span span;
-	uint32_t line;   /* 0: not yet looked up */
+	uint32_t line;
 	uint32_t column;
 	uint32_t text;   /* string offsets */
 	uint32_t file;
@@ -326,12 +326,29 @@ static void find_place(struct writer *writer, struct line_cursor *cursor, struct
 	place->text = btf_string(&writer->btf, text, length);
 }
 
+/* Looks the rules that the code names up, in the order of the text: the cursor hardly ever goes back. */
+static struct place *find_places(struct writer *writer)
+{
+	const struct code *code = writer->code;
+	const uint32_t rule_count = writer->plan->ruleset->rule_count;
+	struct place *places = rule_places(writer);
+	bool *named = ARENA_ARRAY(writer->arena, bool, (size_t)rule_count + 1);
+	struct line_cursor cursor = { .source = NULL };
+
+	named[0] = true;
+	for (size_t i = 0; i < code->insn_count; i++)
+		named[code->rules[i]] = true;
+	for (uint32_t rule = 0; rule <= rule_count; rule++)
+		if (named[rule])
+			find_place(writer, &cursor, &places[rule]);
+	return places;
+}
+
 /* One record where a function begins and one wherever the rule changes; never on half a wide instruction. */
 static struct bytes line_records(struct writer *writer, uint32_t *ret_count)
 {
 	const struct code *code = writer->code;
-	struct place *places = rule_places(writer);
-	struct line_cursor cursor = { .source = NULL };
+	const struct place *places = find_places(writer);
 	struct bytes records = { .arena = writer->arena };
 	size_t function = 0;
 	uint32_t last = 0;
@@ -339,14 +356,12 @@ static struct bytes line_records(struct writer *writer, uint32_t *ret_count)
 	*ret_count = 0;
 	for (uint32_t i = 0; i < code->insn_count; i++) {
 		bool begins = function < code->function_count && code->functions[function].first == i;
-		struct place *place = &places[code->rules[i]];
+		const struct place *place = &places[code->rules[i]];
 
 		function += begins;
 		if (!begins && code->rules[i] == last)
 			continue;
 		last = code->rules[i];
-		if (!place->line)
-			find_place(writer, &cursor, place);
 		bytes_add_u32(&records, i * (uint32_t)sizeof *code->insns);
 		bytes_add_u32(&records, place->file);
 		bytes_add_u32(&records, place->text);

@@ -60,6 +60,15 @@ static size_t chain_rest(const struct search *search, size_t from, size_t to)
 	return elsewhere <= CHAIN_MAX ? rest : to;
 }
 
+/* Whether the code after the last comparison is better that of `last` than that of `rest`. */
+static bool ends_with(const struct buffer *buffer, label last, label rest, label next)
+{
+	if (last == next || rest == next)
+		return last == next;
+	return last < buffer->answer_count && rest < buffer->answer_count &&
+	       buffer->answer_uses[last] < buffer->answer_uses[rest];
+}
+
 static void put_chain(const struct search *search, size_t from, size_t to, size_t rest, label next)
 {
 	const struct edge *edges = search->edges;
@@ -72,8 +81,9 @@ static void put_chain(const struct search *search, size_t from, size_t to, size_
 			emit_compare(search->buffer, BPF_JEQ, search->wide, edges[last].last, edges[last].to);
 		last = i;
 	}
-	if (last < to && edges[last].to == next) {
+	if (last < to && ends_with(search->buffer, edges[last].to, edges[rest].to, next)) {
 		emit_compare(search->buffer, BPF_JNE, search->wide, edges[last].last, edges[rest].to);
+		emit_goto(search->buffer, edges[last].to, next);
 		return;
 	}
 	if (last < to)

@@ -75,7 +75,7 @@ static int big_diagrams(void *context)
 	struct random_plan random;
 
 	(void)context;
-	random_diagram(&random, arena, 900, 4000, 0);
+	random_diagram(&random, arena, 102, 20000, 0);
 	check(&random, 2000);
 	random_diagram(&random, arena, 901, 20000, 20000);
 	check(&random, 2000);
