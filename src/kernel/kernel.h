@@ -25,7 +25,10 @@ enum kernel_access {
 	KERNEL_TEST,  /* load only (test, bench, load): no lock, no bpffs */
 };
 
-/* Opens the store; KERNEL_WRITE mounts bpffs and makes the folder if it may. Waits for the lock. */
+/*
+ * Opens the store; KERNEL_WRITE mounts bpffs and makes the folder if it may, and waits for the lock. WEIR_BPFFS in the
+ * environment names a mounted bpffs to use instead of /sys/fs/bpf (for tests).
+ */
 int kernel_open(enum kernel_access access, struct diags *diags, struct kernel **ret_kernel);
 void kernel_close(struct kernel *kernel);
 

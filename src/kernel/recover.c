@@ -12,7 +12,6 @@
  */
 #include "kernel/recover.h"
 
-#include <bpf/bpf.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -27,16 +26,11 @@
 
 /* --- what is in force does its work ----------------------------------------------------------------------------- */
 
+/* With its last pin the map is emptied, and predecessors go. */
 static int clear_before(const char *folder, uint32_t index)
 {
-	const uint32_t zero = 0;
-	CLEANUP_CLOSE int before = pin_open(folder, "before_%u", index);
 	struct path path;
 
-	if (before < 0)
-		return before == -ENOENT ? 0 : before;
-	if (bpf_map_delete_elem(before, &zero) && errno != ENOENT)
-		return -errno;
 	path_join(&path, folder, "before_%u", index);
 	return unlink(path.text) && errno != ENOENT ? -errno : 0;
 }
@@ -202,70 +196,98 @@ static int roll_back(struct kernel *kernel, const struct view *view)
 
 /* --- finishing -------------------------------------------------------------------------------------------------- */
 
-/* Calls `work` for the old generation of each policy of the change whose folder is still in its place. */
-typedef int (*old_work)(struct kernel *kernel, const struct view *view, const struct generation *successor,
-			const char *folder, const struct record *record);
+/* A generation that is over, while its folder is still in its place. */
+struct old {
+	const char *folder;
+	const struct record *record;
+	const struct generation *successor; /* NULL: the policy is removed */
+};
 
-static int for_old(struct kernel *kernel, const struct view *view, const struct generation *successor, const char *folder,
-		   old_work work)
+typedef int (*old_work)(struct kernel *kernel, const struct view *view, const struct old *old, void *context);
+
+static int for_old(struct kernel *kernel, const struct view *view, struct old old, old_work work, void *context)
 {
 	struct record *record;
 	int error;
 
-	if (!path_exists(folder))
+	if (!path_exists(old.folder))
 		return 0;
-	error = record_load(kernel, folder, &record);
+	error = record_load(kernel, old.folder, &record);
 	if (error)
 		return error;
-	error = work(kernel, view, successor, folder, record);
+	old.record = record;
+	error = work(kernel, view, &old, context);
 	free(record);
 	return error;
 }
 
-static int for_each_old(struct kernel *kernel, const struct view *view, old_work work)
+static int for_each_old(struct kernel *kernel, const struct view *view, old_work work, void *context)
 {
 	const struct journal *journal = view->journal;
 	int error = 0;
 
-	for (size_t i = 0; !error && i < view->count; i++)
-		if (view->items[i].carry_from.text[0])
-			error = for_old(kernel, view, &view->items[i], view->items[i].carry_from.text, work);
+	for (size_t i = 0; !error && i < view->count; i++) {
+		const struct old old = { .folder = view->items[i].carry_from.text, .successor = &view->items[i] };
+
+		if (old.folder[0])
+			error = for_old(kernel, view, old, work, context);
+	}
 	for (uint32_t i = 0; !error && i < journal->removal_count; i++) {
 		struct path path;
+		struct old old = { .folder = path.text };
 
 		path_join(&path, kernel->root.text, "%s", journal->names[journal->install_count + i]);
-		error = for_old(kernel, view, NULL, path.text, work);
+		error = for_old(kernel, view, old, work, context);
 	}
 	return error;
 }
 
-/* Those that had to go on until now; see attach_netfilter.c. */
-static int end_netfilter(struct kernel *kernel, const struct view *view, const struct generation *successor,
-			 const char *folder, const struct record *record)
+/* Netfilter places that had to go on until now; see attach_netfilter.c. */
+static int end_netfilter(struct kernel *kernel, const struct view *view, const struct old *old, void *context)
 {
 	int error = 0;
 
 	(void)kernel;
-	(void)successor;
-	for (uint32_t i = 0; !error && i < record->place_count; i++)
-		if (hook_is_netfilter(record->places[i].hook))
-			error = control_set(folder, i, view->journal->since);
+	(void)context;
+	for (uint32_t i = 0; !error && i < old->record->place_count; i++)
+		if (hook_is_netfilter(old->record->places[i].hook))
+			error = control_set(old->folder, i, view->journal->since);
 	return error;
 }
 
-static int carry_counts(struct kernel *kernel, const struct view *view, const struct generation *successor,
-			const char *folder, const struct record *record)
+static int carry_counts(struct kernel *kernel, const struct view *view, const struct old *old, void *context)
 {
 	(void)view;
-	return successor ? counters_carry(kernel, folder, record, successor) : 0;
+	(void)context;
+	return old->successor ? counters_carry(kernel, old->folder, old->record, old->successor) : 0;
 }
 
-static int drop_filters(struct kernel *kernel, const struct view *view, const struct generation *successor,
-			const char *folder, const struct record *record)
+static int drop_filters(struct kernel *kernel, const struct view *view, const struct old *old, void *context)
 {
-	(void)successor;
-	(void)folder;
-	return remove_filters(kernel, view, record);
+	(void)context;
+	return remove_filters(kernel, view, old->record);
+}
+
+/* What has to be waited for. */
+struct remains {
+	bool any;   /* programs that may still be running */
+	bool chain; /* XDP programs that are in a chain until it is settled */
+};
+
+static int find_remains(struct kernel *kernel, const struct view *view, const struct old *old, void *context)
+{
+	struct remains *remains = context;
+
+	(void)kernel;
+	(void)view;
+	remains->any = true;
+	for (uint32_t i = 0; i < old->record->place_count; i++) {
+		const struct place *place = &old->record->places[i];
+
+		if (place->hook == HOOK_XDP && !(old->successor && change_place(old->successor->record, place)))
+			remains->chain = true;
+	}
+	return 0;
 }
 
 static int exchange(struct kernel *kernel, const char *policy, const struct path *staged)
@@ -311,24 +333,33 @@ static int move_folders(struct kernel *kernel, const struct view *view)
 	return error;
 }
 
-static int roll_forward(struct kernel *kernel, const struct view *view)
+/* The old programs have let their last packets go; what they counted and were is passed on. */
+static int pass_on(struct kernel *kernel, const struct view *view, const struct remains *remains)
 {
-	int error = for_each_old(kernel, view, end_netfilter);
+	int error = remains->any ? kernel_grace(kernel) : 0;
 
 	if (!error)
-		error = sets_finish(kernel);
-	if (!error)
-		error = kernel_grace(kernel);
-	if (!error)
-		error = for_each_old(kernel, view, carry_counts);
+		error = for_each_old(kernel, view, carry_counts, NULL);
 	if (!error)
 		error = settle(kernel, view);
 	if (!error)
 		error = clear_befores(view);
 	if (!error)
-		error = for_each_old(kernel, view, drop_filters);
+		error = for_each_old(kernel, view, drop_filters, NULL);
+	return error || !remains->chain ? error : kernel_grace(kernel);
+}
+
+static int roll_forward(struct kernel *kernel, const struct view *view)
+{
+	struct remains remains = { 0 };
+	int error = for_each_old(kernel, view, end_netfilter, NULL);
+
 	if (!error)
-		error = kernel_grace(kernel);
+		error = sets_finish(kernel);
+	if (!error)
+		error = for_each_old(kernel, view, find_remains, &remains);
+	if (!error)
+		error = pass_on(kernel, view, &remains);
 	if (!error)
 		error = move_folders(kernel, view);
 	if (!error)
