@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Analyses: rules that can never match. In: a rule set; out: warnings. A rule can never match if no leaf of the whole
- * diagram, over all hooks of the policy, has it in its list. Where a diagram does not fit its budget, nothing is said.
+ * Analyses: rules that can never match. In: a rule set; out: warnings. A rule can never match if no leaf of the
+ * whole diagram has it in its list, at any hook of the policy. Where a diagram does not fit its budget, nothing is
+ * said.
  */
 #include "plan/work.h"
 
@@ -84,7 +85,7 @@ static bool look(struct findings *findings, enum hook hook)
 	return !attempt->diagrams->over;
 }
 
-/* --- who hides ------------------------------------------------------------------------------------------------------ */
+/* --- who hides ------------------------------------------------------------------------------------------ */
 
 static const struct chain *chain_of(const struct ruleset *ruleset, uint32_t rule, size_t *ret_index)
 {
@@ -135,7 +136,7 @@ static const struct rule *find_hider(const struct findings *findings, const stru
 	return first;
 }
 
-/* --- warnings -------------------------------------------------------------------------------------------------------- */
+/* --- warnings ------------------------------------------------------------------------------------------- */
 
 static bool inside(struct span inner, struct span outer)
 {
@@ -176,7 +177,8 @@ static void warn_hidden(const struct findings *findings, struct diags *diags, ui
 	diag = diag_warning(diags, rule->span, "rule can never match: %s it asks for",
 			    covers ? "an earlier rule takes every packet" : "earlier rules take all the packets");
 	if (hider)
-		diag_relate(diags, diag, hider->span, covers ? "this rule takes them" : "this rule is the first of them");
+		diag_relate(diags, diag, hider->span, "%s",
+			    covers ? "this rule takes them" : "this rule is the first of them");
 }
 
 /* Chains that are reached from main; rules of others are somebody else's error. */

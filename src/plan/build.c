@@ -12,7 +12,7 @@
 #define FALL (DIAGRAM_LEAF | LIST_FALL)
 #define LEAF(list) ((diagram_ref)(DIAGRAM_LEAF | (list)))
 
-/* --- orders of dimensions ------------------------------------------------------------------------------------------ */
+/* --- orders of dimensions ------------------------------------------------------------------------------- */
 
 /*
  * An order: fields in front; the others follow in that of the field table. Look-ups go last, as they cost most, and a
@@ -109,7 +109,7 @@ struct attempt *attempt_new(struct work *work, unsigned order, size_t effort_max
 	return attempt;
 }
 
-/* --- conditions ------------------------------------------------------------------------------------------------------- */
+/* --- conditions ----------------------------------------------------------------------------------------- */
 
 static diagram_ref test_diagram(struct attempt *attempt, const struct test *test);
 
@@ -152,7 +152,7 @@ diagram_ref attempt_condition(struct attempt *attempt, uint32_t rule)
 	return attempt->conds[rule];
 }
 
-/* --- rules ------------------------------------------------------------------------------------------------------------- */
+/* --- rules ---------------------------------------------------------------------------------------------- */
 
 const struct action *rule_terminal(const struct rule *rule)
 {
@@ -254,7 +254,7 @@ static diagram_ref default_diagram(struct attempt *attempt)
 	return diagram_make(attempt->diagrams, family, base);
 }
 
-/* --- the whole ------------------------------------------------------------------------------------------------------------ */
+/* --- the whole ------------------------------------------------------------------------------------------ */
 
 struct tally {
 	const struct diagrams *diagrams;

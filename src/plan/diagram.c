@@ -41,7 +41,7 @@ bool diagram_spend(struct diagrams *diagrams, size_t effort)
 	return !diagrams->over;
 }
 
-/* --- memory of results -------------------------------------------------------------------------------------------- */
+/* --- memory of results ---------------------------------------------------------------------------------- */
 
 static size_t memo_home(const struct diagrams *diagrams, uint32_t op, uint32_t left, uint32_t right)
 {
@@ -94,7 +94,7 @@ void diagram_remember(struct diagrams *diagrams, uint32_t op, uint32_t left, uin
 	*memo = (struct memo){ op, left, right, result };
 }
 
-/* --- nodes ----------------------------------------------------------------------------------------------------------- */
+/* --- nodes ---------------------------------------------------------------------------------------------- */
 
 size_t diagram_begin(const struct diagrams *diagrams)
 {
@@ -205,7 +205,7 @@ diagram_ref diagram_split(struct diagrams *diagrams, uint32_t dim, const struct 
 	return diagram_make(diagrams, dim, base);
 }
 
-/* --- lists of matched rules -------------------------------------------------------------------------------------------- */
+/* --- lists of matched rules ----------------------------------------------------------------------------- */
 
 diagram_ref diagram_cons(struct diagrams *diagrams, uint32_t rule, diagram_ref tail)
 {
@@ -244,7 +244,7 @@ static enum list_end list_end(const struct diagrams *diagrams, diagram_ref leaf)
 	return diagrams->cells.items[leaf & ~DIAGRAM_LEAF].end;
 }
 
-/* --- operations ---------------------------------------------------------------------------------------------------------- */
+/* --- operations ----------------------------------------------------------------------------------------- */
 
 static bool is_leaf(diagram_ref ref)
 {

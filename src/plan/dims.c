@@ -97,7 +97,7 @@ uint32_t dims_family(struct work *work)
 	return value_dim(work, FIELD_FAMILY, PART_ALL, part_full(FIELD_FAMILY, PART_ALL));
 }
 
-/* --- presence ---------------------------------------------------------------------------------------------------- */
+/* --- presence ------------------------------------------------------------------------------------------- */
 
 /* That the field is there, as far as its value does not say so by itself. */
 static const struct test *family_guard(struct work *work, enum field field)
@@ -126,7 +126,7 @@ static const struct test *value_guard(struct work *work, enum field field)
 	return test_not(work, test_between(work, dim, info->absent, info->absent));
 }
 
-/* --- matches ------------------------------------------------------------------------------------------------------ */
+/* --- matches -------------------------------------------------------------------------------------------- */
 
 static bool is_prefix_mask(uint64_t mask, uint64_t full)
 {
@@ -214,8 +214,8 @@ static const struct test *part_test(struct work *work, enum field field, enum pa
 	return test ? test : masked_test(work, field, part, mask, intervals, count);
 }
 
-static const struct test *one_interval(struct work *work, enum field field, enum part part, uint64_t mask, uint64_t lo,
-				       uint64_t hi)
+static const struct test *one_interval(struct work *work, enum field field, enum part part, uint64_t mask,
+				       uint64_t lo, uint64_t hi)
 {
 	struct interval *interval = ARENA_NEW(work->arena, struct interval);
 
@@ -329,7 +329,7 @@ static const struct test *narrow_match(struct work *work, const struct cond *mat
 		else
 			intervals[count++] = in;
 	}
-	/* Masks of high bits become intervals, which might reach over the absent value; and no mask at all, everything. */
+	/* Masks of high bits become intervals, which might reach over the absent value; a mask of 0 lets all in. */
 	if ((mask & full) != full && (is_prefix_mask(mask & full, full) || !(mask & full)))
 		guard = value_guard(work, match->match.field);
 	return test_pair(work, TEST_AND, guard,
@@ -387,7 +387,7 @@ static const struct test *set_condition(struct work *work, const struct cond *co
 	return set_test(work, cond->set.field, field_table[cond->set.field].bits == 128 ? set + 1 : set);
 }
 
-/* --- conditions ---------------------------------------------------------------------------------------------------- */
+/* --- conditions ----------------------------------------------------------------------------------------- */
 
 static const struct test *condition(struct work *work, const struct cond *cond, unsigned depth);
 

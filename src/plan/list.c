@@ -35,7 +35,8 @@ struct frame {
 	bool main;
 };
 
-static struct list_item *add_item(struct list *list, const struct frame *frame, const struct test *test, uint32_t rule)
+static struct list_item *add_item(struct list *list, const struct frame *frame, const struct test *test,
+				  uint32_t rule)
 {
 	struct list_item *item;
 
@@ -102,7 +103,7 @@ static void add_return_to_default(struct list *list, const struct frame *frame, 
 	add_answer(list, frame, test, answers_run(list->answers, first, 0), rule->number);
 }
 
-/* --- rules ----------------------------------------------------------------------------------------------------------- */
+/* --- rules ---------------------------------------------------------------------------------------------- */
 
 static void lay_chain(struct list *list, const struct frame *frame);
 
@@ -204,7 +205,7 @@ static void lay_chain(struct list *list, const struct frame *frame)
 		lay_rule(list, frame, &frame->chain->rules[i]);
 }
 
-/* --- programs ---------------------------------------------------------------------------------------------------------- */
+/* --- programs ------------------------------------------------------------------------------------------- */
 
 static void lay_default(struct list *list, const struct frame *frame)
 {
@@ -289,8 +290,8 @@ int list_build(struct work *work, struct answers *answers, struct plan *plan)
 	lay_all(&list);
 	if (list.too_long) {
 		diag_error(work->diags, list.too_long->span,
-			   "chain `%s` makes the list of tests longer than %d, with all chains laid out where they are "
-			   "jumped to", list.too_long->name, PLAN_LIST_MAX);
+			   "chain `%s` makes the list of tests longer than %d, with all chains laid out where they "
+			   "are jumped to", list.too_long->name, PLAN_LIST_MAX);
 		return -EINVAL;
 	}
 	resolve(&list);

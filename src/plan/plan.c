@@ -16,7 +16,7 @@ enum {
 	DIAGRAM_DIMS_MAX = 256,
 };
 
-/* --- preparation ----------------------------------------------------------------------------------------------------- */
+/* --- preparation ---------------------------------------------------------------------------------------- */
 
 static void collect_rules(struct work *work)
 {
@@ -106,7 +106,7 @@ bool work_fits_diagram(const struct work *work)
 	return work->dims.count <= DIAGRAM_DIMS_MAX;
 }
 
-/* --- attempts ------------------------------------------------------------------------------------------------------------ */
+/* --- attempts ------------------------------------------------------------------------------------------- */
 
 static size_t effort_max(size_t budget)
 {
@@ -172,7 +172,7 @@ static struct attempt *find_diagram(struct work *work)
 	return attempt;
 }
 
-/* --- the diagram in its final form --------------------------------------------------------------------------------------- */
+/* --- the diagram in its final form ---------------------------------------------------------------------- */
 
 struct finishing {
 	const struct diagrams *from;
@@ -235,7 +235,7 @@ void diagram_finish(struct attempt *attempt, struct answers *answers, struct pla
 	plan->dim_count = attempt->work->dims.count;
 }
 
-/* --- dimensions in use ------------------------------------------------------------------------------------------------------ */
+/* --- dimensions in use ---------------------------------------------------------------------------------- */
 
 static void mark_test(const struct test *test, bool *used)
 {
@@ -318,7 +318,7 @@ static void drop_unused(struct arena *arena, struct plan *plan)
 
 _Static_assert(FIELD_COUNT <= 32, "plan.needed has 32 bits");
 
-/* --- logs -------------------------------------------------------------------------------------------------------------------- */
+/* --- logs ----------------------------------------------------------------------------------------------- */
 
 static uint64_t times(uint64_t period, uint32_t burst)
 {
@@ -351,7 +351,7 @@ static void describe_logs(struct work *work, struct plan *plan)
 	plan->log_count = count;
 }
 
-/* --- the choice -------------------------------------------------------------------------------------------------------------- */
+/* --- the choice ----------------------------------------------------------------------------------------- */
 
 static int take_list(struct work *work, struct answers *answers, struct plan *plan)
 {
@@ -373,8 +373,8 @@ static void take_diagram(struct work *work, struct attempt *attempt, struct answ
 {
 	plan->kind = PLAN_DIAGRAM;
 	diagram_finish(attempt, answers, plan);
-	plan->reason = arena_printf(work->arena, "its %zu edges are within the budget of %zu", plan->diagram.edge_count,
-				    work->options.diagram_budget);
+	plan->reason = arena_printf(work->arena, "its %zu edges are within the budget of %zu",
+				    plan->diagram.edge_count, work->options.diagram_budget);
 }
 
 static int choose(struct work *work, struct answers *answers, struct plan *plan)

@@ -30,7 +30,7 @@ static char *finish(struct text *text)
 	return text->bytes.items;
 }
 
-/* --- values and answers --------------------------------------------------------------------------------------------- */
+/* --- values and answers --------------------------------------------------------------------------------- */
 
 static void add_value(struct text *text, const struct dim *dim, uint64_t value)
 {
@@ -122,7 +122,7 @@ static void add_answer(struct text *text, const struct plan *plan, uint32_t answ
 	}
 }
 
-/* --- diagram ------------------------------------------------------------------------------------------------------------ */
+/* --- diagram -------------------------------------------------------------------------------------------- */
 
 static void add_place(struct text *text, const struct plan *plan, diagram_ref to)
 {
@@ -149,7 +149,7 @@ static void add_node(struct text *text, const struct plan *plan, uint32_t index)
 	}
 }
 
-/* --- list --------------------------------------------------------------------------------------------------------------- */
+/* --- list ----------------------------------------------------------------------------------------------- */
 
 static void add_test(struct text *text, const struct plan *plan, const struct test *test)
 {
@@ -214,7 +214,7 @@ char *plan_print_diagram(struct arena *arena, const struct plan *plan)
 	return finish(&text);
 }
 
-/* --- summary -------------------------------------------------------------------------------------------------------------- */
+/* --- summary -------------------------------------------------------------------------------------------- */
 
 static void add_set(struct text *text, const struct plan *plan, const struct plan_set *set)
 {
@@ -238,8 +238,8 @@ char *plan_print_summary(struct arena *arena, const struct plan *plan)
 	else
 		add(&text, "list of %zu items", plan->item_count);
 	add(&text, ": %s\n", plan->reason);
-	add(&text, "%zu answers, %zu steps, %u counters, %zu logs\n", plan->answer_count, plan->step_count, plan->slots,
-	    plan->log_count);
+	add(&text, "%zu answers, %zu steps, %u counters, %zu logs\n", plan->answer_count, plan->step_count,
+	    plan->slots, plan->log_count);
 	for (size_t i = 0; i < plan->dim_count; i++)
 		add(&text, "looks at %s\n", plan->dims[i].name);
 	for (size_t i = 0; i < plan->set_count; i++)
@@ -247,7 +247,7 @@ char *plan_print_summary(struct arena *arena, const struct plan *plan)
 	return finish(&text);
 }
 
-/* --- Graphviz --------------------------------------------------------------------------------------------------------------- */
+/* --- Graphviz ------------------------------------------------------------------------------------------- */
 
 static void add_dot_leaves(struct text *text, const struct plan *plan)
 {

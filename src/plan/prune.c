@@ -6,8 +6,8 @@
  * - family is 0, 1, 4 or 6; proto is absent exactly if it is 0 or 1, and then nothing of the transport is there;
  * - ports are present exactly with proto 6, 17, 132 and 136, not in later fragments;
  * - tcp.flags are present exactly with proto 6, icmp.* with proto 1 in IPv4 and 58 in IPv6, not in later fragments;
- * - where frames are seen, eth.type is 0x0800 exactly in family 4 and 0x86dd exactly in family 6; family 1 has 0x0806,
- *   0x888e, 0x88cc or less than 1536, family 0 none of the five.
+ * - where frames are seen, eth.type is 0x0800 exactly in family 4 and 0x86dd exactly in family 6; family 1 has
+ *   0x0806, 0x888e, 0x88cc or less than 1536, family 0 none of the five.
  */
 #include "plan/work.h"
 
@@ -191,7 +191,7 @@ static uint32_t narrow(const struct dim *dim, struct interval in, uint32_t know)
 	return possible(know) ? know : 0;
 }
 
-/* --- rebuilding --------------------------------------------------------------------------------------------------------- */
+/* --- rebuilding ----------------------------------------------------------------------------------------- */
 
 static diagram_ref prune(struct diagrams *diagrams, diagram_ref ref, uint32_t know);
 

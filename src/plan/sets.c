@@ -17,7 +17,7 @@ static const struct set_kind {
 	[SET_PREFIX] = { .address = true, .lpm = true },
 };
 
-/* --- prefixes ------------------------------------------------------------------------------------------------------ */
+/* --- prefixes ------------------------------------------------------------------------------------------- */
 
 /* The last value of the widest prefix that begins at `from` and ends at `to` or before. */
 static u128 prefix_end(u128 from, u128 to)
@@ -79,7 +79,7 @@ static void fill(struct work *work, struct plan_set *set, const struct range *ra
 	set->count = prefixes.items.count;
 }
 
-/* --- named sets ----------------------------------------------------------------------------------------------------- */
+/* --- named sets ----------------------------------------------------------------------------------------- */
 
 static void add_map(struct work *work, uint32_t index, enum set_key key)
 {
@@ -116,7 +116,7 @@ void sets_collect(struct work *work)
 	}
 }
 
-/* --- constants of a rule --------------------------------------------------------------------------------------------- */
+/* --- constants of a rule -------------------------------------------------------------------------------- */
 
 static enum set_key key_of(enum field field)
 {

@@ -273,7 +273,8 @@ const struct test *test_join(struct work *work, enum test_kind kind, const struc
 	return test;
 }
 
-const struct test *test_pair(struct work *work, enum test_kind kind, const struct test *left, const struct test *right)
+const struct test *test_pair(struct work *work, enum test_kind kind, const struct test *left,
+			     const struct test *right)
 {
 	const struct test *items[] = { left, right };
 

@@ -6,8 +6,9 @@
 #include "plan/plan.h"
 
 /*
- * Most edges of a diagram. 10,000 rules of two prefixes and a port: 80,000 edges, 134 ms to plan, 153,000 instructions,
- * 113 ms to load; as a list they cost 16 us a packet. An edge makes 1.5 to 4 instructions; the kernel takes 1,000,000.
+ * Most edges of a diagram. 10,000 rules of two prefixes and a port: 80,000 edges, 134 ms to plan, 153,000
+ * instructions, 113 ms to load; as a list they cost 16 us a packet. An edge makes 1.5 to 4 instructions, of which the
+ * kernel takes 1,000,000.
  */
 enum { PLAN_DIAGRAM_BUDGET = 100000 };
 
@@ -47,7 +48,7 @@ int work_prepare(struct work *work);
 /* Whether there are few enough dimensions for diagrams, whose walks nest as deep. */
 bool work_fits_diagram(const struct work *work);
 
-/* --- tests ----------------------------------------------------------------------------------------------------- */
+/* --- tests ---------------------------------------------------------------------------------------------- */
 
 /* The two constant tests; no finished plan has them. Compared by address. */
 extern const struct test test_always, test_never;
@@ -58,12 +59,13 @@ const struct test *test_between(struct work *work, uint32_t dim, uint64_t lo, ui
 const struct test *test_not(struct work *work, const struct test *test);
 /* AND or OR: flattened, constants folded, tests of one dimension joined. */
 const struct test *test_join(struct work *work, enum test_kind kind, const struct test *const *items, size_t count);
-const struct test *test_pair(struct work *work, enum test_kind kind, const struct test *left, const struct test *right);
+const struct test *test_pair(struct work *work, enum test_kind kind, const struct test *left,
+			     const struct test *right);
 /* The test, knowing that the dimension's value is in lo .. hi. */
 const struct test *test_assume(struct work *work, const struct test *test, uint32_t dim, uint64_t lo, uint64_t hi);
 bool test_looks_at(const struct test *test, uint32_t dim);
 
-/* --- dimensions and sets ------------------------------------------------------------------------------------------ */
+/* --- dimensions and sets -------------------------------------------------------------------------------- */
 
 uint32_t dims_family(struct work *work);
 /* The condition over dimensions, which are added as needed. NULL is always true. */
@@ -74,7 +76,7 @@ void sets_collect(struct work *work);
 int sets_inline(struct work *work, const struct cond *match);
 bool set_contains(const struct plan_set *set, u128 value);
 
-/* --- diagrams ----------------------------------------------------------------------------------------------------- */
+/* --- diagrams ------------------------------------------------------------------------------------------- */
 
 enum { REF_NO = DIAGRAM_LEAF, REF_YES = DIAGRAM_LEAF | 1 };
 
@@ -146,7 +148,7 @@ bool diagram_spend(struct diagrams *diagrams, size_t effort);
 /* Drops what no packet can meet: see prune.c for the relations between fields that it uses. */
 diagram_ref diagram_prune(struct diagrams *diagrams, diagram_ref root);
 
-/* --- building ------------------------------------------------------------------------------------------------------ */
+/* --- building ------------------------------------------------------------------------------------------- */
 
 /* One attempt: the rule set as a diagram in one order of dimensions. */
 struct attempt {
@@ -176,7 +178,7 @@ bool attempt_build(struct attempt *attempt, size_t edge_budget);
 /* The terminal action of a rule (VERDICT, JUMP, GOTO, RETURN), or NULL. */
 const struct action *rule_terminal(const struct rule *rule);
 
-/* --- answers ------------------------------------------------------------------------------------------------------- */
+/* --- answers -------------------------------------------------------------------------------------------- */
 
 struct answers {
 	struct work *work;
@@ -202,7 +204,7 @@ uint32_t answers_list(struct answers *answers, const struct diagrams *diagrams, 
 /* Moves answers, steps and logs into the plan. */
 void answers_finish(struct answers *answers, struct plan *plan);
 
-/* --- the two forms -------------------------------------------------------------------------------------------------- */
+/* --- the two forms -------------------------------------------------------------------------------------- */
 
 /* Fills in dims and diagram from a finished attempt. */
 void diagram_finish(struct attempt *attempt, struct answers *answers, struct plan *plan);

@@ -32,7 +32,7 @@ static int close_arena(void **state)
 	return 0;
 }
 
-/* --- helpers ---------------------------------------------------------------------------------------------------- */
+/* --- helpers -------------------------------------------------------------------------------------------- */
 
 struct call {
 	const struct ruleset *ruleset;
@@ -137,7 +137,7 @@ static uint32_t answer(const struct plan *plan, struct packet packet)
 #define XDP(rules) "policy \"p\" { attach xdp \"lo\" default drop chain \"main\" { " rules " } }"
 #define XDP_WITH(head, rules) "policy \"p\" { attach xdp \"lo\" default drop " head " chain \"main\" { " rules " } }"
 
-/* --- diagrams ------------------------------------------------------------------------------------------------------ */
+/* --- diagrams ------------------------------------------------------------------------------------------- */
 
 static void a_port_is_two_comparisons(void **state)
 {
@@ -161,8 +161,9 @@ static void a_port_is_two_comparisons(void **state)
 static void without_frames_no_family_is_asked(void **state)
 {
 	(void)state;
-	assert_string_equal(printed(plan_with("policy \"p\" { attach cgroup-egress \"/\" default drop chain \"main\" { "
-					      "rule 1 accept if proto = 17 } }", HOOK_CGROUP_EGRESS, NULL)),
+	assert_string_equal(printed(plan_with("policy \"p\" { attach cgroup-egress \"/\" default drop "
+					      "chain \"main\" { rule 1 accept if proto = 17 } }",
+					      HOOK_CGROUP_EGRESS, NULL)),
 			    "root: node 0\n"
 			    "node 0: proto\n"
 			    "    0-16 -> drop by default\n"
@@ -248,7 +249,7 @@ static void chains_return(void **state)
 	assert_memory_equal(web.hits, web_hits, sizeof web_hits);
 }
 
-/* --- limits ----------------------------------------------------------------------------------------------------------- */
+/* --- limits --------------------------------------------------------------------------------------------- */
 
 static const char scattered[] = XDP("rule 1 accept if all(ip.src = 10.0.0.1, dst_port = 1) "
 				    "rule 2 drop if all(ip.src = 10.0.0.3, dst_port = 5) "
@@ -316,12 +317,13 @@ static void exploding_chains_are_refused(void **state)
 			       "makes the list of tests longer than 1000000"));
 }
 
-/* --- sets -------------------------------------------------------------------------------------------------------------- */
+/* --- sets ----------------------------------------------------------------------------------------------- */
 
 static void named_sets_have_their_maps(void **state)
 {
 	const struct plan *plan = plan_of(XDP_WITH("set \"a\" prefix max 10 { 10.0.0.0/8 2001:db8::/32 } "
-						   "set \"b\" address max 20 { 10.0.0.1 } set \"c\" port max 30 { 1-3 }",
+						   "set \"b\" address max 20 { 10.0.0.1 } "
+						   "set \"c\" port max 30 { 1-3 }",
 						   "rule 1 accept if ip.src in set \"a\" "
 						   "rule 2 drop if dst_port in set \"c\""));
 	static const struct { const char *map; enum set_key key; bool lpm; size_t count; } expected[] = {
@@ -362,9 +364,9 @@ static void many_constants_become_a_hash(void **state)
 static void ranges_become_prefixes(void **state)
 {
 	const struct plan_options options = { .inline_set_min = 1 };
-	const struct plan *plan = plan_with(XDP("rule 1 accept if ip.src in {10.0.0.1-10.0.0.6, 10.1.0.0/16, 10.3.0.0/24, "
-						"10.5.0.0/24, 10.7.0.0/24, 10.9.0.0/24, 10.11.0.0/24, 10.13.0.0/24}"),
-					    HOOK_XDP, &options);
+	static const char text[] = XDP("rule 1 accept if ip.src in {10.0.0.1-10.0.0.6, 10.1.0.0/16, 10.3.0.0/24, "
+				       "10.5.0.0/24, 10.7.0.0/24, 10.9.0.0/24, 10.11.0.0/24, 10.13.0.0/24}");
+	const struct plan *plan = plan_with(text, HOOK_XDP, &options);
 	static const struct range first[] = { { 0x0a000001, 0x0a000001 }, { 0x0a000002, 0x0a000003 },
 					      { 0x0a000004, 0x0a000005 }, { 0x0a000006, 0x0a000006 },
 					      { 0x0a010000, 0x0a01ffff } };
@@ -374,11 +376,10 @@ static void ranges_become_prefixes(void **state)
 	assert_true(plan->sets[0].lpm);
 	assert_int_equal(plan->sets[0].count, 11);
 	assert_int_equal(plan->sets[0].max_elements, 11);
-	for (size_t i = 0; i < 5; i++)
-		assert_true(plan->sets[0].elements[i].lo == first[i].lo && plan->sets[0].elements[i].hi == first[i].hi);
+	assert_memory_equal(plan->sets[0].elements, first, sizeof first);
 }
 
-/* --- masks and wide fields ------------------------------------------------------------------------------------------------ */
+/* --- masks and wide fields ------------------------------------------------------------------------------ */
 
 static void masks_do_not_let_absent_fields_in(void **state)
 {
@@ -422,7 +423,7 @@ static void wide_ranges_are_exact(void **state)
 	}
 }
 
-/* --- invariants ------------------------------------------------------------------------------------------------------------- */
+/* --- invariants ----------------------------------------------------------------------------------------- */
 
 static const char *broken_node(const struct plan *plan, size_t index)
 {
@@ -529,7 +530,7 @@ static void memory_may_run_out(void **state)
 	assert_true(nth > 50);
 }
 
-/* --- warnings ----------------------------------------------------------------------------------------------------------------- */
+/* --- warnings ------------------------------------------------------------------------------------------- */
 
 static const char *only_warning(const char *text)
 {
@@ -577,7 +578,7 @@ static void chains_are_looked_into(void **state)
 			    "rule can never match: no packet that it may judge reaches it");
 }
 
-/* --- size ----------------------------------------------------------------------------------------------------------------------- */
+/* --- size ----------------------------------------------------------------------------------------------- */
 
 static int many_exact_rules(void *context)
 {
