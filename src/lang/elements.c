@@ -89,7 +89,7 @@ void elements_read(struct lower *lower, struct operand *operand, const struct so
 			diag_error(lower->diags, span, "too many errors in this file");
 			return;
 		}
-		if (lower->elements >= SET_MAX)
+		if (lower->elements >= SET_MAX && operand->failed) /* said so */
 			return;
 	}
 }

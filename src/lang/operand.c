@@ -207,7 +207,7 @@ static void list(struct lower *lower, struct operand *operand, const struct valu
 		operand->failed = true;
 		return;
 	}
-	for (size_t i = 0; i < node->count && lower->elements < SET_MAX; i++)
+	for (size_t i = 0; i < node->count; i++)
 		value(lower, operand, &node->items[i], before);
 }
 
