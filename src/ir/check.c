@@ -54,16 +54,17 @@ static bool check_all_names(struct check *check)
 	const struct ruleset *ruleset = check->ruleset;
 	const char **chains = ARENA_ARRAY(check->arena, const char *, ruleset->chain_count);
 	const char **sets = ARENA_ARRAY(check->arena, const char *, ruleset->set_count);
+	const char **counters = ARENA_ARRAY(check->arena, const char *, ruleset->counter_count);
 
 	for (size_t i = 0; i < ruleset->chain_count; i++)
 		chains[i] = ruleset->chains[i].name;
 	for (size_t i = 0; i < ruleset->set_count; i++)
 		sets[i] = ruleset->sets[i].name;
+	for (size_t i = 0; i < ruleset->counter_count; i++)
+		counters[i] = ruleset->counters[i];
 	return check_names(check, "chain", chains, ruleset->chain_count) &&
 	       check_names(check, "set", sets, ruleset->set_count) &&
-	       check_names(check, "counter",
-			   arena_copy(check->arena, ruleset->counters, ruleset->counter_count * sizeof *ruleset->counters),
-			   ruleset->counter_count);
+	       check_names(check, "counter", counters, ruleset->counter_count);
 }
 
 /* --- sets ----------------------------------------------------------------------------------------------------- */
@@ -105,7 +106,8 @@ static bool check_elements(struct check *check, const struct set *set, const str
 		if (ranges[i].lo > ranges[i].hi || ranges[i].hi > u128_max(bits))
 			return fail(check, "set `%s`: element %zu is not a range of %u bits", set->name, i + 1, bits);
 		if (i && ranges[i].lo <= ranges[i - 1].hi)
-			return fail(check, "set `%s`: elements %zu and %zu overlap or are not sorted", set->name, i, i + 1);
+			return fail(check, "set `%s`: elements %zu and %zu overlap or are not sorted", set->name, i,
+				    i + 1);
 		if (set->type == SET_PREFIX && !is_prefix(ranges[i]))
 			return fail(check, "set `%s`: element %zu is not a prefix", set->name, i + 1);
 	}
@@ -120,7 +122,8 @@ static bool check_set(struct check *check, const struct set *set)
 	if ((unsigned)set->type >= SET_TYPE_COUNT)
 		return fail(check, "set `%s`: no such type", set->name);
 	if (set->count6 && !has_families(set->type))
-		return fail(check, "set `%s`: IPv6 elements in a set of type %s", set->name, set_type_names[set->type]);
+		return fail(check, "set `%s`: IPv6 elements in a set of type %s", set->name,
+			    set_type_names[set->type]);
 	return check_elements(check, set, set->ranges, set->count, set_rules[set->type].bits) &&
 	       check_elements(check, set, set->ranges6, set->count6, 128);
 }
@@ -285,10 +288,12 @@ static bool check_action(struct check *check, const struct rule *rule, const str
 	case ACTION_LOG:
 		return action->log.text || fail(check, "rule %u: a log without text", rule->number);
 	case ACTION_VERDICT:
-		return (unsigned)action->verdict <= VERDICT_REJECT || fail(check, "rule %u: no such verdict", rule->number);
+		return (unsigned)action->verdict <= VERDICT_REJECT ||
+		       fail(check, "rule %u: no such verdict", rule->number);
 	case ACTION_JUMP:
 	case ACTION_GOTO:
-		return action->chain < check->ruleset->chain_count || fail(check, "rule %u: no such chain", rule->number);
+		return action->chain < check->ruleset->chain_count ||
+		       fail(check, "rule %u: no such chain", rule->number);
 	case ACTION_MARK:
 	case ACTION_RETURN:
 		return true;

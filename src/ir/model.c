@@ -91,7 +91,8 @@ static void call(struct judging *judging, uint32_t chain, bool named)
 }
 
 /* Takes one action of a rule that matched; true if it decides the packet. */
-static bool act(struct judging *judging, const struct rule *rule, const struct action *action, bool named, bool applies)
+static bool act(struct judging *judging, const struct rule *rule, const struct action *action, bool named,
+		bool applies)
 {
 	struct model_result *result = &judging->result;
 

@@ -189,9 +189,15 @@ static const struct statement {
 	const char *word;
 	bool (*read)(struct reader *reader);
 } statements[] = {
-	{ "attach", expect_attach },	       { "default", expect_default },	    { "malformed", expect_malformed },
-	{ "non_ip", expect_non_ip },	       { "classifier", expect_classifier }, { "cgroup_levels", expect_levels },
-	{ "counter", expect_counter_statement }, { "set", expect_set_statement },   { "chain", expect_chain },
+	{ "attach", expect_attach },
+	{ "default", expect_default },
+	{ "malformed", expect_malformed },
+	{ "non_ip", expect_non_ip },
+	{ "classifier", expect_classifier },
+	{ "cgroup_levels", expect_levels },
+	{ "counter", expect_counter_statement },
+	{ "set", expect_set_statement },
+	{ "chain", expect_chain },
 };
 
 static bool expect_statement(struct reader *reader)

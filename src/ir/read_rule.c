@@ -230,17 +230,17 @@ static bool expect_action(struct reader *reader, struct action *action)
 	return reader_fail(reader, reader->token, "expected an action");
 }
 
-/* The actions have their place now: tells it the jump among them; a second one would be an action after a jump. */
-static bool place_pending(struct reader *reader, size_t from, struct rule *rule, struct action *actions)
+/* The actions have their place now: tells it to the jump among them, which must be the last one. */
+static bool place_pending(struct reader *reader, size_t from, struct action *last)
 {
+	bool jumps = last->kind == ACTION_JUMP || last->kind == ACTION_GOTO;
+
 	if (reader->pending.count == from)
 		return true;
-	if (reader->pending.count > from + 1 || !rule->action_count)
+	if (reader->pending.count > from + 1 || !jumps)
 		return reader_fail(reader, reader->pending.items[from].name, "a jump must be the last action");
-	reader->pending.items[from].action = &actions[rule->action_count - 1];
-	if (actions[rule->action_count - 1].kind == ACTION_JUMP || actions[rule->action_count - 1].kind == ACTION_GOTO)
-		return true;
-	return reader_fail(reader, reader->pending.items[from].name, "a jump must be the last action");
+	reader->pending.items[from].action = last;
+	return true;
 }
 
 bool reader_expect_rule(struct reader *reader, struct rule *rule)
@@ -260,6 +260,6 @@ bool reader_expect_rule(struct reader *reader, struct rule *rule)
 	while (reader_accept_sign(reader, ','));
 	rule->actions = actions.items;
 	rule->action_count = actions.count;
-	return place_pending(reader, pending, rule, actions.items) &&
+	return place_pending(reader, pending, &actions.items[actions.count - 1]) &&
 	       (!reader_accept_word(reader, "if") || expect_cond(reader, &rule->cond));
 }

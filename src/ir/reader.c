@@ -114,7 +114,8 @@ bool reader_expect_range(struct reader *reader, enum field field, struct range *
 
 	if (token.kind != TEXT_WORD || !range_parse(&format, token.text, token.length, ret_range))
 		return reader_fail(reader, token,
-			       arena_printf(reader->arena, "expected a value or range of %s", field_table[field].name));
+				   arena_printf(reader->arena, "expected a value or range of %s",
+						field_table[field].name));
 	return true;
 }
 
@@ -125,6 +126,6 @@ bool reader_expect_value(struct reader *reader, enum field field, u128 *ret_valu
 
 	if (token.kind != TEXT_WORD || !value_parse(&format, token.text, token.length, ret_value))
 		return reader_fail(reader, token,
-			       arena_printf(reader->arena, "expected a value of %s", field_table[field].name));
+				   arena_printf(reader->arena, "expected a value of %s", field_table[field].name));
 	return true;
 }

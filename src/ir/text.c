@@ -118,7 +118,8 @@ static void put_head(struct printer *printer)
 
 /* --- sets ----------------------------------------------------------------------------------------------------- */
 
-static void put_elements(struct printer *printer, struct value_format format, const struct range *ranges, size_t count)
+static void put_elements(struct printer *printer, struct value_format format, const struct range *ranges,
+			 size_t count)
 {
 	char text[RANGE_TEXT_MAX];
 

@@ -262,7 +262,8 @@ static void judge_some(struct making *making, const struct ruleset *ruleset, con
 		if ((result.verdict == VERDICT_ACCEPT) == wanted)
 			continue;
 		for (size_t j = 0; j < packet.length; j++)
-			print_message("%02x%s", frame[j], j + 1 < packet.length ? " " : "\n");
+			print_message(j ? " %02x" : "# %02x", frame[j]);
+		print_message("\n");
 		fail_msg("libpcap says %s, the model %s: %s", wanted ? "yes" : "no", wanted ? "no" : "yes", making->text);
 	}
 }
@@ -329,7 +330,7 @@ static void test_same_as_libpcap(void **state)
 		arena_free(work.arena);
 	}
 	pcap_close(pcap);
-	print_message("%u packets judged, %u matched\n", totals.judged, totals.matched);
+	print_message("# %u packets judged, %u matched\n", totals.judged, totals.matched);
 	assert_true(totals.matched > totals.judged / 10 && totals.matched < totals.judged / 10 * 9);
 }
 
