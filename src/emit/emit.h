@@ -47,10 +47,10 @@ struct object {
 	size_t size;
 };
 
-/* Code for int classify(struct packet *packet). -E2BIG with a diagnostic if it outgrows what the kernel verifies. */
+/* Code for int classify(struct packet *packet). -E2BIG with a diagnostic if it outgrows what the kernel takes. */
 int emit_code(struct arena *arena, const struct plan *plan, struct diags *diags, const struct code **ret_code);
 
-/* The code as an ELF object: .text, .maps, .BTF, .BTF.ext with func and line info (rules' source lines), relocations. */
+/* The code as an ELF object: .text, .maps, .BTF, .BTF.ext with function and line info (the rules' text), relocations. */
 int emit_object(struct arena *arena, const struct plan *plan, const struct code *code, struct object *ret_object);
 
 /* Disassembly for `weir compile --emit bpf`. In the arena. */

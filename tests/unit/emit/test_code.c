@@ -208,6 +208,40 @@ static int too_many_items(void *context)
 	return 0;
 }
 
+/* A program may use 64 maps, the plane's among them. */
+static int too_many_maps(void *context)
+{
+	enum { MAPS = 60 };
+	struct random_plan random;
+	struct diags *diags = diags_new(arena);
+	const struct code *code = NULL;
+	struct dim *dims = ARENA_ARRAY(arena, struct dim, MAPS);
+	struct plan_set *sets = ARENA_ARRAY(arena, struct plan_set, MAPS);
+	struct diagram_node *nodes = ARENA_ARRAY(arena, struct diagram_node, MAPS);
+
+	(void)context;
+	random_plan_begin(&random, arena, 1, PLAN_DIAGRAM);
+	for (uint32_t i = 0; i < MAPS; i++) {
+		struct diagram_edge *edges = ARENA_ARRAY(arena, struct diagram_edge, 2);
+
+		sets[i] = random.plan->sets[0];
+		dims[i] = (struct dim){ DIM_SET, FIELD_IP_SRC, MEMBER_AT(src4), ~0ull, 1, i, "ip.src in x" };
+		edges[0] = (struct diagram_edge){ 0, i ? i - 1 : DIAGRAM_LEAF };
+		edges[1] = (struct diagram_edge){ 1, DIAGRAM_LEAF | 1 };
+		nodes[i] = (struct diagram_node){ MAPS - 1 - i, 2, edges };
+	}
+	random.plan->dims = dims;
+	random.plan->dim_count = MAPS;
+	random.plan->sets = sets;
+	random.plan->set_count = MAPS;
+	random.plan->diagram = (struct diagram){ nodes, MAPS, MAPS - 1, 2 * MAPS };
+	assert_int_equal(emit_code(arena, random.plan, diags, &code), -E2BIG);
+	assert_int_equal(diags->errors, 1);
+	random.plan->diagram = (struct diagram){ nodes, 40, 39, 80 };
+	assert_int_equal(emit_code(arena, random.plan, diags, &code), 0);
+	return 0;
+}
+
 static int too_deep(void *context)
 {
 	struct random_plan random;
@@ -273,6 +307,7 @@ TEST(shared_nodes)
 TEST(small_lists)
 TEST(big_lists)
 TEST(too_many_items)
+TEST(too_many_maps)
 TEST(too_deep)
 
 #define CASE(name) cmocka_unit_test_setup_teardown(test_##name, setup, teardown)
@@ -281,7 +316,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		CASE(small_diagrams), CASE(fans), CASE(big_diagrams), CASE(constant_diagram), CASE(shared_nodes),
-		CASE(small_lists), CASE(big_lists), CASE(too_many_items), CASE(too_deep), CASE(out_of_memory),
+		CASE(small_lists), CASE(big_lists), CASE(too_many_items), CASE(too_many_maps), CASE(too_deep), CASE(out_of_memory),
 	};
 
 	return cmocka_run_group_tests_name("emit/code", tests, NULL, NULL);

@@ -116,12 +116,24 @@ static void test_maps(void **state)
 	bpf_object__close(opened);
 }
 
+/* The rules' lines, as the verifier log shows them. */
+static void test_rule_text(void **state)
+{
+	const struct btf *btf = btf_of_object();
+
+	(void)state;
+	assert_true(btf__find_str((struct btf *)btf, "accept if tcp") > 0);
+	assert_true(btf__find_str((struct btf *)btf, "policy test {") > 0);
+	assert_true(btf__find_str((struct btf *)btf, "test.weir") > 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_sections, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_packet_type, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_maps, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_rule_text, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("emit/object", tests, NULL, NULL);
