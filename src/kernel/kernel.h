@@ -55,6 +55,7 @@ struct install_hook {
 	int32_t priority;      /* netfilter; INT32_MIN: the default */
 	int xdp_mode;          /* enum xdp_mode */
 	bool optional;         /* a missing interface is a warning */
+	bool no_reject;        /* no rule rejects: plane_config.no_reject */
 	const void *classifier; /* object from emit/ */
 	size_t classifier_size;
 	uint32_t needed;       /* plane_config.needed */
