@@ -13,8 +13,6 @@ enum { PLANE_PREEMPTIBLE = 1 };
 #define SECTION "cgroup_skb/ingress"
 #endif
 
-#define HOST16(value) SWAP(16, (__u16)(value))
-
 /*
  * What the kernel makes of the answer (include/linux/bpf-cgroup.h). At egress a dropped packet is dropped in silence, as
  * on the wire; a rejected one is an error of the sender's system call.
@@ -25,7 +23,7 @@ OUT_OF_LINE int parse_thoroughly(struct __sk_buff *skb, struct packet *packet)
 {
 	struct view view = skb_view(skb, false);
 
-	return parse_network(&view, packet, HOST16(skb->protocol), 0);
+	return parse_network(&view, packet, skb->protocol, 0, NULL);
 }
 
 static __always_inline int plane_parse(struct __sk_buff *skb, struct packet *packet)
@@ -36,7 +34,7 @@ static __always_inline int plane_parse(struct __sk_buff *skb, struct packet *pac
 	packet_clear(packet);
 	set_metadata(skb, packet, EGRESS);
 	set_owner(skb, packet, view.needed);
-	done = parse_network(&view, packet, HOST16(skb->protocol), 0);
+	done = parse_network(&view, packet, skb->protocol, 0, NULL);
 	return done == PARSE_AGAIN ? parse_thoroughly(skb, packet) : done;
 }
 

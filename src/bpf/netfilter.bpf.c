@@ -159,7 +159,7 @@ static __always_inline int plane_parse(struct bpf_nf_ctx *context, struct packet
 		set_owner(skb, packet, needed);
 	if (bpf_dynptr_from_skb(skb, 0, &bytes))
 		return PARSE_MALFORMED;
-	return parse_network(&view, packet, state->pf == PF_IPV6 ? ETHER_IPV6 : ETHER_IPV4, 0);
+	return parse_network(&view, packet, RAW16(state->pf == PF_IPV6 ? ETHER_IPV6 : ETHER_IPV4), 0, NULL);
 }
 
 static __always_inline struct weight plane_weigh(struct bpf_nf_ctx *context)

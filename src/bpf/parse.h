@@ -4,8 +4,9 @@
  *
  * In: a view of the bytes that a hook meets. Out: struct packet, or PARSE_MALFORMED for a packet whose headers are
  * cut off or contradict themselves, whatever the policy looks at. Two forms of the same code: the fast one reads the
- * linear part in place, and says PARSE_AGAIN where that does not settle it (headers beyond the linear part, IPv6
- * extension headers, anything odd); the thorough one copies header by header and always settles it.
+ * linear part in place, and says PARSE_AGAIN where that does not settle it (headers beyond the linear part, options,
+ * extension headers, fragments, anything odd); the thorough one copies header by header and always settles it. What is
+ * tested and stored in the fast one is all that most packets cost: count the instructions when changing it.
  *
  * The includer defines, before: `parse_source`, the type that bytes are copied from (a hook's context), and
  *	static int source_copy(parse_source *source, __u32 offset, void *buffer, __u32 size)
@@ -32,6 +33,8 @@ enum parse_status { PARSE_OK, PARSE_MALFORMED, PARSE_AGAIN };
 #define NEEDS_IPV4 (NEEDS(FIELD_IP_SRC) | NEEDS(FIELD_IP_DST))
 #define NEEDS_IPV6 (NEEDS(FIELD_IPV6_SRC) | NEEDS(FIELD_IPV6_DST))
 #define NEEDS_MACS (NEEDS(FIELD_ETH_SRC) | NEEDS(FIELD_ETH_DST))
+#define NEEDS_IP_DETAILS \
+	(NEEDS(FIELD_LENGTH) | NEEDS(FIELD_TTL) | NEEDS(FIELD_DSCP) | NEEDS(FIELD_ECN))
 #define NEEDS_CGROUPS (NEEDS(FIELD_CGROUP_0) | NEEDS(FIELD_CGROUP_1) | NEEDS(FIELD_CGROUP_2))
 
 struct view {
@@ -129,6 +132,9 @@ static __always_inline __u64 get64(const __u8 *at)
 	return SWAP(64, LOAD(__u64, at));
 }
 
+/* The raw value of 16 bits in network byte order, for comparisons without swapping. */
+#define RAW16(value) ((__u16)SWAP(16, (__u16)(value)))
+
 /* `size` bytes from `offset` on: in place, or copied to `buffer`; NULL if the form cannot have them. */
 static __always_inline const __u8 *view_at(const struct view *view, __u32 offset, __u32 size, __u8 *buffer)
 {
@@ -224,7 +230,8 @@ static __always_inline int parse_transport(const struct view *view, struct packe
 					   __u32 icmp, __u32 icmp_size)
 {
 	packet->proto = ip->proto;
-	packet->fragment = ip->fragment;
+	if (!view->fast)
+		packet->fragment = ip->fragment;
 	if (ip->proto == PROTO_TCP)
 		return parse_tcp(view, packet, ip);
 	if (ip->proto == PROTO_UDP)
@@ -249,50 +256,59 @@ static __always_inline int parse_later_fragment(const struct view *view, struct 
 
 /* --- IP ------------------------------------------------------------------------------------------------------- */
 
-static __always_inline void set_ip(const struct view *view, struct packet *packet, __u32 length, __u32 hops,
-				   __u32 traffic_class)
+static __always_inline void set_details(const struct view *view, struct packet *packet, __u32 length, __u32 hops,
+					__u32 traffic_class)
 {
-	if (view->needed & NEEDS(FIELD_LENGTH))
-		packet->length = length;
-	if (view->needed & NEEDS(FIELD_TTL))
-		packet->ttl = hops;
-	if (view->needed & NEEDS(FIELD_DSCP))
-		packet->dscp = traffic_class >> 2;
-	if (view->needed & NEEDS(FIELD_ECN))
-		packet->ecn = traffic_class & 3;
+	if (!(view->needed & NEEDS_IP_DETAILS))
+		return;
+	packet->length = length;
+	packet->ttl = hops;
+	packet->dscp = traffic_class >> 2;
+	packet->ecn = traffic_class & 3;
+}
+
+static __always_inline void set_addresses4(struct packet *packet, __u32 source, __u32 destination)
+{
+	packet->src_hi = packet->src_lo = packet->dst_hi = packet->dst_lo = 0;
+	packet->src4 = source;
+	packet->dst4 = destination;
 }
 
 static __always_inline int parse_ipv4(const struct view *view, struct packet *packet, __u32 at)
 {
-	struct ip_walk walk;
+	struct ip_walk walk = { .fragment = FRAGMENT_NONE };
 	BUFFER(IPV4_SIZE);
 	const __u8 *ip = view_at(view, at, IPV4_SIZE, buffer);
-	__u32 header, total, fragment, left = view->length - at;
+	__u32 header = IPV4_SIZE, total, fragment, left = view->length - at;
 
-	if (!ip || ip[0] >> 4 != 4)
+	if (!ip)
 		return view_bad(view);
-	header = (ip[0] & 15) * 4u;
+	fragment = LOAD(__u16, ip + 6) & RAW16(IPV4_MORE | IPV4_OFFSET);
 	total = get16(ip + 2);
-	walk.zero_length = total == 0;
-	if (total > left)
-		return view_bad(view);
-	if (!total)
-		total = left;
-	if (header < IPV4_SIZE || header > total)
-		return view_bad(view);
-	packet->family = FAMILY_IPV4;
-	set_ip(view, packet, total, ip[8], ip[1]);
-	if (view->needed & NEEDS_IPV4) {
-		packet->src4 = get32(ip + 12);
-		packet->dst4 = get32(ip + 16);
+	if (view->fast) {
+		if (ip[0] != (4 << 4 | IPV4_SIZE / 4) || fragment || total < IPV4_SIZE || total > left)
+			return PARSE_AGAIN;
+		walk.zero_length = false;
+	} else {
+		header = (ip[0] & 15) * 4u;
+		walk.zero_length = total == 0;
+		if (ip[0] >> 4 != 4 || total > left)
+			return PARSE_MALFORMED;
+		if (!total)
+			total = left;
+		if (header < IPV4_SIZE || header > total)
+			return PARSE_MALFORMED;
 	}
+	packet->family = FAMILY_IPV4;
+	set_details(view, packet, total, ip[8], ip[1]);
+	set_addresses4(packet, get32(ip + 12), get32(ip + 16));
 	walk.at = at + header;
 	walk.end = at + total;
 	walk.proto = ip[9];
-	fragment = get16(ip + 6);
-	if (fragment & IPV4_OFFSET)
-		return parse_later_fragment(view, packet, walk.proto, fragment & IPV4_OFFSET);
-	walk.fragment = fragment & IPV4_MORE ? FRAGMENT_FIRST : FRAGMENT_NONE;
+	if (fragment & RAW16(IPV4_OFFSET))
+		return parse_later_fragment(view, packet, walk.proto, SWAP(16, (__u16)fragment) & IPV4_OFFSET);
+	if (fragment)
+		walk.fragment = FRAGMENT_FIRST;
 	return parse_transport(view, packet, &walk, PROTO_ICMP, ICMP_SIZE);
 }
 
@@ -345,10 +361,8 @@ static __always_inline int walk_extensions(const struct view *view, struct packe
 	return is_extension(walk->proto) ? PARSE_MALFORMED : PARSE_AGAIN;
 }
 
-static __always_inline void set_ipv6(const struct view *view, struct packet *packet, const __u8 *ip)
+static __always_inline void set_addresses6(struct packet *packet, const __u8 *ip)
 {
-	if (!(view->needed & NEEDS_IPV6))
-		return;
 	packet->src_hi = get64(ip + 8);
 	packet->src_lo = get64(ip + 16);
 	packet->dst_hi = get64(ip + 24);
@@ -365,14 +379,16 @@ static __always_inline int parse_ipv6(const struct view *view, struct packet *pa
 	if (!ip || ip[0] >> 4 != 6)
 		return view_bad(view);
 	payload = get16(ip + 4);
+	if (view->fast && !payload)
+		return PARSE_AGAIN;
 	walk.zero_length = payload == 0;
 	if (IPV6_SIZE + payload > left)
 		return view_bad(view);
 	if (payload)
 		left = IPV6_SIZE + payload;
 	packet->family = FAMILY_IPV6;
-	set_ip(view, packet, left, ip[7], (ip[0] & 15) << 4 | ip[1] >> 4);
-	set_ipv6(view, packet, ip);
+	set_details(view, packet, left, ip[7], (ip[0] & 15) << 4 | ip[1] >> 4);
+	set_addresses6(packet, ip);
 	walk.end = at + left;
 	walk.proto = ip[6];
 	if (is_extension(walk.proto)) {
@@ -387,21 +403,12 @@ static __always_inline int parse_ipv6(const struct view *view, struct packet *pa
 	return parse_transport(view, packet, &walk, PROTO_ICMPV6, ICMPV6_SIZE);
 }
 
-/* From the IP header on, at `at`; nothing to parse for other types. */
-static __always_inline int parse_network(const struct view *view, struct packet *packet, __u32 type, __u32 at)
-{
-	if (type == ETHER_IPV4)
-		return parse_ipv4(view, packet, at);
-	if (type == ETHER_IPV6)
-		return parse_ipv6(view, packet, at);
-	return PARSE_OK;
-}
-
 /* --- the link layer ------------------------------------------------------------------------------------------- */
 
-static __always_inline bool is_vlan(__u32 type)
+/* Types as they stand in the frame. */
+static __always_inline bool is_vlan(__u16 raw_type)
 {
-	return type == ETHER_VLAN || type == ETHER_SERVICE_VLAN;
+	return raw_type == RAW16(ETHER_VLAN) || raw_type == RAW16(ETHER_SERVICE_VLAN);
 }
 
 static __always_inline __u64 frame_destination(const __u8 *frame)
@@ -422,8 +429,22 @@ static __always_inline __u8 family_of_other(__u32 type, __u64 destination)
 	return type < ETHER_TYPES_BEGIN && destination == 0x0180c2000000 ? FAMILY_EXEMPT : FAMILY_OTHER;
 }
 
+/* From the IP header on, at `at`. Of other types only the family is told, from the frame (NULL: there is none). */
+static __always_inline int parse_network(const struct view *view, struct packet *packet, __u16 raw_type, __u32 at,
+					 const __u8 *frame)
+{
+	if (raw_type == RAW16(ETHER_IPV4))
+		return parse_ipv4(view, packet, at);
+	if (raw_type == RAW16(ETHER_IPV6))
+		return parse_ipv6(view, packet, at);
+	set_addresses4(packet, 0, 0);
+	if (frame)
+		packet->family = family_of_other(SWAP(16, raw_type), frame_destination(frame));
+	return PARSE_OK;
+}
+
 /* Skips one VLAN tag that stands at *at; `outer`: its id is the packet's. */
-static __always_inline int parse_tag(const struct view *view, struct packet *packet, __u32 *at, __u32 *type,
+static __always_inline int parse_tag(const struct view *view, struct packet *packet, __u32 *at, __u16 *raw_type,
 				     bool outer)
 {
 	BUFFER(VLAN_SIZE);
@@ -431,19 +452,20 @@ static __always_inline int parse_tag(const struct view *view, struct packet *pac
 
 	if (!tag)
 		return view_bad(view);
-	if (outer && view->needed & NEEDS(FIELD_VLAN))
+	if (outer)
 		packet->vlan = get16(tag) & 0xfff;
-	*type = get16(tag + 2);
+	*raw_type = LOAD(__u16, tag + 2);
 	*at += VLAN_SIZE;
 	return PARSE_OK;
 }
 
-/* A whole frame. `tagged`: its outermost tag is in the metadata, and packet->vlan already set. */
+/* A whole frame. `tagged`: the outermost tag is in the metadata, and packet->vlan already set. */
 static __always_inline int parse_frame(const struct view *view, struct packet *packet, bool tagged)
 {
-	__u32 type, at = ETHER_SIZE;
 	BUFFER(ETHER_SIZE);
 	const __u8 *frame = view_at(view, 0, ETHER_SIZE, buffer);
+	__u32 at = ETHER_SIZE;
+	__u16 type;
 
 	if (!frame)
 		return view_bad(view);
@@ -451,30 +473,44 @@ static __always_inline int parse_frame(const struct view *view, struct packet *p
 		packet->eth_dst = frame_destination(frame);
 		packet->eth_src = frame_source(frame);
 	}
-	type = get16(frame + 12);
+	type = LOAD(__u16, frame + 12);
 	if (is_vlan(type)) {
 		if (parse_tag(view, packet, &at, &type, !tagged))
 			return view_bad(view);
 		if (!tagged && is_vlan(type) && parse_tag(view, packet, &at, &type, false))
 			return view_bad(view);
 	}
-	packet->eth_type = type;
-	if (type != ETHER_IPV4 && type != ETHER_IPV6)
-		packet->family = family_of_other(type, frame_destination(frame));
-	return parse_network(view, packet, type, at);
+	packet->eth_type = SWAP(16, type);
+	return parse_network(view, packet, type, at, frame);
 }
 
-/* Every member that has one to its absent value, the others to zero. */
+/* Eight bytes of struct packet at once, from four members of two. */
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define WORD(a, b, c, d) ((__u64)(a) | (__u64)(b) << 16 | (__u64)(c) << 32 | (__u64)(d) << 48)
+#else
+#define WORD(a, b, c, d) ((__u64)(d) | (__u64)(c) << 16 | (__u64)(b) << 32 | (__u64)(a) << 48)
+#endif
+
+typedef __u64 packet_word __attribute__((may_alias));
+
+#define PACKET_WORD(packet, member) \
+	(*(packet_word *)((char *)(packet) + offsetof(struct packet, member)))
+
+/*
+ * Every member that has one to its absent value, the others to zero, with as few stores as can be; the addresses are left
+ * to parsing.
+ */
 static __always_inline void packet_clear(struct packet *packet)
 {
-	__builtin_memset(packet, 0, sizeof *packet);
 	packet->eth_src = packet->eth_dst = ABSENT_MAC;
-	packet->src_port = packet->dst_port = ABSENT_PORT;
-	packet->user = packet->group = ABSENT_OWNER;
-	packet->vlan = ABSENT_VLAN;
-	packet->proto = ABSENT_PROTO;
-	packet->tcp_flags = ABSENT_FLAGS;
-	packet->icmp_type = packet->icmp_code = ABSENT_ICMP;
+	packet->cgroup[0] = packet->cgroup[1] = packet->cgroup[2] = ABSENT_CGROUP;
+	PACKET_WORD(packet, src_port) = (__u64)ABSENT_PORT << 32 | ABSENT_PORT;
+	PACKET_WORD(packet, length) = 0;    /* in_iface */
+	PACKET_WORD(packet, out_iface) = 0; /* mark */
+	PACKET_WORD(packet, user) = (__u64)ABSENT_OWNER << 32 | ABSENT_OWNER;
+	PACKET_WORD(packet, eth_type) = WORD(0, ABSENT_VLAN, ABSENT_PROTO, ABSENT_FLAGS);
+	PACKET_WORD(packet, icmp_type) = WORD(ABSENT_ICMP, ABSENT_ICMP, 0, 0); /* family, ttl, dscp, ecn */
+	PACKET_WORD(packet, fragment) = 0; /* reserved, resume */
 }
 
 #endif

@@ -364,11 +364,10 @@ static __always_inline int turn_frame(plane_context *context, struct asked *aske
 	if (source_copy(context, 0, frame, ETHER_SIZE) || frame[0] & 1)
 		return NO_ANSWER;
 	asked->ip = ETHER_SIZE;
-	type = get16(frame + 2 * ETH_ALEN);
+	type = LOAD(__u16, frame + 2 * ETH_ALEN);
 	for (int tags = 0; tags < VLAN_TAGS_MAX && is_vlan(type); tags++) {
 		if (source_copy(context, asked->ip + 2, &type, sizeof type))
 			return NO_ANSWER;
-		type = NET16(type);
 		asked->ip += VLAN_SIZE;
 	}
 	__builtin_memcpy(turned, frame + ETH_ALEN, ETH_ALEN);

@@ -17,7 +17,7 @@ static __always_inline bool leaving(void)
 static __always_inline int parse_whole(struct __sk_buff *skb, const struct view *view, struct packet *packet)
 {
 	if (config.bare)
-		return parse_network(view, packet, NET16(skb->protocol), 0);
+		return parse_network(view, packet, skb->protocol, 0, NULL);
 	return parse_frame(view, packet, skb->vlan_present);
 }
 

@@ -42,7 +42,7 @@ static inline int host_parse(enum hook hook, const struct model_packet *in, size
 	ret_packet->group = in->group;
 	memcpy(ret_packet->cgroup, in->cgroup, sizeof ret_packet->cgroup);
 	if (!hook_table[hook].frames)
-		return parse_network(&view, ret_packet, in->ethertype, 0);
+		return parse_network(&view, ret_packet, RAW16(in->ethertype), 0, NULL);
 	if (in->vlan_metadata)
 		ret_packet->vlan = in->vlan_tci & 0xfff;
 	return parse_frame(&view, ret_packet, in->vlan_metadata);

@@ -55,7 +55,7 @@ static bool ask(const struct plane *plane, struct exchange *exchange)
 	exchange->retval = (int)options.retval;
 	exchange->answer_length = options.data_size_out;
 	exchange->ip = ETHER_SIZE;
-	while (is_vlan(get16(exchange->asked + exchange->ip - 2)))
+	while (is_vlan(LOAD(__u16, exchange->asked + exchange->ip - 2)))
 		exchange->ip += VLAN_SIZE;
 	return true;
 }
