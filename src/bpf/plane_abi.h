@@ -94,7 +94,7 @@ struct plane_config {
 	__u8 levels[3];      /* cgroup ancestor levels behind packet.cgroup[] */
 	__u8 level_count;
 	__u8 bare;           /* TC: the device has no link-layer header (tun, WireGuard): packets begin with the IP header */
-	__u8 reserved;
+	__u8 no_reject;      /* the classifier never answers ANSWER_REJECT: what would answer packets may be left out */
 };
 
 /* Map MAP_CONTROL, one element, memory-mapped by user space; one a policy's program generation. */

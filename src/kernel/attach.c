@@ -9,7 +9,9 @@
 #include <errno.h>
 #include <fnmatch.h>
 #include <net/if.h>
+#include <net/if_arp.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -74,6 +76,18 @@ uint64_t attach_netns(void)
 	return stat("/proc/self/ns/net", &status) ? 0 : status.st_ino;
 }
 
+/* Tunnels (tun, WireGuard, IP in IP) carry packets that begin with the IP header. */
+static bool has_ethernet_header(const char *name)
+{
+	struct ifreq request = { 0 };
+	CLEANUP_CLOSE int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	snprintf(request.ifr_name, sizeof request.ifr_name, "%s", name);
+	if (fd < 0 || ioctl(fd, SIOCGIFHWADDR, &request))
+		return true;
+	return request.ifr_hwaddr.sa_family == ARPHRD_ETHER || request.ifr_hwaddr.sa_family == ARPHRD_LOOPBACK;
+}
+
 static int add_interface(const struct install_hook *hook, uint32_t ifindex, const char *name, uint64_t netns,
 			 struct places *places)
 {
@@ -85,6 +99,7 @@ static int add_interface(const struct install_hook *hook, uint32_t ifindex, cons
 	place->netns = netns;
 	place->ifindex = ifindex;
 	place->xdp_mode = hook->xdp_mode;
+	place->bare = !has_ethernet_header(name);
 	snprintf(place->target, sizeof place->target, "%s", name);
 	return 0;
 }

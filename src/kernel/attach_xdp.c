@@ -65,4 +65,17 @@ static int attach(struct kernel *kernel, struct place *place, int prog, int *ret
 	return 0;
 }
 
-const struct attach_ops attach_xdp_ops = { .resolve = attach_resolve_interfaces, .attach = attach };
+/* The XDP plane reads Ethernet. */
+static int resolve(struct kernel *kernel, const struct install_hook *hook, struct places *places)
+{
+	size_t before = places->count;
+	int error = attach_resolve_interfaces(kernel, hook, places);
+
+	for (size_t i = before; !error && i < places->count; i++)
+		if (places->items[i].bare)
+			error = problem_set(kernel, -EOPNOTSUPP, "the packets of %s have no Ethernet header, which xdp needs; hook at "
+					    "tc instead", places->items[i].target);
+	return error;
+}
+
+const struct attach_ops attach_xdp_ops = { .resolve = resolve, .attach = attach };

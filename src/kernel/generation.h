@@ -35,6 +35,8 @@ struct place {
 	uint32_t handle;   /* clsact */
 	uint32_t source;   /* index of the install_hook that asked for it */
 	int32_t xdp_mode;  /* enum xdp_mode, as asked for */
+	uint32_t bare;     /* tc: packets have no link-layer header there */
+	uint32_t reserved;
 	char target[TARGET_LENGTH];
 };
 

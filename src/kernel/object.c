@@ -235,6 +235,7 @@ static void fill_config(struct plane_config *config, const struct load *load)
 	config->slots = install->slots;
 	config->steps = (uint32_t)load->hook->step_count;
 	config->malformed_accept = install->malformed_accept;
+	config->bare = load->bare;
 	config->no_reject = load->hook->no_reject;
 	config->trace = load->trace;
 	memcpy(config->levels, install->levels, sizeof config->levels);

@@ -40,6 +40,7 @@ struct load {
 	enum hook plane;   /* whose plane the object was linked from; differs from hook->hook in stand-ins */
 	uint64_t since;
 	bool trace;
+	bool bare;         /* plane_config.bare */
 	const struct shares *shares;
 	uint32_t frames;   /* bench objects: elements of map `frames` */
 };

@@ -181,8 +181,10 @@ static int load_places(struct staging *staging, uint32_t source, const struct el
 	int error = 0, prog = -1;
 
 	for (uint32_t i = 0; !error && i <= staging->places.count; i++) {
-		const struct load load = { staging->install, hook, hook->hook, staging->change->since, false, shares, 0 };
 		bool ours = i < staging->places.count && staging->places.items[i].source == source;
+		const struct load load = { .install = staging->install, .hook = hook, .plane = hook->hook,
+					   .since = staging->change->since, .shares = shares,
+					   .bare = ours && staging->places.items[i].bare };
 
 		if (!ours && (i < staging->places.count || object))
 			continue;
