@@ -156,7 +156,8 @@ void admit_warn(struct lower *lower, const struct ruleset *ruleset)
 		loopback = loopback || sees_loopback(&ruleset->attaches[i]);
 	}
 	if (neighbours && !admits_neighbour(ruleset)) {
-		diag = diag_warning(lower->diags, span, "no rule accepts IPv6 neighbour discovery: there will be no IPv6");
+		diag = diag_warning(lower->diags, span,
+				    "no rule accepts IPv6 neighbour discovery: there will be no IPv6");
 		diag_hint(lower->diags, diag, "add `accept if neighbour`");
 	}
 	if (loopback && !admits_loopback(lower, ruleset)) {

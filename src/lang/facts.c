@@ -47,7 +47,7 @@ static const struct implication {
 
 enum { IMPLICATIONS = sizeof implications / sizeof implications[0] };
 
-/* --- one field's values ---------------------------------------------------------------------------------------- */
+/* --- one field's values --------------------------------------------------------------------------------- */
 
 struct values {
 	const struct range *ranges;
@@ -106,7 +106,7 @@ static void restrict_field(struct lower *lower, struct facts *facts, enum field 
 		facts->impossible = true;
 }
 
-/* --- facts ----------------------------------------------------------------------------------------------------- */
+/* --- facts ---------------------------------------------------------------------------------------------- */
 
 void facts_meet(struct lower *lower, struct facts *facts, const struct facts *other)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Facts: what a condition says of every packet that meets it. An over-approximation: fields and their possible values,
- * each by itself. For warnings only; the planner's diagram knows better where it fits.
+ * Facts: what a condition says of every packet that meets it. An over-approximation: fields and their possible
+ * values, each by itself. For warnings only; the planner's diagram knows better where it fits.
  */
 #ifndef WEIR_LANG_FACTS_H
 #define WEIR_LANG_FACTS_H

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Canonical form: four blanks a level, one statement a line, operators as words, only the parentheses that are needed.
+ * Canonical form: four blanks a level, one statement a line, operators as words, no parentheses but those needed.
  * Input: a parsed file; output: text that parses to the same. Cannot fail.
  */
 #include "lang/format.h"
@@ -241,7 +241,9 @@ static void put_item(struct out *out, const struct policy_node *policy, const st
 /* A blank line goes between statements of different kinds: head, names, chains, rules. */
 static int paragraph(enum item_kind kind)
 {
-	return kind == ITEM_ON || kind == ITEM_SETTING ? 0 : kind == ITEM_DEFINE || kind == ITEM_SET ? 1 : 2 + (int)kind;
+	if (kind == ITEM_ON || kind == ITEM_SETTING)
+		return 0;
+	return kind == ITEM_DEFINE || kind == ITEM_SET ? 1 : 2 + (int)kind;
 }
 
 static void put_policy(struct out *out, const struct policy_node *policy)

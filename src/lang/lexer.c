@@ -2,9 +2,9 @@
 /*
  * Input: a source; output: its tokens. Bytes that start no token are errors; cutting goes on behind them.
  *
- * A word is one long run ("10.0.0.0/8", "tcp.dst_port", "host-unreachable", "fd00::1"): what it means depends on where
- * it stands, so the parser and the checker decide that. A colon belongs to a word only while the word could still be
- * an IPv6 or MAC address, so that `set blocked: prefix` needs no space.
+ * A word is one long run ("10.0.0.0/8", "tcp.dst_port", "host-unreachable", "fd00::1"): what it means depends on
+ * where it stands, so the parser and the checker decide that. A colon belongs to a word only while the word could
+ * still be an IPv6 or MAC address, so that `set blocked: prefix` needs no space.
  */
 #include "lang/lexer.h"
 

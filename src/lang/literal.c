@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Input: one word; output: its value as an inclusive range. Strict: no octal, no short addresses, no signs, no blanks.
+ * Input: one word; output: its value as an inclusive range. Strict: no octal, no short addresses, no signs or blanks.
  */
 #include "lang/literal.h"
 

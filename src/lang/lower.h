@@ -45,7 +45,7 @@ struct lower {
 	const struct span *shorthand; /* inside a short name: the place of it, and no hook is checked */
 };
 
-/* --- names of the file and policy (scope.c) -------------------------------------------------------------------- */
+/* --- names of the file and policy (scope.c) ------------------------------------------------------------- */
 
 enum local_kind { LOCAL_NONE, LOCAL_DEFINE, LOCAL_SET, LOCAL_CHAIN };
 
@@ -69,7 +69,7 @@ void scope_warn_unused_file(struct lower *lower);
 /* The nearest define or set, or NULL. */
 const char *scope_nearest(struct lower *lower, const char *name);
 
-/* --- values (operand.c) ---------------------------------------------------------------------------------------- */
+/* --- values (operand.c) --------------------------------------------------------------------------------- */
 
 struct icmp_pair {
 	bool v6;
@@ -109,7 +109,7 @@ u128 operand_max(const struct field_word *field);
 /* `shorthand`'s place instead, if there is one. */
 struct span lower_span(const struct lower *lower, struct span span);
 
-/* --- elements (elements.c, sets.c) ------------------------------------------------------------------------------ */
+/* --- elements (elements.c, sets.c) ---------------------------------------------------------------------- */
 
 /* Adds the elements of a text of one element a line. */
 void elements_read(struct lower *lower, struct operand *operand, const struct source *source);
@@ -121,9 +121,9 @@ void set_lower(struct lower *lower, const struct set_node *node, struct set *ret
 struct operand set_operand(enum set_type type, const char *subject);
 void set_fill(struct lower *lower, struct operand *operand, enum set_type type, struct set *ret_set);
 
-/* --- conditions (lower_cond.c, lower_expr.c) --------------------------------------------------------------------- */
+/* --- conditions (lower_cond.c, lower_expr.c) ------------------------------------------------------------ */
 
-/* The condition that the field is one of the operand's values. With `negate` (owner fields): known, and none of them. */
+/* The field is one of the operand's values. With `negate` (owner fields): it is known, and none of them. */
 const struct cond *cond_from_operand(struct lower *lower, const struct operand *operand, bool negate,
 				     struct span span);
 const struct cond *cond_list(struct lower *lower, enum cond_kind kind, const struct cond **items, size_t count,
@@ -135,7 +135,7 @@ const struct cond *lower_expr(struct lower *lower, struct expr *expr, hook_mask 
 hook_mask expr_hooks(const struct expr *expr, hook_mask hooks);
 hook_mask hooks_of_direction(enum direction direction);
 
-/* --- policies (lower_policy.c, chains.c) ------------------------------------------------------------------------- */
+/* --- policies (lower_policy.c, chains.c) ---------------------------------------------------------------- */
 
 void policy_lower(struct lower *lower, struct policy_node *policy, struct ruleset *ret_ruleset);
 void policy_attaches(struct lower *lower, struct policy_node *policy, struct ruleset *ruleset);
@@ -146,7 +146,7 @@ bool cond_names_link(const struct cond *cond);
 /* Reports cycles of jumps, and chains that nothing leads to. */
 void chains_check(struct lower *lower, const struct ruleset *ruleset);
 
-/* --- warnings (facts.c, guard.c, admit.c) ------------------------------------------------------------------------- */
+/* --- warnings (facts.c, guard.c, admit.c) --------------------------------------------------------------- */
 
 /* Warns where operands of `and` exclude each other. */
 void facts_warn(struct lower *lower, const struct cond *cond);

@@ -109,7 +109,7 @@ static void push_cgroups(struct lower *lower, struct conds *conds, const struct 
 static const struct cond *any_of(struct lower *lower, const struct operand *operand, struct span span)
 {
 	struct conds conds = { 0 };
-	const struct cond *cond;
+	const struct cond *cond, *proto;
 
 	push_ranges(lower, &conds, operand, false, span);
 	push_ranges(lower, &conds, operand, true, span);
@@ -119,12 +119,11 @@ static const struct cond *any_of(struct lower *lower, const struct operand *oper
 	cond = cond_list(lower, COND_OR, conds.list.items, conds.list.count, span);
 	if (!operand->field->proto || cond->kind == COND_FALSE)
 		return cond;
-	return cond_pair(lower->arena, COND_AND,
-			 cond_match(lower->arena, FIELD_PROTO, operand->field->proto, operand->field->proto, span), cond,
-			 span);
+	proto = cond_match(lower->arena, FIELD_PROTO, operand->field->proto, operand->field->proto, span);
+	return cond_pair(lower->arena, COND_AND, proto, cond, span);
 }
 
-/* --- none of them, for owners ---------------------------------------------------------------------------------- */
+/* --- none of them, for owners --------------------------------------------------------------------------- */
 
 /* All values up to `max` that are in none of the ranges. */
 static const struct cond *complement(struct lower *lower, const struct operand *operand, u128 max, struct span span)
@@ -173,7 +172,8 @@ static const struct cond *known_and_none(struct lower *lower, const struct opera
 	return cond_list(lower, COND_AND, parts.list.items, parts.list.count, span);
 }
 
-const struct cond *cond_from_operand(struct lower *lower, const struct operand *operand, bool negate, struct span span)
+const struct cond *cond_from_operand(struct lower *lower, const struct operand *operand, bool negate,
+				     struct span span)
 {
 	return negate ? known_and_none(lower, operand, span) : any_of(lower, operand, span);
 }

@@ -79,7 +79,8 @@ static void check_hooks(struct lower *lower, const struct word *word, enum field
 	}
 	if (!missing)
 		return;
-	diag = diag_error(lower->diags, word->span, "`%s` is not known at %s", word->text, hooks_text(lower, missing));
+	diag = diag_error(lower->diags, word->span, "`%s` is not known at %s", word->text,
+			  hooks_text(lower, missing));
 	side = hooks & known & hooks_of_direction(DIRECTION_INGRESS) ? DIRECTION_INGRESS : DIRECTION_EGRESS;
 	if (hooks & known && !(missing & hooks_of_direction(side)))
 		diag_hint(lower->diags, diag, "`%s and ...` asks for it only at %s, which knows it",
@@ -256,7 +257,8 @@ static bool mask_fits(struct lower *lower, const struct expr *expr, const struct
 	size_t count = v6 ? operand->ranges6.count : operand->ranges.count;
 
 	if (operand->sets.count || (v6 ? operand->ranges.count : operand->ranges6.count)) {
-		diag_error(lower->diags, expr->value.span, operand->sets.count ? "a masked field is not looked up in a set" :
+		diag_error(lower->diags, expr->value.span,
+			   operand->sets.count ? "a masked field is not looked up in a set" :
 			   "the mask and the value are of different families");
 		return false;
 	}
@@ -431,7 +433,8 @@ static const struct cond *word(struct lower *lower, const struct expr *expr, hoo
 	if (known)
 		return predicate(lower, expr, known, hooks);
 	if (words_field(expr->field.text)) {
-		diag = diag_error(lower->diags, expr->span, "`%s` has to be compared with something", expr->field.text);
+		diag = diag_error(lower->diags, expr->span, "`%s` has to be compared with something",
+				  expr->field.text);
 		if (words_field(expr->field.text)->type == TYPE_USER)
 			diag_hint(lower->diags, diag, "`user known` asks whether there is one");
 	} else {

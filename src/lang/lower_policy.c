@@ -152,7 +152,8 @@ static void check_default(struct lower *lower, const struct policy_node *policy,
 	struct diag *diag;
 
 	if (!word->text) {
-		diag = diag_error(lower->diags, policy->name.span, "the policy `%s` has no default", policy->name.text);
+		diag = diag_error(lower->diags, policy->name.span, "the policy `%s` has no default",
+				  policy->name.text);
 		diag_hint(lower->diags, diag, "add `default drop` or `default accept`");
 		return;
 	}
@@ -285,7 +286,8 @@ static void warn_reject(struct lower *lower, const struct ruleset *ruleset)
 
 		if (info->reject != REJECT_EPERM || !span)
 			continue;
-		diag = diag_warning(lower->diags, *span, "at %s `reject` fails a UDP sender's call at once, but a TCP "
+		diag = diag_warning(lower->diags, *span,
+				    "at %s `reject` fails a UDP sender's call at once, but a TCP "
 				    "connect() only times out", info->name);
 		diag_hint(lower->diags, diag, "the hook `connect` will do that; it is not supported yet");
 		return;

@@ -60,7 +60,8 @@ static void mark_action(struct lower *lower, const struct action_node *node, str
 	if (!literal_number(text, length, &number) || (slash && !literal_number(slash + 1, strlen(slash + 1), &mask)))
 		diag_error(lower->diags, node->argument.span, "`%s` is not a mark like `1` or `0x10/0xff`", text);
 	else if (number > UINT32_MAX || mask > UINT32_MAX)
-		diag_error(lower->diags, node->argument.span, "`%s` is too large for a mark (at most 0xffffffff)", text);
+		diag_error(lower->diags, node->argument.span,
+			   "`%s` is too large for a mark (at most 0xffffffff)", text);
 	else if (number & ~mask)
 		diag_error(lower->diags, node->argument.span, "the mark `%s` has bits outside its mask", text);
 	action->mark.value = (uint32_t)number;
@@ -89,7 +90,8 @@ static void check_reject_hooks(struct lower *lower, const struct action_node *no
 			continue;
 		diag = diag_error(lower->diags, node->span, "`reject` cannot tell the sender at %s: use `drop`",
 				  hook_table[hook].name);
-		diag_hint(lower->diags, diag, "xdp and tc answer; netfilter-output and cgroup-egress fail the system call");
+		diag_hint(lower->diags, diag,
+			  "xdp and tc answer; netfilter-output and cgroup-egress fail the system call");
 		return;
 	}
 }
@@ -111,7 +113,8 @@ static void count_action(struct lower *lower, const struct action_node *node, st
 	action->kind = ACTION_COUNT;
 	if (words_taken(text) || strlen(text) > 63 || strpbrk(text, ".:/*?@")) {
 		diag = diag_error(lower->diags, node->argument.span, "`%s` cannot name a counter", text);
-		diag_hint(lower->diags, diag, "every rule has a counter of its own; `count NAME` is for one with a name");
+		diag_hint(lower->diags, diag,
+			  "every rule has a counter of its own; `count NAME` is for one with a name");
 	}
 	action->counter = counter(lower, text);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Values of a field's type. Input: words, lists and literals; output: ranges, sets, ... in a struct operand. What does
- * not fit the type is reported at its place and marks the operand as failed.
+ * Values of a field's type. Input: words, lists and literals; output: ranges, sets, ... in a struct operand. What
+ * does not fit the type is reported at its place and marks the operand as failed.
  */
 #include <string.h>
 
@@ -104,7 +104,8 @@ static void report_kind(struct lower *lower, struct operand *operand, const stru
 				       literal_kind_name(literal->kind), operand->subject, operand_needs(operand));
 
 	if (type == TYPE_ICMP && literal->kind == LITERAL_NUMBER)
-		diag_hint(lower->diags, diag, "numbers differ between the families: use `icmp4.type` or `icmp6.type`");
+		diag_hint(lower->diags, diag,
+			  "numbers differ between the families: use `icmp4.type` or `icmp6.type`");
 	else if (type == TYPE_IFACE && literal->kind == LITERAL_NUMBER)
 		diag_hint(lower->diags, diag, "quote the name of an interface that looks like a number");
 }
@@ -154,7 +155,8 @@ static bool range_allowed(struct lower *lower, struct operand *operand, const st
 
 	if (!literal->range || type_table[type].ordered || type == TYPE_ADDRESS)
 		return true;
-	diag_error(lower->diags, span, "there are no ranges of %s", type == TYPE_FLAGS ? "TCP flags" : "MAC addresses");
+	diag_error(lower->diags, span, "there are no ranges of %s",
+		   type == TYPE_FLAGS ? "TCP flags" : "MAC addresses");
 	return false;
 }
 
@@ -292,7 +294,8 @@ static void use_set(struct lower *lower, struct operand *operand, const struct w
 	if (operand->of_set) {
 		diag_error(lower->diags, word->span, "a set holds no other sets");
 	} else if (operand->single) {
-		diag = diag_error(lower->diags, word->span, "`%s` is a set, but a comparison takes one value", word->text);
+		diag = diag_error(lower->diags, word->span, "`%s` is a set, but a comparison takes one value",
+				  word->text);
 		diag_hint(lower->diags, diag, "write `in %s` or `not in %s`", word->text, word->text);
 	} else if (!set_fits(set, operand->field)) {
 		diag = diag_error(lower->diags, word->span, "`%s` is a set of type `%s`, but %s needs %s", word->text,
@@ -324,7 +327,8 @@ static void use_define(struct lower *lower, struct operand *operand, const struc
 		return;
 	}
 	if (operand->single && define->value.kind == VALUE_LIST) {
-		diag = diag_error(lower->diags, word->span, "`%s` is a list, but a comparison takes one value", word->text);
+		diag = diag_error(lower->diags, word->span, "`%s` is a list, but a comparison takes one value",
+				  word->text);
 		diag_hint(lower->diags, diag, "write `in %s` or `not in %s`", word->text, word->text);
 		operand->failed = true;
 		return;
@@ -337,7 +341,8 @@ static void use_define(struct lower *lower, struct operand *operand, const struc
 }
 
 /* A name that is both: nobody should have to guess. */
-static bool ambiguous(struct lower *lower, struct operand *operand, const struct word *word, const struct local *local)
+static bool ambiguous(struct lower *lower, struct operand *operand, const struct word *word,
+		      const struct local *local)
 {
 	struct operand probe = { .field = operand->field, .probe = true };
 	struct diag *diag;

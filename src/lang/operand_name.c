@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * System names and the built-in names of values. Input: a word of a field's type; output: its value in the operand, or
- * an error with the nearest name that is known.
+ * System names and the built-in names of values. Input: a word of a field's type; output: its value in the operand,
+ * or an error with the nearest name that is known.
  */
 #include <errno.h>
 #include <string.h>
@@ -63,7 +63,7 @@ static bool user(struct lower *lower, struct operand *operand, const struct word
 	return true;
 }
 
-/* The callback must not allocate (the arena unwinds): it fills what is there, and more room is made for a second try. */
+/* The callback must not allocate (the arena unwinds): it fills what is there; more room is made for a second try. */
 struct found {
 	uint32_t *items;
 	size_t count;

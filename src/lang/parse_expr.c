@@ -364,7 +364,8 @@ struct expr *parse_only_expression(struct parser *parser)
 
 	parser->brackets = 1; /* a newline never ends it */
 	if (parse_peek(parser)->kind == TOKEN_END) {
-		diag_error(parser->diags, parse_span(parser, parse_peek(parser)), "expected a condition, found nothing");
+		diag_error(parser->diags, parse_span(parser, parse_peek(parser)),
+			   "expected a condition, found nothing");
 		return NULL;
 	}
 	expr = parse_expression(parser);

@@ -35,10 +35,12 @@ static void check_form(struct lower *lower, const struct given *given)
 
 	if (!is_name(word->text)) {
 		diag = diag_error(lower->diags, word->span, "`%s` is not a name", word->text);
-		diag_hint(lower->diags, diag, "a name is letters, digits, `_` and `-`, begins with a letter and has at most %d",
+		diag_hint(lower->diags, diag,
+			  "a name is letters, digits, `_` and `-`, begins with a letter, and is no longer than %d",
 			  NAME_MAX_LENGTH);
 	} else if (strcmp(given->what, "policy") && words_taken(word->text)) {
-		diag_error(lower->diags, word->span, "`%s` is a word of the language and cannot name a %s", word->text,
+		diag_error(lower->diags, word->span, "`%s` is a word of the language and cannot name a %s",
+			   word->text,
 			   given->what);
 	}
 }

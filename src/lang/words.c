@@ -77,8 +77,8 @@ static const struct field_word fields[] = {
 };
 
 /*
- * `icmp_error` and `neighbour` are what RFC 4890 4.4.1 and RFC 4861 need; RFC 1191 the fragmentation needed; the ports
- * are those of RFC 2131 and RFC 8415.
+ * `icmp_error` and `neighbour` are what RFC 4890 4.4.1 and RFC 4861 need; RFC 1191 the fragmentation needed; the
+ * ports are those of RFC 2131 and RFC 8415.
  */
 static const struct predicate_word predicates[] = {
 	{ "ip", "" },
