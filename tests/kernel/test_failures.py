@@ -7,23 +7,6 @@ import unittest.mock
 from weirtest import *
 
 GOOD = "policy t {\n on tc weir0 ingress\n default accept\n drop if udp.dst_port == 7001\n}\n"
-# A program of somebody else, which passes everything.
-FOREIGN = """
-__attribute__((section("%s"), used)) int stranger(void *context) { return %d; }
-char _license[] __attribute__((section("license"), used)) = "GPL";
-"""
-
-
-def foreign_program(section, answer):
-    """Pins it; the path."""
-    source, target = os.path.join(world.folder, "stranger.c"), os.path.join(world.folder, "stranger.o")
-    pin = os.path.join(os.environ["WEIR_BPFFS"], "stranger_" + section)
-    write(source, FOREIGN % (section, answer))
-    run("clang", "-O2", "-target", "bpf", "-c", source, "-o", target)
-    run("bpftool", "prog", "load", target, pin)
-    return pin
-
-
 class Failures(TestCase):
     def refused(self, text, *words, status=2, **options):
         done = weir("apply", policy_file(text, "refused.weir"), check=False, **options)

@@ -22,8 +22,7 @@ policy t {
 class Reject(TestCase):
     @classmethod
     def setUpClass(cls):
-        # XDP_TX over veth arrives only if the other side polls, as any real network card does.
-        world.peer.run("ethtool", "-K", "peer0", "gro", "on")
+        let_xdp_answer()
 
     @each(REPLYING)
     def test_tcp_is_refused_at_once(self, on, inbound):

@@ -241,6 +241,31 @@ def sweep_cgroups():
                 os.rmdir(os.path.join(top, name))
 
 
+# --- programs of somebody else ---------------------------------------------------------------------------------------
+
+FOREIGN = """
+__attribute__((section("%s"), used)) int stranger(void *context) { return %d; }
+char _license[] __attribute__((section("license"), used)) = "GPL";
+"""
+
+
+def foreign_program(section, answer):
+    """Loads a program that always gives the same answer, and pins it; the path."""
+    source, target = os.path.join(world.folder, "stranger.c"), os.path.join(world.folder, "stranger.o")
+    pin = os.path.join(os.environ["WEIR_BPFFS"], "stranger_" + section)
+    write(source, FOREIGN % (section, answer))
+    run("clang", "-O2", "-target", "bpf", "-c", source, "-o", target)
+    run("bpftool", "prog", "load", target, pin)
+    return pin
+
+
+def let_xdp_answer():
+    """XDP_TX over a veth pair arrives only if the other end runs XDP too, unlike with a network card."""
+    pin = foreign_program("xdp", 2)
+    world.peer.run("bpftool", "net", "attach", "xdp", "pinned", pin, "dev", "peer0")
+    os.unlink(pin)
+
+
 # --- the weir command ------------------------------------------------------------------------------------------------
 
 
