@@ -35,7 +35,7 @@ static __always_inline int plane_parse(struct __sk_buff *skb, struct packet *pac
 	set_metadata(skb, packet, EGRESS);
 	set_owner(skb, packet, view.needed);
 	done = parse_network(&view, packet, skb->protocol, 0, NULL);
-	return done == PARSE_AGAIN ? parse_thoroughly(skb, packet) : done;
+	return UNLIKELY(done == PARSE_AGAIN) ? parse_thoroughly(skb, packet) : done;
 }
 
 static __always_inline void plane_describe(struct __sk_buff *skb, struct event *event)

@@ -130,7 +130,7 @@ static __always_inline void trace_write(__u32 verdict, __u32 slot)
 	struct plane_trace *last;
 	__u32 zero = 0;
 
-	if (!config.trace)
+	if (__builtin_expect(!config.trace, 1))
 		return;
 	last = bpf_map_lookup_elem(&trace, &zero);
 	if (!last)
@@ -143,7 +143,7 @@ static __always_inline void trace_write(__u32 verdict, __u32 slot)
 /* Counts what decided; the verdict, or ANSWER_DROP for an answer that makes no sense. */
 static __always_inline __u32 settle(__u32 verdict, __u32 slot, struct weight weight)
 {
-	if (verdict > ANSWER_REJECT || !count(slot, weight)) {
+	if (__builtin_expect(verdict > ANSWER_REJECT || !count(slot, weight), 0)) {
 		verdict = ANSWER_DROP;
 		slot = SLOT_MALFORMED;
 		count(slot, weight);
@@ -297,11 +297,11 @@ static __always_inline __u32 judge(plane_context *context, struct packet *packet
 {
 	__u32 answer;
 
-	if (plane_parse(context, packet))
+	if (__builtin_expect(plane_parse(context, packet), 0))
 		answer = ANSWER(config.malformed_accept ? ANSWER_ACCEPT : ANSWER_DROP, SLOT_MALFORMED);
 	else
 		answer = classify(packet);
-	if (answer & ANSWER_STEPS)
+	if (__builtin_expect(answer & ANSWER_STEPS, 0))
 		return run_steps(context, packet, answer >> ANSWER_SHIFT);
 	return settle(answer & 3, answer >> ANSWER_SHIFT, plane_weigh(context));
 }
@@ -316,9 +316,9 @@ static __always_inline enum turn plane_turn(void)
 {
 	__u64 now = epoch;
 
-	if (now < config.since)
+	if (__builtin_expect(now < config.since, 0))
 		return TURN_BEFORE;
-	return now >= control.until ? TURN_OVER : TURN_OURS;
+	return __builtin_expect(now >= control.until, 0) ? TURN_OVER : TURN_OURS;
 }
 
 char LICENSE[] SEC("license") = "GPL";

@@ -40,7 +40,7 @@ static __always_inline int plane_parse(struct __sk_buff *skb, struct packet *pac
 	if (view.needed & NEEDS(FIELD_VLAN) && skb->vlan_present)
 		packet->vlan = skb->vlan_tci & 0xfff;
 	done = parse_whole(skb, &view, packet);
-	return done == PARSE_AGAIN ? parse_thoroughly(skb, packet) : done;
+	return UNLIKELY(done == PARSE_AGAIN) ? parse_thoroughly(skb, packet) : done;
 }
 
 static __always_inline void plane_describe(struct __sk_buff *skb, struct event *event)

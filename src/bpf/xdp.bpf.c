@@ -51,7 +51,7 @@ int weir_xdp(struct xdp_md *context)
 	if (turn == TURN_OVER)
 		return pass_on(context);
 	verdict = judge(context, &packet);
-	if (verdict == ANSWER_ACCEPT)
+	if (LIKELY(verdict == ANSWER_ACCEPT))
 		return pass_on(context);
 	return verdict == ANSWER_REJECT && !reply(context, &packet) ? XDP_TX : XDP_DROP;
 }

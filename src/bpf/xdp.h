@@ -51,7 +51,7 @@ static __always_inline int plane_parse(struct xdp_md *context, struct packet *pa
 	if (view.needed & NEEDS(FIELD_IN_IFACE))
 		packet->in_iface = context->ingress_ifindex;
 	done = parse_frame(&view, packet, false);
-	return done == PARSE_AGAIN ? parse_thoroughly(context, packet) : done;
+	return UNLIKELY(done == PARSE_AGAIN) ? parse_thoroughly(context, packet) : done;
 }
 
 static __always_inline struct weight plane_weigh(struct xdp_md *context)
