@@ -23,6 +23,18 @@ struct included {
 	const struct source *source; /* NULL: could not be read */
 };
 
+enum local_kind { LOCAL_NONE, LOCAL_DEFINE, LOCAL_SET, LOCAL_CHAIN, LOCAL_POLICY };
+
+/* What a name of the file stands for. */
+struct local {
+	enum local_kind kind;
+	const struct word *name;
+	struct define_node *define;
+	struct set_node *set;
+	int chain;    /* its number in the policy */
+	size_t order; /* of giving */
+};
+
 /* What one compilation knows. */
 struct lower {
 	struct arena *arena;
@@ -33,6 +45,7 @@ struct lower {
 
 	/* the policy at hand */
 	struct policy_node *policy; /* NULL: a bare expression */
+	VEC(struct local) names;    /* of the file and the policy, sorted */
 	hook_mask hooks;            /* where it sits; 0: an expression that may go anywhere */
 	hook_mask possible;         /* then: the hooks that know all fields so far */
 	VEC(struct set) sets;
@@ -47,27 +60,18 @@ struct lower {
 
 /* --- names of the file and policy (scope.c) ------------------------------------------------------------- */
 
-enum local_kind { LOCAL_NONE, LOCAL_DEFINE, LOCAL_SET, LOCAL_CHAIN };
-
-struct local {
-	enum local_kind kind;
-	struct define_node *define;
-	struct set_node *set;
-	struct word *name;
-};
-
 /* Reports names that are taken or given twice. */
 void scope_check_file(struct lower *lower);
 void scope_check_policy(struct lower *lower);
 struct local scope_find(struct lower *lower, const char *name);
 /* Index of the chain in the policy, or -1. */
-int scope_chain(const struct lower *lower, const char *name);
+int scope_chain(struct lower *lower, const char *name);
 /* Index of the set in lower->sets, which gets it if it is not there yet. */
 uint32_t scope_set(struct lower *lower, struct set_node *node);
 void scope_warn_unused_policy(struct lower *lower);
 void scope_warn_unused_file(struct lower *lower);
-/* The nearest define or set, or NULL. */
-const char *scope_nearest(struct lower *lower, const char *name);
+/* The nearest define or set (or chain), or NULL. */
+const char *scope_nearest(struct lower *lower, const char *name, bool chains);
 
 /* --- values (operand.c) --------------------------------------------------------------------------------- */
 

@@ -122,9 +122,7 @@ static void count_action(struct lower *lower, const struct action_node *node, st
 static void chain_action(struct lower *lower, const struct action_node *node, struct action *action)
 {
 	int chain = scope_chain(lower, node->argument.text);
-	const char *names[64];
 	const char *nearest;
-	size_t count = 0;
 	struct diag *diag;
 
 	action->kind = node->kind == WORD_JUMP ? ACTION_JUMP : ACTION_GOTO;
@@ -132,9 +130,7 @@ static void chain_action(struct lower *lower, const struct action_node *node, st
 		action->chain = (uint32_t)chain;
 		return;
 	}
-	for (size_t i = 1; i < lower->policy->chains.count && count < 64; i++)
-		names[count++] = lower->policy->chains.items[i].name.text;
-	nearest = nearest_word(node->argument.text, strlen(node->argument.text), names, count);
+	nearest = scope_nearest(lower, node->argument.text, true);
 	action->kind = ACTION_RETURN;
 	diag = diag_error(lower->diags, node->argument.span, "there is no chain `%s` in this policy",
 			  node->argument.text);

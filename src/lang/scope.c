@@ -3,20 +3,44 @@
  * Names that a file gives: defines, sets, chains, policies. Input: the AST; output: errors about names given twice or
  * taken by the language, look-up, warnings about what is never used.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "lang/lower.h"
 
 enum { NAME_MAX_LENGTH = 63 };
 
-/* One given name; they are gathered to be compared. */
-struct given {
-	const struct word *word;
-	const char *what;
-};
+/* --- gathering ------------------------------------------------------------------------------------------------ */
 
-struct names_given {
-	VEC(struct given) list;
+static void give(struct lower *lower, struct local local)
+{
+	local.order = lower->names.count;
+	VEC_PUSH(lower->arena, &lower->names) = local;
+}
+
+static void give_defines(struct lower *lower, struct define_node *defines, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		give(lower, (struct local){ .kind = LOCAL_DEFINE, .define = &defines[i], .name = &defines[i].name });
+}
+
+static void give_sets(struct lower *lower, struct set_node *sets, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		give(lower, (struct local){ .kind = LOCAL_SET, .set = &sets[i], .name = &sets[i].name });
+}
+
+static void give_file(struct lower *lower)
+{
+	memset(&lower->names, 0, sizeof lower->names);
+	give_defines(lower, lower->file->defines.items, lower->file->defines.count);
+	give_sets(lower, lower->file->sets.items, lower->file->sets.count);
+}
+
+/* --- checking ------------------------------------------------------------------------------------------------- */
+
+static const char *const kind_names[] = {
+	[LOCAL_DEFINE] = "define", [LOCAL_SET] = "set", [LOCAL_CHAIN] = "chain", [LOCAL_POLICY] = "policy",
 };
 
 static bool is_name(const char *text)
@@ -28,9 +52,9 @@ static bool is_name(const char *text)
 	       strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_-0123456789") == length;
 }
 
-static void check_form(struct lower *lower, const struct given *given)
+static void check_form(struct lower *lower, const struct local *local)
 {
-	const struct word *word = given->word;
+	const struct word *word = local->name;
 	struct diag *diag;
 
 	if (!is_name(word->text)) {
@@ -38,118 +62,91 @@ static void check_form(struct lower *lower, const struct given *given)
 		diag_hint(lower->diags, diag,
 			  "a name is letters, digits, `_` and `-`, begins with a letter, and is no longer than %d",
 			  NAME_MAX_LENGTH);
-	} else if (strcmp(given->what, "policy") && words_taken(word->text)) {
+	} else if (local->kind != LOCAL_POLICY && words_taken(word->text)) {
 		diag_error(lower->diags, word->span, "`%s` is a word of the language and cannot name a %s",
-			   word->text,
-			   given->what);
+			   word->text, kind_names[local->kind]);
 	}
 }
 
-static void give(struct lower *lower, struct names_given *given, const struct word *word, const char *what)
+static int by_name(const void *left, const void *right)
 {
-	VEC_PUSH(lower->arena, &given->list) = (struct given){ word, what };
+	const struct local *a = left, *b = right;
+	int order = strcmp(a->name->text, b->name->text);
+
+	return order ? order : (a->order > b->order) - (a->order < b->order);
 }
 
-/* Names from `first` on are new: their form is checked, and that they are not among those before them. */
-static void check_given(struct lower *lower, const struct names_given *given, size_t first)
+/* Sorts the names; those from `first` on are new and checked: their form, and that nobody had them before. */
+static void check_names(struct lower *lower, size_t first)
 {
+	struct local *names = lower->names.items;
+	const struct local *original = names;
 	struct diag *diag;
 
-	for (size_t i = first; i < given->list.count; i++) {
-		const struct given *later = &given->list.items[i];
-
-		check_form(lower, later);
-		for (size_t j = 0; j < i; j++) {
-			const struct given *earlier = &given->list.items[j];
-
-			if (strcmp(earlier->word->text, later->word->text))
-				continue;
-			diag = diag_error(lower->diags, later->word->span, "the name `%s` is given twice",
-					  later->word->text);
-			diag_relate(lower->diags, diag, earlier->word->span, "this %s has it", earlier->what);
-			break;
-		}
+	if (lower->names.count > 1)
+		qsort(names, lower->names.count, sizeof *names, by_name);
+	for (size_t i = 0; i < lower->names.count; i++) {
+		if (strcmp(original->name->text, names[i].name->text))
+			original = &names[i];
+		if (names[i].order < first)
+			continue;
+		check_form(lower, &names[i]);
+		if (original == &names[i])
+			continue;
+		diag = diag_error(lower->diags, names[i].name->span, "the name `%s` is given twice",
+				  names[i].name->text);
+		diag_relate(lower->diags, diag, original->name->span, "this %s has it", kind_names[original->kind]);
 	}
-}
-
-static void give_file(struct lower *lower, struct names_given *given)
-{
-	for (size_t i = 0; i < lower->file->defines.count; i++)
-		give(lower, given, &lower->file->defines.items[i].name, "define");
-	for (size_t i = 0; i < lower->file->sets.count; i++)
-		give(lower, given, &lower->file->sets.items[i].name, "set");
 }
 
 void scope_check_file(struct lower *lower)
 {
-	struct names_given names = { 0 }, policies = { 0 };
+	struct policy_node *policies = lower->file->policies.items;
 
-	give_file(lower, &names);
-	check_given(lower, &names, 0);
+	memset(&lower->names, 0, sizeof lower->names);
 	for (size_t i = 0; i < lower->file->policies.count; i++)
-		give(lower, &policies, &lower->file->policies.items[i].name, "policy");
-	check_given(lower, &policies, 0);
+		give(lower, (struct local){ .kind = LOCAL_POLICY, .name = &policies[i].name });
+	check_names(lower, 0);
+	give_file(lower);
+	check_names(lower, 0);
 }
 
 void scope_check_policy(struct lower *lower)
 {
 	struct policy_node *policy = lower->policy;
-	struct names_given names = { 0 };
 	size_t first;
 
-	give_file(lower, &names);
-	first = names.list.count;
-	for (size_t i = 0; i < policy->defines.count; i++)
-		give(lower, &names, &policy->defines.items[i].name, "define");
-	for (size_t i = 0; i < policy->sets.count; i++)
-		give(lower, &names, &policy->sets.items[i].name, "set");
-	for (size_t i = 1; i < policy->chains.count; i++)
-		give(lower, &names, &policy->chains.items[i].name, "chain");
-	check_given(lower, &names, first);
+	give_file(lower);
+	first = lower->names.count;
+	give_defines(lower, policy->defines.items, policy->defines.count);
+	give_sets(lower, policy->sets.items, policy->sets.count);
+	for (size_t i = 1; i < policy->chains.count; i++) /* main cannot be jumped to */
+		give(lower, (struct local){ .kind = LOCAL_CHAIN, .chain = (int)i,
+					    .name = &policy->chains.items[i].name });
+	check_names(lower, first);
 }
 
-static struct local find_define(struct define_node *defines, size_t count, const char *name)
-{
-	for (size_t i = 0; i < count; i++)
-		if (!strcmp(defines[i].name.text, name))
-			return (struct local){ LOCAL_DEFINE, &defines[i], NULL, &defines[i].name };
-	return (struct local){ 0 };
-}
+/* --- looking up ----------------------------------------------------------------------------------------------- */
 
-static struct local find_set(struct set_node *sets, size_t count, const char *name)
+static int compare_text(const void *text, const void *local)
 {
-	for (size_t i = 0; i < count; i++)
-		if (!strcmp(sets[i].name.text, name))
-			return (struct local){ LOCAL_SET, NULL, &sets[i], &sets[i].name };
-	return (struct local){ 0 };
-}
-
-int scope_chain(const struct lower *lower, const char *name)
-{
-	/* main cannot be jumped to */
-	for (size_t i = 1; lower->policy && i < lower->policy->chains.count; i++)
-		if (!strcmp(lower->policy->chains.items[i].name.text, name))
-			return (int)i;
-	return -1;
+	return strcmp(text, ((const struct local *)local)->name->text);
 }
 
 struct local scope_find(struct lower *lower, const char *name)
 {
-	struct policy_node *policy = lower->policy;
-	struct local local = { 0 };
-	int chain = scope_chain(lower, name);
+	const struct local *found = NULL;
 
-	if (policy)
-		local = find_define(policy->defines.items, policy->defines.count, name);
-	if (policy && !local.kind)
-		local = find_set(policy->sets.items, policy->sets.count, name);
-	if (!local.kind && chain >= 0)
-		local = (struct local){ LOCAL_CHAIN, NULL, NULL, &policy->chains.items[chain].name };
-	if (!local.kind)
-		local = find_define(lower->file->defines.items, lower->file->defines.count, name);
-	if (!local.kind)
-		local = find_set(lower->file->sets.items, lower->file->sets.count, name);
-	return local;
+	if (lower->names.count)
+		found = bsearch(name, lower->names.items, lower->names.count, sizeof *found, compare_text);
+	return found ? *found : (struct local){ 0 };
+}
+
+int scope_chain(struct lower *lower, const char *name)
+{
+	struct local local = scope_find(lower, name);
+
+	return local.kind == LOCAL_CHAIN ? local.chain : -1;
 }
 
 uint32_t scope_set(struct lower *lower, struct set_node *node)
@@ -170,20 +167,15 @@ uint32_t scope_set(struct lower *lower, struct set_node *node)
 	return (uint32_t)(lower->sets.count - 1);
 }
 
-const char *scope_nearest(struct lower *lower, const char *name)
+const char *scope_nearest(struct lower *lower, const char *name, bool chains)
 {
-	struct names_given given = { 0 };
-	const char **candidates;
+	const char **candidates = ARENA_ARRAY(lower->arena, const char *, lower->names.count);
+	size_t count = 0;
 
-	give_file(lower, &given);
-	for (size_t i = 0; lower->policy && i < lower->policy->defines.count; i++)
-		give(lower, &given, &lower->policy->defines.items[i].name, "define");
-	for (size_t i = 0; lower->policy && i < lower->policy->sets.count; i++)
-		give(lower, &given, &lower->policy->sets.items[i].name, "set");
-	candidates = ARENA_ARRAY(lower->arena, const char *, given.list.count);
-	for (size_t i = 0; i < given.list.count; i++)
-		candidates[i] = given.list.items[i].word->text;
-	return nearest_word(name, strlen(name), candidates, given.list.count);
+	for (size_t i = 0; i < lower->names.count; i++)
+		if ((lower->names.items[i].kind == LOCAL_CHAIN) == chains)
+			candidates[count++] = lower->names.items[i].name->text;
+	return nearest_word(name, strlen(name), candidates, count);
 }
 
 static void warn_unused(struct lower *lower, const struct define_node *defines, size_t define_count,
