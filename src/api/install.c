@@ -47,6 +47,17 @@ static void collect_sets(struct arena *arena, const struct plan *plan, install_s
 	}
 }
 
+static bool rejects(const struct plan *plan)
+{
+	for (size_t i = 0; i < plan->answer_count; i++)
+		if (!(plan->answers[i] & ANSWER_STEPS) && (plan->answers[i] & 3) == ANSWER_REJECT)
+			return true;
+	for (size_t i = 0; i < plan->step_count; i++)
+		if (plan->steps[i].kind == STEP_VERDICT && plan->steps[i].a == ANSWER_REJECT)
+			return true;
+	return false;
+}
+
 static int install_hook(struct call *call, const struct ruleset *ruleset, const struct attach *attach,
 			install_sets *sets, struct install *install, struct install_hook *ret_hook,
 			const struct plan **ret_plan)
@@ -67,6 +78,7 @@ static int install_hook(struct call *call, const struct ruleset *ruleset, const 
 		.classifier = built.object.data,
 		.classifier_size = built.object.size,
 		.needed = built.plan->needed,
+		.no_reject = !rejects(built.plan),
 		.steps = built.plan->steps,
 		.step_count = built.plan->step_count,
 		.sets = constants.items,
