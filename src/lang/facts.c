@@ -54,10 +54,20 @@ struct values {
 	size_t count;
 };
 
-/* What is in both; more than FACTS_RANGES pieces become one. */
+static bool same(struct values a, const struct range *ranges, size_t count)
+{
+	if (a.count != count)
+		return false;
+	for (size_t i = 0; i < count; i++)
+		if (a.ranges[i].lo != ranges[i].lo || a.ranges[i].hi != ranges[i].hi)
+			return false;
+	return true;
+}
+
+/* What is in both; from FACTS_RANGES pieces on, the last one takes in the rest. Mostly it is one of the two. */
 static struct values both(struct lower *lower, struct values a, struct values b)
 {
-	struct range *out = ARENA_ARRAY(lower->arena, struct range, FACTS_RANGES);
+	struct range out[FACTS_RANGES];
 	size_t count = 0, i = 0, j = 0;
 
 	while (i < a.count && j < b.count) {
@@ -73,7 +83,11 @@ static struct values both(struct lower *lower, struct values a, struct values b)
 		else
 			j++;
 	}
-	return (struct values){ out, count };
+	if (same(a, out, count))
+		return a;
+	if (same(b, out, count))
+		return b;
+	return (struct values){ arena_copy(lower->arena, out, count * sizeof *out), count };
 }
 
 /* One range around both: enough for what follows an `or`, unless they are the same few. */
@@ -81,6 +95,8 @@ static struct values either(struct lower *lower, struct values a, struct values 
 {
 	struct range *out;
 
+	if (same(a, b.ranges, b.count))
+		return a;
 	if (a.count + b.count <= FACTS_RANGES) {
 		out = ARENA_ARRAY(lower->arena, struct range, FACTS_RANGES);
 		memcpy(out, a.ranges, a.count * sizeof *out);

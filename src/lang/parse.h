@@ -22,6 +22,7 @@ struct parser {
 	unsigned braces;   /* lists that are open */
 	unsigned depth;
 	uint32_t rule_count;
+	VEC(struct action_node) actions; /* of the rule at hand, before they are copied */
 };
 
 /* The next token, newlines skipped where they mean nothing; the one after it. */

@@ -27,24 +27,33 @@ static bool include(struct parser *parser, struct value *ret_value)
 	return true;
 }
 
-/* syn|ack, perhaps in parentheses, which are not part of it */
+static bool word_value(struct parser *parser, struct value *ret_value)
+{
+	*ret_value = (struct value){ .kind = VALUE_WORD };
+	if (!parse_word_or_string(parser, "a value", &ret_value->word))
+		return false;
+	ret_value->span = ret_value->word.span;
+	return true;
+}
+
+/* syn|ack, perhaps in parentheses, which are not part of it; most often one word */
 static bool flags(struct parser *parser, struct value *ret_value)
 {
 	uint32_t offset = parse_peek(parser)->offset;
 	VEC(struct value) items = { 0 };
 
-	do {
-		struct value item = { .kind = VALUE_WORD };
+	if (!word_value(parser, ret_value))
+		return false;
+	if (parse_peek(parser)->kind != TOKEN_PIPE)
+		return true;
+	VEC_PUSH(parser->arena, &items) = *ret_value;
+	while (parse_accept(parser, TOKEN_PIPE)) {
+		struct value item;
 
 		parse_skip_newlines(parser);
-		if (!parse_word_or_string(parser, "a value", &item.word))
+		if (!word_value(parser, &item))
 			return false;
-		item.span = item.word.span;
 		VEC_PUSH(parser->arena, &items) = item;
-	} while (parse_accept(parser, TOKEN_PIPE));
-	if (items.count == 1) {
-		*ret_value = items.items[0];
-		return true;
 	}
 	*ret_value = (struct value){ .kind = VALUE_FLAGS, .span = parse_span_since(parser, offset),
 				     .items = items.items, .count = items.count };
@@ -299,24 +308,31 @@ static struct expr *negation(struct parser *parser)
 	return expr;
 }
 
+static struct expr *operands(struct parser *parser, enum expr_kind kind);
+
+static struct expr *operand(struct parser *parser, enum expr_kind kind)
+{
+	return kind == EXPR_AND ? negation(parser) : operands(parser, EXPR_AND);
+}
+
 /* One or more operands of `and` (of `or`, whose operands are those of `and`). */
 static struct expr *operands(struct parser *parser, enum expr_kind kind)
 {
 	enum token_kind token = kind == EXPR_AND ? TOKEN_AND : TOKEN_OR;
 	uint32_t offset = parse_peek(parser)->offset;
+	struct expr *expr = operand(parser, kind);
 	VEC(struct expr *) items = { 0 };
-	struct expr *expr;
 
-	do {
-		if (items.count)
-			parse_skip_newlines(parser);
-		expr = kind == EXPR_AND ? negation(parser) : operands(parser, EXPR_AND);
+	if (!expr || parse_peek(parser)->kind != token)
+		return expr;
+	VEC_PUSH(parser->arena, &items) = expr;
+	while (parse_accept(parser, token)) {
+		parse_skip_newlines(parser);
+		expr = operand(parser, kind);
 		if (!expr)
 			return NULL;
 		VEC_PUSH(parser->arena, &items) = expr;
-	} while (parse_accept(parser, token));
-	if (items.count == 1)
-		return expr;
+	}
 	expr = expr_new(parser, kind, offset);
 	expr->items = items.items;
 	expr->count = items.count;

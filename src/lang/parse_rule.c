@@ -69,18 +69,19 @@ static int next_action(struct parser *parser)
 
 static bool actions(struct parser *parser, struct rule_node *rule)
 {
-	VEC(struct action_node) list = { 0 };
 	int kind;
 
+	parser->actions.count = 0;
 	while ((kind = next_action(parser)) >= 0) {
 		struct action_node node;
 
 		if (!action(parser, kind, &node))
 			return false;
-		VEC_PUSH(parser->arena, &list) = node;
+		VEC_PUSH(parser->arena, &parser->actions) = node;
 	}
-	rule->actions = list.items;
-	rule->action_count = list.count;
+	rule->action_count = parser->actions.count;
+	rule->actions = arena_copy(parser->arena, parser->actions.items,
+				   rule->action_count * sizeof *rule->actions);
 	return true;
 }
 
