@@ -134,10 +134,9 @@ struct attach {
 	const char *target; /* interface name or glob, cgroup path ("/" is the hierarchy's root); NULL at netfilter */
 	struct span span;
 	int32_t priority;   /* netfilter; PRIORITY_DEFAULT unless given */
-	enum xdp_mode { XDP_ANY, XDP_NATIVE, XDP_GENERIC, XDP_OFFLOAD } xdp_mode;
+	enum xdp_mode xdp_mode;
 	bool optional;      /* `eth0 optional`: no error while there is no such interface */
 };
-#define PRIORITY_DEFAULT INT32_MIN
 
 enum classifier { CLASSIFIER_AUTO, CLASSIFIER_DIAGRAM, CLASSIFIER_TABLE, CLASSIFIER_LIST };
 

@@ -86,8 +86,10 @@ static int prepare(struct change *change)
 static void undo(struct kernel *kernel)
 {
 	if (recover(kernel))
-		problem_note(kernel, "undoing the change failed half-way; packets still meet the old policies, and the next "
-			     "command tries again");
+		problem_note(
+			kernel,
+			"undoing the change failed half-way; packets still meet the old policies, and the next "
+			"command tries again");
 }
 
 static void finish(struct kernel *kernel)

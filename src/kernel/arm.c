@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Arming a change. In: staged generations; out: every link runs a staged program, which until the commit calls its
- * predecessor; what cannot be updated, or goes away, is told its last epoch. Nothing changes for packets. Whatever fails
- * or is killed here, recover.c undoes.
+ * Arming a change. In: staged generations; out: every link runs a staged program, which until the commit calls
+ * its predecessor; what cannot be updated, or goes away, is told its last epoch. Nothing changes for packets.
+ * Whatever fails or is killed here, recover.c undoes.
  */
 #include <bpf/bpf.h>
 #include <errno.h>
@@ -95,7 +95,8 @@ static int set_before(struct kernel *kernel, const struct pair *pair)
 	CLEANUP_CLOSE int prog = pin_open(pair->old->folder.text, "prog_%u", pair->old_index);
 
 	if (before < 0 || prog < 0)
-		return problem_set(kernel, before < 0 ? before : prog, "a pin of policy `%s` is gone", pair->old->policy);
+		return problem_set(kernel, before < 0 ? before : prog, "a pin of policy `%s` is gone",
+				   pair->old->policy);
 	if (bpf_map_update_elem(before, &zero, &prog, BPF_ANY))
 		return problem_bpf(kernel, -errno, "cannot join the new program to the present one");
 	return 0;

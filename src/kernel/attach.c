@@ -129,7 +129,9 @@ int attach_resolve_interfaces(struct kernel *kernel, const struct install_hook *
 	if (places->count > before)
 		return 0;
 	if (hook->optional) {
-		problem_note(kernel, "there is no interface `%s`: nothing is judged there; apply the policy again when it has come",
+		problem_note(kernel,
+			     "there is no interface `%s`: nothing is judged there; apply the policy again when "
+			     "it has come",
 			     hook->target);
 		return 0;
 	}

@@ -79,8 +79,11 @@ static int attach(struct kernel *kernel, struct place *place, int prog, int *ret
 	request.attach_type = place->hook == HOOK_CGROUP_INGRESS ? BPF_CGROUP_INET_INGRESS : BPF_CGROUP_INET_EGRESS;
 	link = attach_link_create(&request);
 	if (link == -EPERM)
-		return problem_set(kernel, link, "cannot attach to cgroup `%s`: not permitted, or a program above it allows none "
-				   "below (`bpftool cgroup tree`)", place->target);
+		return problem_set(
+			kernel, link,
+			"cannot attach to cgroup `%s`: not permitted, or a program above it allows none "
+			"below (`bpftool cgroup tree`)",
+			place->target);
 	if (link == -E2BIG)
 		return problem_set(kernel, link, "cgroup `%s` has as many programs as the kernel allows (64)",
 				   place->target);

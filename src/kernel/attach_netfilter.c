@@ -11,7 +11,6 @@
 #include <linux/netfilter.h>
 #include <string.h>
 
-#include "ir/ir.h"
 #include "kernel/attach.h"
 #include "kernel/object.h"
 
@@ -75,12 +74,15 @@ static int attach(struct kernel *kernel, struct place *place, int prog, int *ret
 		return 0;
 	}
 	if (link == -EBUSY)
-		return problem_set(kernel, link, "no free netfilter priority from %d to %d at %s; give another with `priority N`",
-				   place->priority, place->priority + PRIORITY_ROOM - 1, hook_table[place->hook].name);
+		return problem_set(
+			kernel, link,
+			"no free netfilter priority from %d to %d at %s; give another with `priority N`",
+			place->priority, place->priority + PRIORITY_ROOM - 1, hook_table[place->hook].name);
 	if (link == -EPERM)
 		return problem_bpf(kernel, link, "cannot attach to netfilter");
 	if (link < 0)
-		return problem_set(kernel, link, "cannot attach to %s: %s (it needs CONFIG_NETFILTER_BPF_LINK, Linux 6.4)",
+		return problem_set(kernel, link,
+				   "cannot attach to %s: %s (it needs CONFIG_NETFILTER_BPF_LINK, Linux 6.4)",
 				   hook_table[place->hook].name, strerror(-link));
 	place->how = HOW_LINK;
 	*ret_link = link;

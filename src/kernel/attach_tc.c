@@ -2,9 +2,9 @@
 /*
  * TC: tcx links, or before Linux 6.6 filters of a clsact qdisc.
  *
- * What is weaker with clsact: a filter is not owned by its pins, so removing weir's folder by hand leaves it judging; a
- * command killed while it attaches one may leave a filter behind that passes everything; an emptied clsact qdisc
- * stays; a filter of a lower priority that answers TC_ACT_OK ends the judging before weir's.
+ * What is weaker with clsact: a filter is not owned by its pins, so removing weir's folder by hand leaves it
+ * judging; a command killed while it attaches one may leave a filter behind that passes everything; an emptied
+ * clsact qdisc stays; a filter of a lower priority that answers TC_ACT_OK ends the judging before weir's.
  * WEIR_TEST_CLSACT in the environment chooses clsact, for tests.
  */
 #include <bpf/bpf.h>
@@ -54,8 +54,10 @@ static int attach_clsact(struct kernel *kernel, struct place *place, int prog)
 		error = i < FILTER_TRIES ? 0 : error;
 	}
 	if (error)
-		problem_set(kernel, error, "cannot attach a filter to %s: %s (a clsact qdisc with room at priority %d is needed)",
-			    place->target, strerror(-error), FILTER_PRIORITY);
+		problem_set(
+			kernel, error,
+			"cannot attach a filter to %s: %s (a clsact qdisc with room at priority %d is needed)",
+			place->target, strerror(-error), FILTER_PRIORITY);
 	return error;
 }
 
@@ -82,8 +84,8 @@ static int attach(struct kernel *kernel, struct place *place, int prog, int *ret
 
 static int update_filter(const struct place *place, int prog)
 {
-	LIBBPF_OPTS(bpf_tc_opts, options, .prog_fd = prog, .handle = place->handle, .priority = (uint32_t)place->priority,
-		    .flags = BPF_TC_F_REPLACE);
+	LIBBPF_OPTS(bpf_tc_opts, options, .prog_fd = prog, .handle = place->handle,
+		    .priority = (uint32_t)place->priority, .flags = BPF_TC_F_REPLACE);
 	struct bpf_tc_hook hook;
 
 	if (place->netns != attach_netns())
@@ -113,8 +115,11 @@ int attach_remove_filter(struct kernel *kernel, const struct place *place)
 	int error;
 
 	if (place->netns != attach_netns()) {
-		problem_note(kernel, "the filter on %s is in another network namespace; it passes everything now, and goes with "
-			     "`tc filter del` or the device", place->target);
+		problem_note(kernel,
+			     "the filter on %s is in another network namespace; it passes everything now, and "
+			     "goes with "
+			     "`tc filter del` or the device",
+			     place->target);
 		return 0;
 	}
 	describe(place, &hook);

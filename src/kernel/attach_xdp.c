@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * XDP: one link a device, whose program is that of the first policy; the others follow by `after` (chain.c). Native if
- * the driver can, else generic. A device with somebody else's program is an error that names it.
+ * XDP: one link a device, whose program is that of the first policy; the others follow by `after` (chain.c).
+ * Native if the driver can, else generic. A device with somebody else's program is an error that names it.
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -9,7 +9,6 @@
 #include <linux/if_link.h>
 #include <string.h>
 
-#include "ir/ir.h"
 #include "kernel/attach.h"
 
 static int create(const struct place *place, int prog, uint32_t flags)
@@ -27,7 +26,8 @@ static int say_taken(struct kernel *kernel, const struct place *place, int error
 	if (!bpf_xdp_query_id((int)place->ifindex, 0, &id) && id)
 		attach_prog_name(id, name, sizeof name);
 	problem_set(kernel, error, "XDP on %s is taken by %s", place->target, name);
-	problem_hint(kernel, "detach it (`ip link set dev %s xdp off`, `bpftool link list`), or hook at tc", place->target);
+	problem_hint(kernel, "detach it (`ip link set dev %s xdp off`, `bpftool link list`), or hook at tc",
+		     place->target);
 	return error;
 }
 
@@ -36,8 +36,10 @@ static int say_failed(struct kernel *kernel, const struct place *place, int erro
 	if (error == -EBUSY || error == -EEXIST)
 		return say_taken(kernel, place, error);
 	if (place->xdp_mode == XDP_NATIVE) {
-		problem_set(kernel, error, "the driver of %s refuses native XDP: %s", place->target, strerror(-error));
-		problem_hint(kernel, "leave `native` out to fall back to generic XDP; a large MTU is a frequent cause");
+		problem_set(kernel, error, "the driver of %s refuses native XDP: %s", place->target,
+			    strerror(-error));
+		problem_hint(kernel,
+			     "leave `native` out to fall back to generic XDP; a large MTU is a frequent cause");
 		return error;
 	}
 	if (error == -EPERM)
@@ -73,8 +75,11 @@ static int resolve(struct kernel *kernel, const struct install_hook *hook, struc
 
 	for (size_t i = before; !error && i < places->count; i++)
 		if (places->items[i].bare)
-			error = problem_set(kernel, -EOPNOTSUPP, "the packets of %s have no Ethernet header, which xdp needs; hook at "
-					    "tc instead", places->items[i].target);
+			error = problem_set(
+				kernel, -EOPNOTSUPP,
+				"the packets of %s have no Ethernet header, which xdp needs; hook at "
+				"tc instead",
+				places->items[i].target);
 	return error;
 }
 

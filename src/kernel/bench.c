@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Measuring. In: a policy at one hook, frames; out: nanoseconds a packet of it and of an empty program, in alternate
- * rounds on one CPU, by the clock around whole test runs (the kernel's own figure is rounded to nanoseconds).
+ * Measuring. In: a policy at one hook, frames; out: nanoseconds a packet of it and of an empty program, in
+ * alternate rounds on one CPU, by the clock around whole test runs (the kernel's own figure is rounded to
+ * nanoseconds).
  *
- * At XDP the program itself goes through the frames, a different one each run (bpf/bench.bpf.c). Test runs of skb programs
- * repeat one packet, so there each frame is repeated in turn: branch predictors have it easier than on a wire.
+ * At XDP the program itself goes through the frames, a different one each run (bpf/bench.bpf.c). Test runs of
+ * skb programs repeat one packet, so there each frame is repeated in turn: branch predictors have it easier
+ * than on a wire.
  */
 #include <bpf/bpf.h>
 #include <errno.h>
@@ -15,7 +17,14 @@
 #include "bpf/bench_abi.h"
 #include "kernel/tester.h"
 
-enum { RUNS = 1000000, RUNS_LEAST = 1000, ROUNDS_NORMAL = 7, ROUNDS_MOST = 1000, FRAME_MOST = 3000, FRAMES_MOST = 1 << 20 };
+enum {
+	RUNS = 1000000,
+	RUNS_LEAST = 1000,
+	ROUNDS_NORMAL = 7,
+	ROUNDS_MOST = 1000,
+	FRAME_MOST = 3000,
+	FRAMES_MOST = 1 << 20
+};
 
 struct bench {
 	struct kernel *kernel;
@@ -71,7 +80,8 @@ static int load_all(struct bench *bench)
 	int error;
 
 	if (hook_is_netfilter(hook->hook)) {
-		problem_set(bench->kernel, -EOPNOTSUPP, "the kernel cannot measure programs for %s", hook_table[hook->hook].name);
+		problem_set(bench->kernel, -EOPNOTSUPP, "the kernel cannot measure programs for %s",
+			    hook_table[hook->hook].name);
 		problem_hint(bench->kernel, "measure at xdp, tc or cgroup: the classifier is the same");
 		return -EOPNOTSUPP;
 	}
@@ -94,7 +104,8 @@ static double now_ns(void)
 /* Nanoseconds a run, or negative: -errno. */
 static double time_runs(int prog, const void *data, size_t length, unsigned repeat)
 {
-	LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = data, .data_size_in = (uint32_t)length, .repeat = (int)repeat);
+	LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = data, .data_size_in = (uint32_t)length,
+		    .repeat = (int)repeat);
 	double start = now_ns();
 
 	if (bpf_prog_test_run_opts(prog, &options))
@@ -140,7 +151,8 @@ static int measure(struct bench *bench)
 		double ns = xdp ? round_xdp(bench, prog) : round_each(bench, prog);
 
 		if (ns < 0)
-			return problem_set(bench->kernel, (int)ns, "the kernel's test run refused a frame: %s", strerror((int)-ns));
+			return problem_set(bench->kernel, (int)ns, "the kernel's test run refused a frame: %s",
+					   strerror((int)-ns));
 		bench->samples[i % 2 * bench->rounds + i / 2] = ns;
 	}
 	return 0;
@@ -196,8 +208,8 @@ static int run(struct bench *bench)
 	int error;
 
 	if (!bench->count || bench->count > FRAMES_MOST)
-		return problem_set(bench->kernel, -EINVAL, "between 1 and %d packets can be measured, not %zu", FRAMES_MOST,
-				   bench->count);
+		return problem_set(bench->kernel, -EINVAL, "between 1 and %d packets can be measured, not %zu",
+				   FRAMES_MOST, bench->count);
 	bench->samples = calloc(bench->rounds, 2 * sizeof *bench->samples);
 	if (!bench->samples)
 		return -ENOMEM;

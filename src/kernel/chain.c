@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * In: generations in force or staged; out: `after` maps and links that say the same. Program arrays stay pinned as long
- * as packets may come through them (generation.h).
+ * In: generations in force or staged; out: `after` maps and links that say the same. Program arrays stay pinned
+ * as long as packets may come through them (generation.h).
  */
 #include "kernel/chain.h"
 
@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "ir/ir.h"
 #include "kernel/attach.h"
 
 enum { CHAIN_MAX = 16 }; /* two tail calls each at most, of the kernel's 33 */
@@ -36,8 +35,10 @@ static struct member *add(struct members *members, const struct generation *gene
 	if (!items)
 		return NULL;
 	members->items = items;
-	items[members->count] = (struct member){ .generation = generation, .place = &generation->record->places[index],
-						 .index = index, .staged = staged };
+	items[members->count] = (struct member){.generation = generation,
+						.place = &generation->record->places[index],
+						.index = index,
+						.staged = staged};
 	return &items[members->count++];
 }
 
@@ -267,7 +268,8 @@ static int pin_links(struct kernel *kernel, const struct member *members, size_t
 		members[i].place->how = how;
 		error = check_mode(kernel, members[i].place, how);
 		if (!error)
-			error = pin_make(kernel, link, members[i].generation->folder.text, "link_%u", members[i].index);
+			error = pin_make(kernel, link, members[i].generation->folder.text, "link_%u",
+					 members[i].index);
 		if (error)
 			return error;
 	}
@@ -311,7 +313,8 @@ static int arm_device(struct kernel *kernel, const struct member *members, size_
 	if (!any)
 		return 0;
 	if (count > CHAIN_MAX)
-		return problem_set(kernel, -E2BIG, "more than %d policies at XDP on %s", CHAIN_MAX, members->place->target);
+		return problem_set(kernel, -E2BIG, "more than %d policies at XDP on %s", CHAIN_MAX,
+				   members->place->target);
 	return linked ? arm_present(kernel, members, count, linked) : arm_new(kernel, members, count);
 }
 

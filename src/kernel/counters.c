@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * In: generations; out: totals a slot. Arithmetic wraps, so a base below zero is fine: zeroing sets it to minus what the
- * CPUs have counted, and no packet is lost.
+ * In: generations; out: totals a slot. Arithmetic wraps, so a base below zero is fine: zeroing sets it to minus
+ * what the CPUs have counted, and no packet is lost.
  */
 #include "kernel/counters.h"
 
@@ -153,8 +153,8 @@ int counters_total(struct kernel *kernel, const struct generation *generation, s
 
 int counters_make_base(struct kernel *kernel, const char *folder, uint32_t slots)
 {
-	CLEANUP_CLOSE int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "weir_base", sizeof(uint32_t), sizeof(struct counter),
-					      slots, NULL);
+	CLEANUP_CLOSE int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "weir_base", sizeof(uint32_t),
+					      sizeof(struct counter), slots, NULL);
 
 	if (fd < 0)
 		return problem_bpf(kernel, -errno, "cannot create a BPF map");

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Reading events. In: the ring buffers of policies; out: one event at a time. A reader keeps a position of its own and
- * moves the ring's on, so that several may read at once and each sees all; one that falls behind by a whole ring loses
- * what was overwritten, and counts it.
+ * Reading events. In: the ring buffers of policies; out: one event at a time. A reader keeps a position of its
+ * own and moves the ring's on, so that several may read at once and each sees all; one that falls behind by a
+ * whole ring loses what was overwritten, and counts it.
  *
- * The store's lock is held only while the rings are looked up, which is done again every second: policies come and go.
+ * The store's lock is held only while the rings are looked up, which is done again every second: policies come
+ * and go.
  */
 #include <bpf/bpf.h>
 #include <errno.h>
@@ -93,7 +94,8 @@ static int ring_map(struct ring *ring)
 }
 
 /* `fd` is taken. */
-static int ring_open(const struct generation *generation, int fd, const struct bpf_map_info *info, struct ring *ret_ring)
+static int ring_open(const struct generation *generation, int fd, const struct bpf_map_info *info,
+		     struct ring *ret_ring)
 {
 	struct ring ring = { .fd = fd, .map_id = info->id, .size = info->max_entries, .seen = true };
 	int error;

@@ -45,7 +45,8 @@ static bool has_cgroup(void)
 
 static bool has_netfilter(void)
 {
-	return has_program((enum bpf_prog_type)WEIR_PROG_TYPE_NETFILTER, (enum bpf_attach_type)WEIR_ATTACH_NETFILTER, 1);
+	return has_program((enum bpf_prog_type)WEIR_PROG_TYPE_NETFILTER,
+			   (enum bpf_attach_type)WEIR_ATTACH_NETFILTER, 1);
 }
 
 /* A kernel that knows tcx looks for the interface; one that does not finds the attach type invalid. */
@@ -68,7 +69,8 @@ static bool has_xdp_link(void)
 
 static bool has_ring_buffer(void)
 {
-	CLEANUP_CLOSE int fd = bpf_map_create(BPF_MAP_TYPE_RINGBUF, "weir_probe", 0, 0, (uint32_t)sysconf(_SC_PAGESIZE), NULL);
+	CLEANUP_CLOSE int fd =
+		bpf_map_create(BPF_MAP_TYPE_RINGBUF, "weir_probe", 0, 0, (uint32_t)sysconf(_SC_PAGESIZE), NULL);
 
 	return fd >= 0;
 }

@@ -26,8 +26,8 @@ enum kernel_access {
 };
 
 /*
- * Opens the store; KERNEL_WRITE mounts bpffs and makes the folder if it may, and waits for the lock. WEIR_BPFFS in the
- * environment names a mounted bpffs to use instead of /sys/fs/bpf (for tests).
+ * Opens the store; KERNEL_WRITE mounts bpffs and makes the folder if it may, and waits for the lock. WEIR_BPFFS
+ * in the environment names a mounted bpffs to use instead of /sys/fs/bpf (for tests).
  */
 int kernel_open(enum kernel_access access, struct diags *diags, struct kernel **ret_kernel);
 void kernel_close(struct kernel *kernel);
@@ -82,7 +82,8 @@ struct install {
 	size_t source_size;
 	const void *meta;      /* blob (JSON) that the API writes and reads */
 	size_t meta_size;
-	const int32_t *carry;  /* for each slot: the slot of the policy in force whose count it takes over, or -1; NULL: none */
+	const int32_t *carry; /* for each slot: the slot of the policy in force whose count it takes over, or
+				 -1; NULL: none */
 };
 
 enum { APPLY_DRY_RUN = 1, APPLY_RESET_SETS = 2 };

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * In: the compiled data plane of a hook, the emitted classifier, what to configure. Out: a loaded program with its maps
- * filled. Fails with a sentence; a program that the verifier refused, with its last words and the rule's line.
+ * In: the compiled data plane of a hook, the emitted classifier, what to configure. Out: a loaded program with
+ * its maps filled. Fails with a sentence; a program that the verifier refused, with its last words and the
+ * rule's line.
  */
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/version.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -28,7 +30,7 @@ int shares_add(struct shares *shares, const char *name, int fd)
 		return -ENOMEM;
 	shares->items = items;
 	snprintf(items[shares->count].name, sizeof items->name, "%s", name);
-	items[shares->count].fd = dup(fd);
+	items[shares->count].fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
 	if (items[shares->count].fd < 0)
 		return -errno;
 	shares->count++;
@@ -110,7 +112,8 @@ static int read_elf(int fd, struct elf *ret_elf)
 
 #define CLEANUP_FILE __attribute__((cleanup(memory_file_close)))
 
-static int link_files(struct memory_file *output, const struct memory_file *plane, const struct memory_file *classifier)
+static int link_files(struct memory_file *output, const struct memory_file *plane,
+		      const struct memory_file *classifier)
 {
 	struct bpf_linker *linker = bpf_linker__new(output->path, NULL);
 	int error;

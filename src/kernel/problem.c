@@ -93,14 +93,17 @@ int problem_bpf(struct kernel *kernel, int error, const char *what)
 	switch (-error) {
 	case EPERM:
 	case EACCES:
-		problem_set(kernel, error, "%s: not permitted; run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON",
+		problem_set(kernel, error,
+			    "%s: not permitted; run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON",
 			    what);
 		break;
 	case ENOMEM:
-		problem_set(kernel, error, "%s: out of memory (see the memory limits of this service or container)", what);
+		problem_set(kernel, error,
+			    "%s: out of memory (see the memory limits of this service or container)", what);
 		break;
 	case ENOSYS:
-		problem_set(kernel, error, "%s: this kernel has no bpf(); it needs CONFIG_BPF_SYSCALL and Linux 5.15 or later",
+		problem_set(kernel, error,
+			    "%s: this kernel has no bpf(); it needs CONFIG_BPF_SYSCALL and Linux 5.15 or later",
 			    what);
 		break;
 	default:

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Recovery, which is also the second half of every change. In: the store with a stage in it; out: one without, in
- * which everything is as the epoch says. Each step finds out what is left to do, so it may be killed and begun again at
- * any point.
+ * Recovery, which is also the second half of every change. In: the store with a stage in it; out: one without,
+ * in which everything is as the epoch says. Each step finds out what is left to do, so it may be killed and
+ * begun again at any point.
  *
  * Before the commit (epoch < since): links go back to the programs in force, the stage goes.
  * After it: counts are carried over, links and chains lose what went, folders change places, the stage goes.

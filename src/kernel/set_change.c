@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * `weir set`: changes and lists of sets in force. Additions and deletions are single map operations, undone if one of
- * them fails. A replacement is journaled in the stage first, so that a kill cannot halve it; for the moment that it takes,
- * a packet may meet old and new elements together, but never fewer than both have in common.
+ * `weir set`: changes and lists of sets in force. Additions and deletions are single map operations, undone if
+ * one of them fails. A replacement is journaled in the stage first, so that a kill cannot halve it; for the
+ * moment that it takes, a packet may meet old and new elements together, but never fewer than both have in
+ * common.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -21,8 +22,8 @@ struct target {
 	int fd; /* owned */
 };
 
-static int find_target(struct kernel *kernel, const struct view *view, const char *policy, const char *name, uint8_t key,
-		       struct target *ret_target)
+static int find_target(struct kernel *kernel, const struct view *view, const char *policy, const char *name,
+		       uint8_t key, struct target *ret_target)
 {
 	const struct generation *generation = view_find(view, policy);
 	const struct record_set *set;
@@ -33,7 +34,9 @@ static int find_target(struct kernel *kernel, const struct view *view, const cha
 	set = record_find_set(generation->record, name, key);
 	if (!set)
 		return problem_set(kernel, -ENOENT, "policy `%s` has no set `%s`%s", policy, name,
-				   key == 0 ? " that holds IPv4 addresses" : key == 1 ? " that holds IPv6 addresses" : "");
+				   key == 0   ? " that holds IPv4 addresses"
+				   : key == 1 ? " that holds IPv6 addresses"
+					      : "");
 	fd = pin_open(generation->folder.text, "set-%s", set->map);
 	if (fd < 0)
 		return problem_set(kernel, fd, "a pin of policy `%s` is gone", policy);
@@ -41,7 +44,8 @@ static int find_target(struct kernel *kernel, const struct view *view, const cha
 	return 0;
 }
 
-static void print_element(const struct target *target, const struct setmap_element *element, char *buffer, size_t size)
+static void print_element(const struct target *target, const struct setmap_element *element, char *buffer,
+			  size_t size)
 {
 	uint8_t bytes[16];
 	char text[INET6_ADDRSTRLEN];
@@ -86,7 +90,8 @@ static int delete(struct kernel *kernel, const struct target *target, struct set
 		if (setmap_has(target->fd, target->form, &elements->items[i], &value) > 0)
 			continue;
 		print_element(target, &elements->items[i], text, sizeof text);
-		return problem_set(kernel, -ENOENT, "%s is not in set `%s`; nothing was deleted", text, target->set->name);
+		return problem_set(kernel, -ENOENT, "%s is not in set `%s`; nothing was deleted", text,
+				   target->set->name);
 	}
 	return setmap_erase(kernel, target->fd, target->form, elements->items, elements->count);
 }

@@ -109,8 +109,8 @@ static unsigned prefix_host_bits(u128 lo, u128 hi, unsigned bits)
 	return host;
 }
 
-static int expand_range(struct setmap_form form, const struct install_range *range, enum set_origin origin, size_t limit,
-			struct setmap_elements *elements)
+static int expand_range(struct setmap_form form, const struct install_range *range, enum set_origin origin,
+			size_t limit, struct setmap_elements *elements)
 {
 	unsigned bits = setmap_key_bits(form);
 	u128 lo = range->lo;
@@ -172,7 +172,8 @@ static void batch_free(struct batch *batch)
 
 #define CLEANUP_BATCH __attribute__((cleanup(batch_free)))
 
-static void batch_load(struct batch *batch, struct setmap_form form, const struct setmap_element *elements, uint32_t count)
+static void batch_load(struct batch *batch, struct setmap_form form, const struct setmap_element *elements,
+		       uint32_t count)
 {
 	unsigned size = setmap_key_size(form);
 
@@ -240,7 +241,8 @@ int setmap_erase(struct kernel *kernel, int fd, struct setmap_form form, const s
 	return 0;
 }
 
-static int take(struct setmap_elements *elements, struct setmap_form form, const void *key, const struct set_value *value)
+static int take(struct setmap_elements *elements, struct setmap_form form, const void *key,
+		const struct set_value *value)
 {
 	struct setmap_element *element = push(elements);
 
@@ -261,8 +263,8 @@ static int read_batches(int fd, struct setmap_form form, struct batch *batch, st
 		uint32_t count = BATCH;
 		int error = 0;
 
-		if (bpf_map_lookup_batch(fd, first ? NULL : place[at], place[at ^ 1], batch->keys, batch->values, &count,
-					 NULL)) {
+		if (bpf_map_lookup_batch(fd, first ? NULL : place[at], place[at ^ 1], batch->keys,
+					 batch->values, &count, NULL)) {
 			if (errno != ENOENT)
 				return -errno;
 			last = true;

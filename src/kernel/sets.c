@@ -59,8 +59,8 @@ static int check_shared(struct kernel *kernel, const struct install_set *set, in
 	if (form.key == set->key && form.lpm == set->lpm && info.max_entries >= set->max_elements &&
 	    info.max_entries >= set->count)
 		return 0;
-	problem_set(kernel, -EBUSY, "the shared set `%s` is in use with another type or a smaller size (%u)", set->name,
-		    info.max_entries);
+	problem_set(kernel, -EBUSY, "the shared set `%s` is in use with another type or a smaller size (%u)",
+		    set->name, info.max_entries);
 	problem_hint(kernel, "delete the policies that share it, then apply");
 	return -EBUSY;
 }
@@ -112,8 +112,8 @@ int sets_create_like(struct kernel *kernel, int live)
 	if (error)
 		return error;
 	options.map_flags = info.map_flags;
-	fd = bpf_map_create((enum bpf_map_type)info.type, "weir_fill", info.key_size, info.value_size, info.max_entries,
-			    &options);
+	fd = bpf_map_create((enum bpf_map_type)info.type, "weir_fill", info.key_size, info.value_size,
+			    info.max_entries, &options);
 	return fd < 0 ? problem_bpf(kernel, -errno, "cannot create a BPF map") : fd;
 }
 
@@ -213,7 +213,8 @@ int sets_stage(struct change *change, const struct install *install, const struc
 		if (!set->name || fd < 0)
 			continue; /* a constant, or no rule looks at it */
 		if (strlen(set->name) >= NAME_LENGTH)
-			return problem_set(change->kernel, -ENAMETOOLONG, "the name of set `%.40s...` is too long", set->name);
+			return problem_set(change->kernel, -ENAMETOOLONG,
+					   "the name of set `%.40s...` is too long", set->name);
 		error = stage_set(change, install, staged, set, fd);
 		if (error)
 			problem_set(change->kernel, error, "cannot set up set `%s`: %s", set->name, strerror(-error));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Run-time sets. Those that policies share are pinned once more in @sets/NAME_KEY. New contents of a set in force wait
- * in the stage, at @fill/ and the path of its pin, until the change is committed.
+ * Run-time sets. Those that policies share are pinned once more in @sets/NAME_KEY. New contents of a set in
+ * force wait in the stage, at @fill/ and the path of its pin, until the change is committed.
  */
 #ifndef WEIR_KERNEL_SETS_H
 #define WEIR_KERNEL_SETS_H

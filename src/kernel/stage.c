@@ -60,8 +60,8 @@ static int resolve(struct staging *staging)
 		drop_repeats(&staging->places, before, (uint32_t)i);
 	}
 	if (staging->places.count > PLACES_MAX)
-		return problem_set(kernel, -E2BIG, "policy `%s` has more than %d places to attach to", install->policy,
-				   PLACES_MAX);
+		return problem_set(kernel, -E2BIG, "policy `%s` has more than %d places to attach to",
+				   install->policy, PLACES_MAX);
 	return 0;
 }
 
@@ -264,7 +264,8 @@ static int pin_blobs(struct staging *staging)
 	if (!error)
 		error = blob_pin(kernel, folder, "meta", install->meta, install->meta_size);
 	if (!error)
-		error = blob_pin(kernel, folder, "carry", install->carry, record->carry_count * sizeof *install->carry);
+		error = blob_pin(kernel, folder, "carry", install->carry,
+				 record->carry_count * sizeof *install->carry);
 	record->size = (uint32_t)((char *)&record_sets(record)[record->set_count] - (char *)record);
 	return error ? error : blob_pin(kernel, folder, "record", record, record->size);
 }

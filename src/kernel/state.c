@@ -21,7 +21,8 @@ static int copy_names(void *context)
 	const char **names = ARENA_ARRAY(call->arena, const char *, call->view->count);
 
 	for (size_t i = 0; i < call->view->count; i++)
-		names[i] = arena_strndup(call->arena, call->view->items[i].policy, strlen(call->view->items[i].policy));
+		names[i] = arena_strndup(call->arena, call->view->items[i].policy,
+					 strlen(call->view->items[i].policy));
 	call->names = names;
 	return 0;
 }

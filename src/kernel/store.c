@@ -44,9 +44,12 @@ static void note_private_mount(struct kernel *kernel)
 	if (stat("/proc/self/ns/mnt", &own) || stat("/proc/1/ns/mnt", &first))
 		return;
 	if (own.st_ino != first.st_ino)
-		problem_note(kernel, "%s was mounted in this mount namespace only: what is loaded is gone when the last "
-			     "process in it ends (enter network namespaces with `nsenter --net=`, not `ip netns exec`)",
-			     kernel->bpffs.text);
+		problem_note(
+			kernel,
+			"%s was mounted in this mount namespace only: what is loaded is gone when the last "
+			"process in it ends (enter network namespaces with `nsenter --net=`, not `ip netns "
+			"exec`)",
+			kernel->bpffs.text);
 }
 
 static int mount_bpffs(struct kernel *kernel)
@@ -150,7 +153,8 @@ static int create_epoch(struct kernel *kernel, const char *path)
 	int error, fd;
 
 	if (has_policies(kernel))
-		return problem_set(kernel, -EUCLEAN, "%s is damaged: its epoch is gone; remove the folder and apply again",
+		return problem_set(kernel, -EUCLEAN,
+				   "%s is damaged: its epoch is gone; remove the folder and apply again",
 				   kernel->root.text);
 	fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "weir_epoch", sizeof(uint32_t), sizeof(uint64_t), 1, &options);
 	if (fd < 0)

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Judging single frames with BPF_PROG_TEST_RUN. In: a policy at one hook, frames; out: verdicts from map `trace`.
+ * Judging single frames with BPF_PROG_TEST_RUN. In: a policy at one hook, frames; out: verdicts from map
+ * `trace`.
  *
- * The kernel's test run of skb programs takes no IPv4 frame below 34 bytes and none above some 3.5 KB, that of netfilter
- * programs only IP. Where it refuses, the XDP plane joined with the same classifier stands in: it has the same parser
- * and shares the counters. It knows no owner, mark or metadata, but neither does a test run.
+ * The kernel's test run of skb programs takes no IPv4 frame below 34 bytes and none above some 3.5 KB, that of
+ * netfilter programs only IP. Where it refuses, the XDP plane joined with the same classifier stands in: it has
+ * the same parser and shares the counters. It knows no owner, mark or metadata, but neither does a test run.
  */
 #include <bpf/bpf.h>
 #include <errno.h>
@@ -77,7 +78,8 @@ static int load_all(struct kernel_tester *tester, const struct install *install)
 	int error = object_check_hook(tester->kernel, hook->hook);
 
 	if (!error)
-		error = tester_load(tester->kernel, plane_for_hook(hook->hook), &load, &tester->object, &tester->prog);
+		error = tester_load(tester->kernel, plane_for_hook(hook->hook), &load, &tester->object,
+				    &tester->prog);
 	if (error)
 		return error;
 	tester->trace = object_map(tester->object, "trace");

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * In: the verifier's log, in which the emitted line info shows each rule's text as "; text". Out: one sentence with the
- * last words and the line. libbpf's print callback is global to the process; it is used in this file only, and what it
- * says goes to a buffer of the thread.
+ * In: the verifier's log, in which the emitted line info shows each rule's text as "; text". Out: one sentence
+ * with the last words and the line. libbpf's print callback is global to the process; it is used in this file
+ * only, and what it says goes to a buffer of the thread.
  */
 #include <bpf/libbpf.h>
 #include <errno.h>
@@ -50,8 +50,8 @@ void verifier_messages_clear(void)
 int verifier_log_attach(struct kernel *kernel, struct bpf_program *program)
 {
 	if (!kernel->verifier_log) {
-		void *memory = mmap(NULL, LOG_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-				    -1, 0);
+		void *memory = mmap(NULL, LOG_BYTES, PROT_READ | PROT_WRITE,
+				    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 		if (memory == MAP_FAILED)
 			return -ENOMEM;
@@ -70,8 +70,8 @@ void object_free_log(struct kernel *kernel)
 
 static bool is_statistics(const char *line)
 {
-	static const char *const starts[] = { "processed ", "verification time", "stack depth", "peak_states", "mark_precise:",
-					      "-- END" };
+	static const char *const starts[] = {"processed ",  "verification time", "stack depth",
+					     "peak_states", "mark_precise:",     "-- END"};
 
 	for (size_t i = 0; i < sizeof starts / sizeof *starts; i++)
 		if (!strncmp(line, starts[i], strlen(starts[i])))

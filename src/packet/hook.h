@@ -30,6 +30,12 @@ enum direction { DIRECTION_INGRESS, DIRECTION_EGRESS, DIRECTION_FORWARD };
 /* What follows the hook's words in `on ...`. */
 enum hook_target { TARGET_IFACE, TARGET_NONE, TARGET_CGROUP };
 
+/* How an XDP program is to be run: native if the driver can, else generic; or only so. */
+enum xdp_mode { XDP_ANY, XDP_NATIVE, XDP_GENERIC, XDP_OFFLOAD };
+
+/* Netfilter: whatever priority the loader prefers. */
+#define PRIORITY_DEFAULT INT32_MIN
+
 /* What `reject` can do here. */
 enum reject_kind {
 	REJECT_NEVER, /* an error at the word */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A classifier as emission makes them, in C: the tests' policy A or B. Rule 1 drops UDP to DROP_PORT; rule 2 drops what
- * is in set_0_4; rule 3 takes the steps from 0 for port 7100; the default accepts.
+ * A classifier as emission makes them, in C: the tests' policy A or B. Rule 1 drops UDP to DROP_PORT; rule 2
+ * drops what is in set_0_4; rule 3 takes the steps from 0 for port 7100; the default accepts.
  */
 #include <linux/bpf.h>
 

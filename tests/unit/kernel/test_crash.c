@@ -169,7 +169,8 @@ struct flood {
 static void send_flood(struct flood *flood)
 {
 	struct sockaddr_in from = { .sin_family = AF_INET, .sin_addr = { htonl(0x7f000009) } };
-	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(BLOCKED_PORT), .sin_addr = { htonl(0x7f000001) } };
+	struct sockaddr_in to = {
+		.sin_family = AF_INET, .sin_port = htons(BLOCKED_PORT), .sin_addr = {htonl(0x7f000001)}};
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	char byte = 1;
 

@@ -12,7 +12,7 @@
 
 static void keys_round_trip(void **state)
 {
-	static const struct setmap_form forms[] = { { 0, false }, { 1, false }, { 2, false }, { 0, true }, { 1, true } };
+	static const struct setmap_form forms[] = {{0, false}, {1, false}, {2, false}, {0, true}, {1, true}};
 	const u128 value = u128_make(0x0123456789abcdef, 0xfedcba9876543210);
 
 	(void)state;

@@ -83,10 +83,17 @@ static void judge_at(enum hook hook, const char *target)
 
 static void every_hook(void **unused)
 {
-	static const struct { enum hook hook; const char *target; } places[] = {
-		{ HOOK_XDP, "lo" }, { HOOK_TC_INGRESS, "lo" }, { HOOK_TC_EGRESS, "lo" }, { HOOK_CGROUP_INGRESS, NULL },
-		{ HOOK_CGROUP_EGRESS, NULL }, { HOOK_NF_PREROUTING, NULL }, { HOOK_NF_INPUT, NULL },
-		{ HOOK_NF_OUTPUT, NULL }, { HOOK_NF_POSTROUTING, NULL },
+	static const struct { enum hook hook; const char *target;
+	} places[] = {
+		{HOOK_XDP, "lo"},
+		{HOOK_TC_INGRESS, "lo"},
+		{HOOK_TC_EGRESS, "lo"},
+		{HOOK_CGROUP_INGRESS, NULL},
+		{HOOK_CGROUP_EGRESS, NULL},
+		{HOOK_NF_PREROUTING, NULL},
+		{HOOK_NF_INPUT, NULL},
+		{HOOK_NF_OUTPUT, NULL},
+		{HOOK_NF_POSTROUTING, NULL},
 	};
 
 	(void)unused;
@@ -350,8 +357,8 @@ static void counters_reset(void **unused)
 
 static void frame_to(uint16_t port, uint8_t *frame)
 {
-	static const uint8_t head[] = { 2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0, 0x45, 0, 0, 32, 0, 0, 0, 0, 64, 17, 0, 0,
-					192, 0, 2, 1, 192, 0, 2, 2, 0, 99 };
+	static const uint8_t head[] = {2, 0, 0, 0, 0,  1,  2, 0, 0,   0, 0, 2, 8,   0, 0x45, 0, 0, 32,
+				       0, 0, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1, 192, 0, 2,    2, 0, 99};
 
 	memset(frame, 0, 60);
 	memcpy(frame, head, sizeof head);
@@ -422,7 +429,8 @@ static void benches(void **unused)
 		else
 			assert_int_equal(error, 0);
 		if (!error)
-			print_message("# %s: %.1f ns, empty %.1f\n", hook_table[hook].name, result.ns, result.empty_ns);
+			print_message("# %s: %.1f ns, empty %.1f\n", hook_table[hook].name, result.ns,
+				      result.empty_ns);
 		kernel_close(kernel);
 	}
 }

@@ -36,7 +36,8 @@ static bool make_cgroup(struct world *world)
 		if (strcmp(entry->mnt_type, "cgroup2"))
 			continue;
 		snprintf(world->cgroup, sizeof world->cgroup, "/weir-test-%d", getpid());
-		snprintf(world->cgroup_folder, sizeof world->cgroup_folder, "%.150s%s", entry->mnt_dir, world->cgroup);
+		snprintf(world->cgroup_folder, sizeof world->cgroup_folder, "%.150s%s", entry->mnt_dir,
+			 world->cgroup);
 		made = !mkdir(world->cgroup_folder, 0755);
 	}
 	if (mounts)
@@ -68,7 +69,8 @@ bool world_make(struct world *world)
 	if (!mkdtemp(world->folder) || mount("bpf", world->folder, "bpf", 0, "mode=700"))
 		return false;
 	setenv("WEIR_BPFFS", world->folder, 1);
-	if (system("ip link set lo up && ip link add va type veth peer name vb && ip link set va up && ip link set vb up"))
+	if (system("ip link set lo up && ip link add va type veth peer name vb && ip link set va up && ip link "
+		   "set vb up"))
 		return false;
 	world->classifiers[0] = read_file(CLASSIFY_A, &world->sizes[0]);
 	world->classifiers[1] = read_file(CLASSIFY_B, &world->sizes[1]);
@@ -102,10 +104,16 @@ void policy_make(struct policy *policy, const struct world *world, const char *n
 	policy->steps[1] = (struct step){ STEP_VERDICT, SLOT_RULE(3), ANSWER_DROP, 0 };
 	for (int i = 0; i < WORLD_SLOTS; i++)
 		policy->carry[i] = i;
-	policy->install = (struct install){ .policy = name, .hooks = policy->hooks, .sets = policy->sets, .set_count = 1,
-					    .slots = WORLD_SLOTS, .logs = policy->logs, .log_count = 1,
-					    .source = world->classifiers[classifier], .source_size = 100,
-					    .carry = policy->carry };
+	policy->install = (struct install){.policy = name,
+					   .hooks = policy->hooks,
+					   .sets = policy->sets,
+					   .set_count = 1,
+					   .slots = WORLD_SLOTS,
+					   .logs = policy->logs,
+					   .log_count = 1,
+					   .source = world->classifiers[classifier],
+					   .source_size = 100,
+					   .carry = policy->carry};
 	for (size_t i = 0; i < 12; i++) {
 		policy->hooks[i].classifier = world->classifiers[classifier];
 		policy->hooks[i].classifier_size = world->sizes[classifier];
@@ -177,9 +185,11 @@ struct policy_state world_state(struct world *world, const char *policy)
 
 bool world_udp(uint16_t port)
 {
-	struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(port), .sin_addr = { htonl(0x7f000001) } };
+	struct sockaddr_in address = {
+		.sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {htonl(0x7f000001)}};
 	const struct timeval patience = { 0, 20000 };
-	int receiver = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), sender = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int receiver = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0),
+	    sender = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	char byte = 1;
 	bool arrived;
 

@@ -3,8 +3,8 @@
 #ifndef WEIR_TESTS_WORLD_H
 #define WEIR_TESTS_WORLD_H
 
-#include "ir/ir.h"
 #include "kernel/kernel.h"
+#include "packet/field.h"
 
 enum { WORLD_SLOTS = SLOT_RULES + 3 };
 
