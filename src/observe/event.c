@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "packet/names.h"
 #include "packet/packet.h"
 
 enum {
@@ -48,60 +49,25 @@ static bool skip(struct view *view, size_t bytes)
 	return true;
 }
 
-/* --- names ---------------------------------------------------------------------------------------------------- */
-
-struct number_name {
-	unsigned number;
-	const char *name;
-};
-
-static const struct number_name protocol_names[] = {
-	{ NUMBER_ICMP, "icmp" },     { 2, "igmp" },		    { 4, "ipip" },     { NUMBER_TCP, "tcp" },
-	{ NUMBER_UDP, "udp" },	     { 41, "ipv6" },		    { 47, "gre" },     { 50, "esp" },
-	{ 51, "ah" },		     { NUMBER_ICMPV6, "icmp6" },    { 59, "none" },    { 89, "ospf" },
-	{ 112, "vrrp" },	     { NUMBER_SCTP, "sctp" },	    { NUMBER_UDP_LITE, "udplite" },
-};
-
-static const struct number_name icmp_names[] = {
-	{ 0, "echo-reply" }, { 3, "unreachable" }, { 4, "source-quench" }, { 5, "redirect" },
-	{ 8, "echo-request" }, { 9, "router-advertisement" }, { 10, "router-solicitation" }, { 11, "time-exceeded" },
-	{ 12, "parameter-problem" }, { 13, "timestamp-request" }, { 14, "timestamp-reply" },
-};
-
-static const struct number_name icmp6_names[] = {
-	{ 1, "unreachable" }, { 2, "packet-too-big" }, { 3, "time-exceeded" }, { 4, "parameter-problem" },
-	{ 128, "echo-request" }, { 129, "echo-reply" }, { 130, "listener-query" }, { 131, "listener-report" },
-	{ 132, "listener-done" }, { 133, "router-solicitation" }, { 134, "router-advertisement" },
-	{ 135, "neighbour-solicitation" }, { 136, "neighbour-advertisement" }, { 137, "redirect" },
-	{ 143, "listener-report-v2" },
-};
-
-#define PUT_NAME(buffer, names, number) \
-	put_name((buffer), sizeof(buffer), (names), sizeof(names) / sizeof *(names), (number))
-
-static void put_name(char *buffer, size_t size, const struct number_name *names, size_t count, unsigned number)
+static void put_name(char *buffer, size_t size, const char *name, unsigned number)
 {
-	for (size_t i = 0; i < count; i++) {
-		if (names[i].number == number) {
-			snprintf(buffer, size, "%s", names[i].name);
-			return;
-		}
-	}
-	snprintf(buffer, size, "%u", number);
+	if (name)
+		snprintf(buffer, size, "%s", name);
+	else
+		snprintf(buffer, size, "%u", number);
+}
+
+static void put_protocol(unsigned number, struct event_fields *fields)
+{
+	put_name(fields->protocol, sizeof fields->protocol, protocol_name(number), number);
+}
+
+static void put_icmp_type(bool ipv6, unsigned type, struct event_fields *fields)
+{
+	put_name(fields->flags, sizeof fields->flags, icmp_type_name(ipv6, type), type);
 }
 
 /* --- transport ------------------------------------------------------------------------------------------------ */
-
-static void describe_flags(unsigned flags, struct event_fields *fields)
-{
-	static const char letters[] = "FSRPAUEW";
-	size_t length = 0;
-
-	for (unsigned bit = 0; bit < 8; bit++)
-		if (flags & 1u << bit)
-			fields->flags[length++] = letters[bit];
-	fields->flags[length] = '\0';
-}
 
 static bool has_ports(unsigned number)
 {
@@ -110,22 +76,22 @@ static bool has_ports(unsigned number)
 
 static void describe_transport(unsigned number, struct view view, bool ipv6, struct event_fields *fields)
 {
-	PUT_NAME(fields->protocol, protocol_names, number);
+	put_protocol(number, fields);
 	if (has_ports(number) && view.left >= 4) {
 		fields->sport = (uint16_t)get16(view.at);
 		fields->dport = (uint16_t)get16(view.at + 2);
 	}
 	if (number == NUMBER_TCP && view.left >= 14)
-		describe_flags(view.at[13], fields);
+		tcp_flags_print(view.at[13], fields->flags);
 	if (number == NUMBER_ICMP && !ipv6 && view.left)
-		PUT_NAME(fields->flags, icmp_names, view.at[0]);
+		put_icmp_type(false, view.at[0], fields);
 	if (number == NUMBER_ICMPV6 && ipv6 && view.left)
-		PUT_NAME(fields->flags, icmp6_names, view.at[0]);
+		put_icmp_type(true, view.at[0], fields);
 }
 
 static void describe_fragment(unsigned number, struct event_fields *fields)
 {
-	PUT_NAME(fields->protocol, protocol_names, number);
+	put_protocol(number, fields);
 	snprintf(fields->flags, sizeof fields->flags, "fragment");
 }
 
@@ -144,7 +110,7 @@ static int describe_ipv4(struct view view, struct event_fields *fields)
 	else if (skip(&view, (ip[0] & 15) * 4u))
 		describe_transport(ip[9], view, false, fields);
 	else
-		PUT_NAME(fields->protocol, protocol_names, ip[9]);
+		put_protocol(ip[9], fields);
 	return 0;
 }
 
