@@ -27,6 +27,10 @@ int classify(struct packet *packet)
 		return ANSWER(ANSWER_ACCEPT, SLOT_NON_IP);
 	if (packet->dst_port == DROP_PORT)
 		return ANSWER(ANSWER_DROP, SLOT_RULE(1));
+#ifdef BROKEN
+	if (packet->mark)
+		return *(int *)((char *)packet + sizeof *packet); /* the verifier refuses this line */
+#endif
 	source = packet->src4;
 	if (packet->family == FAMILY_IPV4 && bpf_map_lookup_elem(&set_0_4, &source))
 		return ANSWER(ANSWER_DROP, SLOT_RULE(2));

@@ -23,7 +23,7 @@
 
 #include "world.h"
 
-enum { KILLS = 100, RECOVERY_STOPS = 700, REPLACEMENTS = 6, BLOCKED_PORT = 7005 };
+enum { KILLS = 60, RECOVERY_STOPS = 700, REPLACEMENTS = 6, BLOCKED_PORT = 7005 };
 
 static struct world world;
 static bool there;

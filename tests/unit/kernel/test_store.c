@@ -335,6 +335,24 @@ static void refusals_leave_all_as_it_was(void **unused)
 	remove_one("p");
 }
 
+static void verifier_refuses_in_words(void **unused)
+{
+	const struct diag *diag;
+	struct policy broken;
+
+	(void)unused;
+	NEED_WORLD();
+	policy_make(&broken, &world, "p", 2);
+	policy_hook(&broken, HOOK_CGROUP_EGRESS, world.cgroup);
+	assert_true(world_apply(&world, &broken.install, 1, NULL, 0, 0) < 0);
+	world_print_diags(&world);
+	assert_int_equal(world.diags->errors, 1);
+	diag = &world.diags->list.items[0];
+	assert_non_null(strstr(diag->text, "verifier"));
+	assert_non_null(strstr(diag->hint, "the verifier refuses this line"));
+	assert_int_equal(world_pins(&world), 0);
+}
+
 static void counters_reset(void **unused)
 {
 	struct policy a;
@@ -462,6 +480,7 @@ int main(void)
 		cmocka_unit_test(shared_sets_are_one),
 		cmocka_unit_test(events_come_through),
 		cmocka_unit_test(refusals_leave_all_as_it_was),
+		cmocka_unit_test(verifier_refuses_in_words),
 		cmocka_unit_test(counters_reset),
 		cmocka_unit_test(test_runs),
 		cmocka_unit_test(benches),

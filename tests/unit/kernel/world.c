@@ -74,6 +74,7 @@ bool world_make(struct world *world)
 		return false;
 	world->classifiers[0] = read_file(CLASSIFY_A, &world->sizes[0]);
 	world->classifiers[1] = read_file(CLASSIFY_B, &world->sizes[1]);
+	world->classifiers[2] = read_file(CLASSIFY_BROKEN, &world->sizes[2]);
 	world->arena = arena_new();
 	return true;
 }
@@ -89,8 +90,8 @@ void world_remove(struct world *world)
 	}
 	umount2(world->folder, MNT_DETACH);
 	rmdir(world->folder);
-	free(world->classifiers[0]);
-	free(world->classifiers[1]);
+	for (int i = 0; i < 3; i++)
+		free(world->classifiers[i]);
 	arena_free(world->arena);
 }
 

@@ -12,8 +12,8 @@ struct world {
 	char folder[64]; /* mounted bpffs */
 	char cgroup[64]; /* path from the hierarchy's root */
 	char cgroup_folder[256];
-	void *classifiers[2]; /* A drops port 7001, B port 7002 */
-	size_t sizes[2];
+	void *classifiers[3]; /* A drops port 7001, B port 7002; the verifier refuses the third */
+	size_t sizes[3];
 	struct arena *arena;
 	struct diags *diags;
 };
