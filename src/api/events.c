@@ -8,10 +8,10 @@
 #include "api/api.h"
 #include "observe/event.h"
 
-/* A policy's description, as of the first event seen from it; reread when an event does not fit it. */
+/* A policy's description, as it was when the first event of this generation came. */
 struct described {
 	struct described *next;
-	char *policy;
+	uint32_t generation;
 	json_t *meta;
 };
 
@@ -23,7 +23,7 @@ struct weir_events {
 	struct event_fields fields;
 	char interface[IF_NAMESIZE];
 	struct weir_event event;
-	const char *policy;
+	struct event_origin origin;
 };
 
 struct opening {
@@ -67,7 +67,6 @@ WEIR_EXPORT void weir_events_close(struct weir_events *events)
 	for (struct described *at = events->described, *next; at; at = next) {
 		next = at->next;
 		json_decref(at->meta);
-		free(at->policy);
 		free(at);
 	}
 	if (events->events)
@@ -91,50 +90,46 @@ static const char *log_text(const struct described *described, uint32_t log)
 	return text ? text : "";
 }
 
-static struct described *find_described(struct weir_events *events, const char *policy)
+static struct described *find_described(struct weir_events *events, uint32_t generation)
 {
 	struct described *at = events->described;
 
-	while (at && strcmp(at->policy, policy))
+	while (at && at->generation != generation)
 		at = at->next;
 	return at;
 }
 
 struct describing {
 	struct weir_events *events;
-	const char *policy;
 	json_t *meta;
 };
 
 static int read_meta(struct call *call, void *context)
 {
 	struct describing *describing = context;
+	struct weir_events *events = describing->events;
 	struct policy_state state;
 
-	if (!kernel_policy(describing->events->kernel, call->arena, describing->policy, call->diags, &state))
+	if (!kernel_policy(events->kernel, call->arena, events->origin.policy, call->diags, &state))
 		describing->meta = meta_decode(state.meta, state.meta_size);
 	return WEIR_OK;
 }
 
 /* NULL if the policy is gone meanwhile: the event is told without its text then. */
-static const struct described *describe(struct weir *weir, struct weir_events *events, const char *policy)
+static const struct described *describe(struct weir *weir, struct weir_events *events)
 {
-	struct described *found = find_described(events, policy);
-	struct describing describing = { events, policy, NULL };
+	struct described *found = find_described(events, events->origin.generation);
+	struct describing describing = { events, NULL };
 
 	if (found)
 		return found;
 	api_call(weir, NULL, false, read_meta, &describing);
 	found = describing.meta ? calloc(1, sizeof *found) : NULL;
-	if (found)
-		found->policy = strdup(policy);
-	if (!found || !found->policy) {
+	if (!found) {
 		json_decref(describing.meta);
-		free(found);
 		return NULL;
 	}
-	found->meta = describing.meta;
-	found->next = events->described;
+	*found = (struct described){ events->described, events->origin.generation, describing.meta };
 	events->described = found;
 	return found;
 }
@@ -157,7 +152,7 @@ static void fill_event(struct weir_events *events, const struct described *descr
 		events->interface[0] = '\0';
 	events->event = (struct weir_event){
 		.time_ns = raw->time_ns + clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_BOOTTIME),
-		.policy = events->policy,
+		.policy = events->origin.policy,
 		.rule = raw->rule,
 		.text = log_text(described, raw->log),
 		.verdict = verdict_name(raw->verdict),
@@ -186,7 +181,7 @@ static int events_failed(struct call *call, void *context)
 WEIR_EXPORT int weir_events_next(struct weir *weir, struct weir_events *events, int timeout_ms,
 				 const struct weir_event **ret_event)
 {
-	int got = kernel_events_next(events->events, timeout_ms, &events->raw, &events->policy);
+	int got = kernel_events_next(events->events, timeout_ms, &events->raw, &events->origin);
 
 	if (got < 0) {
 		int error = -got;
@@ -196,7 +191,7 @@ WEIR_EXPORT int weir_events_next(struct weir *weir, struct weir_events *events, 
 	if (!got)
 		return 0;
 	event_describe(&events->raw, &events->fields);
-	fill_event(events, describe(weir, events, events->policy));
+	fill_event(events, describe(weir, events));
 	*ret_event = &events->event;
 	return 1;
 }

@@ -307,14 +307,14 @@ int kernel_events_open(struct kernel *kernel, const char *policy, struct diags *
 }
 
 /* Begins with the ring after the one read last: none starves. */
-static int read_any(struct kernel_events *events, struct event *ret_event, const char **ret_policy)
+static int read_any(struct kernel_events *events, struct event *ret_event, struct event_origin *ret_origin)
 {
 	for (size_t i = 0; i < events->count; i++) {
 		size_t at = (events->next + i) % events->count;
 
 		if (!ring_read(&events->rings[at], ret_event))
 			continue;
-		*ret_policy = events->rings[at].policy;
+		*ret_origin = (struct event_origin){ events->rings[at].policy, events->rings[at].map_id };
 		events->next = at + 1;
 		return 1;
 	}
@@ -331,14 +331,15 @@ static int wait_some(struct kernel_events *events, int64_t until)
 	return 0;
 }
 
-int kernel_events_next(struct kernel_events *events, int timeout_ms, struct event *ret_event, const char **ret_policy)
+int kernel_events_next(struct kernel_events *events, int timeout_ms, struct event *ret_event,
+		       struct event_origin *ret_origin)
 {
 	int64_t until = timeout_ms < 0 ? INT64_MAX : now_ms() + timeout_ms;
 
 	for (;;) {
 		int error = 0;
 
-		if (read_any(events, ret_event, ret_policy))
+		if (read_any(events, ret_event, ret_origin))
 			return 1;
 		if (now_ms() >= events->rescan)
 			error = scan(events);

@@ -154,9 +154,14 @@ struct kernel_events;
 /* Events of the named policy, or of all (NULL). Follows replacements of the policy. */
 int kernel_events_open(struct kernel *kernel, const char *policy, struct diags *diags,
 		       struct kernel_events **ret_events);
+/* Where an event comes from. */
+struct event_origin {
+	const char *policy;  /* lives as long as the reader */
+	uint32_t generation; /* differs after the policy was replaced */
+};
 /* Waits up to timeout_ms (-1: for ever). 1 and an event, 0 at the timeout, -errno. */
 int kernel_events_next(struct kernel_events *events, int timeout_ms, struct event *ret_event,
-		       const char **ret_policy);
+		       struct event_origin *ret_origin);
 uint64_t kernel_events_lost(struct kernel_events *events);
 void kernel_events_close(struct kernel_events *events);
 

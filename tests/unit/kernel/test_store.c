@@ -271,7 +271,7 @@ static void events_come_through(void **unused)
 	struct kernel *kernel;
 	struct kernel_events *events, *others;
 	struct event event;
-	const char *policy;
+	struct event_origin origin;
 
 	(void)unused;
 	NEED_WORLD();
@@ -285,13 +285,13 @@ static void events_come_through(void **unused)
 	apply_one(&a);
 	assert_false(world_udp(7100));
 	for (int i = 0; i < 2; i++) {
-		assert_int_equal(kernel_events_next(events, 1000, &event, &policy), 1);
-		assert_string_equal(policy, "p");
+		assert_int_equal(kernel_events_next(events, 1000, &event, &origin), 1);
+		assert_string_equal(origin.policy, "p");
 		assert_int_equal(event.rule, 3);
 		assert_int_equal(event.hook, HOOK_TC_INGRESS);
-		assert_int_equal(kernel_events_next(others, 1000, &event, &policy), 1);
+		assert_int_equal(kernel_events_next(others, 1000, &event, &origin), 1);
 	}
-	assert_int_equal(kernel_events_next(events, 10, &event, &policy), 0);
+	assert_int_equal(kernel_events_next(events, 10, &event, &origin), 0);
 	assert_int_equal(kernel_events_lost(events), 0);
 	kernel_events_close(events);
 	kernel_events_close(others);
