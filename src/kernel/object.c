@@ -133,9 +133,12 @@ int object_link(struct kernel *kernel, const struct plane_object *plane, const v
 		struct elf *ret_elf)
 {
 	CLEANUP_FILE struct memory_file a = { .fd = -1 }, b = { .fd = -1 }, out = { .fd = -1 };
-	int error = memory_file_make(&a, plane->data, plane->size);
+	int error;
 
+	if (!plane)
+		return problem_set(kernel, -EOPNOTSUPP, "there is no data plane for this hook yet");
 	verifier_messages_clear();
+	error = memory_file_make(&a, plane->data, plane->size);
 	if (!error)
 		error = memory_file_make(&b, classifier, size);
 	if (!error)

@@ -52,9 +52,14 @@ static int resolve(struct staging *staging)
 	struct kernel *kernel = staging->change->kernel;
 
 	for (size_t i = 0; i < install->hook_count; i++) {
+		const struct attach_ops *ops = attach_ops(install->hooks[i].hook);
 		size_t before = staging->places.count;
-		int error = attach_ops(install->hooks[i].hook)->resolve(kernel, &install->hooks[i], &staging->places);
+		int error;
 
+		if (!ops)
+			return problem_set(kernel, -EOPNOTSUPP, "a policy cannot be put at hook %s; use `weir load`",
+					   hook_table[install->hooks[i].hook].name);
+		error = ops->resolve(kernel, &install->hooks[i], &staging->places);
 		if (error)
 			return error;
 		drop_repeats(&staging->places, before, (uint32_t)i);

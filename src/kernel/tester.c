@@ -61,6 +61,7 @@ static int load_stand_in(struct kernel_tester *tester, const struct load *load)
 	int error = shares_add(&shares, "counters", tester->counters);
 
 	other.plane = HOOK_XDP;
+	other.bare = false;
 	other.shares = &shares;
 	if (!error)
 		error = shares_add(&shares, "trace", tester->trace);
@@ -74,7 +75,8 @@ static int load_stand_in(struct kernel_tester *tester, const struct load *load)
 static int load_all(struct kernel_tester *tester, const struct install *install)
 {
 	const struct install_hook *hook = &install->hooks[0];
-	const struct load load = { .install = install, .hook = hook, .plane = hook->hook, .trace = true };
+	const struct load load = { .install = install, .hook = hook, .plane = hook->hook, .trace = true,
+				   .bare = hook->hook == HOOK_SOCKET };
 	int error = object_check_hook(tester->kernel, hook->hook);
 
 	if (!error)
