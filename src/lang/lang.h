@@ -6,7 +6,7 @@
 #ifndef WEIR_LANG_LANG_H
 #define WEIR_LANG_LANG_H
 
-#include "ir/ir.h"
+#include "ir/model.h"
 
 /* System names. Each returns 0 and the result, or -ENOENT. NULL callbacks know no name. */
 struct names {
@@ -47,5 +47,13 @@ int lang_format(struct arena *arena, const struct lang_input *input, struct diag
 /* Parses elements of a run-time set, as in `{ ... }` ("10.0.0.0/8", "80", "8000-8999", "alice"). */
 int lang_elements(struct arena *arena, const struct source *source, enum set_type type, const struct names *names,
 		  struct diags *diags, struct set *ret_set);
+
+/*
+ * Parses a packet as `weir log` writes it and packet_print() does: "tcp 10.0.0.1:999 > 10.0.0.2:80 SA user=1000". What
+ * stands in front of the protocol in a line of the log may be there too. Only what is said is set; what the hook
+ * cannot see is left out, with a warning. `ruleset` says which cgroup levels count. -EINVAL if errors were queued.
+ */
+int lang_packet(struct arena *arena, const struct source *source, enum hook hook, const struct ruleset *ruleset,
+		const struct names *names, struct diags *diags, struct model_fields *ret_fields);
 
 #endif
