@@ -5,7 +5,7 @@
 
 #include <linux/types.h>
 
-enum { BENCH_BYTES = 128 }; /* of each frame's beginning; headers are all that is looked at */
+enum { BENCH_BYTES = 128 }; /* of each frame's beginning, less the last two; headers are all that is looked at */
 
 struct bench_slot {
 	__u64 words[BENCH_BYTES / 8]; /* bytes as in the frame, zeros behind a shorter one */

@@ -19,10 +19,12 @@ enum { PLANE_PREEMPTIBLE = 1 };
  */
 enum { CGROUP_REFUSE = 0, CGROUP_PASS = 1, CGROUP_EGRESS_DROP = 2 };
 
-OUT_OF_LINE int parse_thoroughly(struct __sk_buff *skb, struct packet *packet)
+VERIFIED_ONCE int plane_parse_again(struct __sk_buff *skb, struct packet *packet)
 {
 	struct view view = skb_view(skb, false);
 
+	if (!packet)
+		return PARSE_MALFORMED;
 	return parse_network(&view, packet, skb->protocol, 0, NULL);
 }
 
@@ -35,7 +37,10 @@ static __always_inline int plane_parse(struct __sk_buff *skb, struct packet *pac
 	set_metadata(skb, packet, EGRESS);
 	set_owner(skb, packet, view.needed);
 	done = parse_network(&view, packet, skb->protocol, 0, NULL);
-	return UNLIKELY(done == PARSE_AGAIN) ? parse_thoroughly(skb, packet) : done;
+	if (LIKELY(done != PARSE_AGAIN))
+		return done;
+	set_addresses4(packet, 0, 0);
+	return plane_parse_again(skb, packet);
 }
 
 static __always_inline void plane_describe(struct __sk_buff *skb, struct event *event)

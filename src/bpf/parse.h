@@ -329,47 +329,66 @@ static __always_inline bool is_extension(__u32 proto)
 	       proto == PROTO_AUTH || proto == PROTO_OPTIONS || proto == PROTO_MOBILITY;
 }
 
-/*
- * Walks one IPv6 extension header. PARSE_AGAIN: there may be more; PARSE_OK: a later fragment, which says no more
- * than its protocol.
- */
-static __always_inline int walk_extension(const struct view *view, struct packet *packet, struct ip_walk *walk)
-{
-	__u8 header[EXTENSION_SIZE] __attribute__((aligned(8)));
-	__u32 size = EXTENSION_SIZE, offset;
+/* The walk over IPv6 extension headers. */
+struct extensions {
+	parse_source *source;
+	struct packet *packet;
+	struct ip_walk *ip;
+	int outcome; /* PARSE_AGAIN: at the transport header; PARSE_OK: in a later fragment, with nothing more to say */
+};
 
-	if (source_copy(view->source, walk->at, header, EXTENSION_SIZE))
-		return PARSE_MALFORMED;
-	if (walk->proto == PROTO_AUTH)
-		size = (header[1] + 2u) * 4;
-	else if (walk->proto != PROTO_FRAGMENT)
-		size = (header[1] + 1u) * 8;
-	if (size < EXTENSION_SIZE || walk->at + size > walk->end)
-		return PARSE_MALFORMED;
-	if (walk->proto == PROTO_FRAGMENT) {
-		offset = get16(header + 2);
-		if (offset >> 3)
-			return parse_later_fragment(view, packet, header[0], offset >> 3);
-		if (offset & 1)
-			walk->fragment = FRAGMENT_FIRST;
+enum { WALK_ON = 0, WALK_ENDS = 1 }; /* what a bpf_loop() callback returns */
+
+/* A fragment header: whether it ends the walk. */
+static __always_inline long walk_fragment(struct extensions *walk, __u32 next, __u32 fragment)
+{
+	const struct view thorough = { .fast = false };
+
+	if (fragment >> 3) {
+		walk->outcome = parse_later_fragment(&thorough, walk->packet, next, fragment >> 3);
+		return WALK_ENDS;
 	}
-	walk->at += size;
-	walk->proto = header[0];
-	return PARSE_AGAIN;
+	if (fragment & 1)
+		walk->ip->fragment = FRAGMENT_FIRST;
+	return WALK_ON;
 }
 
-static __always_inline int walk_extensions(const struct view *view, struct packet *packet, struct ip_walk *walk)
+static long walk_extension(__u32 index, struct extensions *walk)
 {
-	for (int walked = 0; walked < EXTENSIONS_MAX; walked++) {
-		int outcome;
+	__u8 header[EXTENSION_SIZE] __attribute__((aligned(8)));
+	__u32 size = EXTENSION_SIZE, proto = walk->ip->proto;
 
-		if (!is_extension(walk->proto))
-			return PARSE_AGAIN;
-		outcome = walk_extension(view, packet, walk);
-		if (outcome != PARSE_AGAIN)
-			return outcome;
+	if (!is_extension(proto)) {
+		walk->outcome = PARSE_AGAIN;
+		return WALK_ENDS;
 	}
-	return is_extension(walk->proto) ? PARSE_MALFORMED : PARSE_AGAIN;
+	if (index == EXTENSIONS_MAX || source_copy(walk->source, walk->ip->at, header, EXTENSION_SIZE))
+		return WALK_ENDS;
+	if (proto == PROTO_AUTH)
+		size = (header[1] + 2u) * 4;
+	else if (proto != PROTO_FRAGMENT)
+		size = (header[1] + 1u) * 8;
+	if (walk->ip->at + size > walk->ip->end)
+		return WALK_ENDS;
+	if (proto == PROTO_FRAGMENT && walk_fragment(walk, header[0], get16(header + 2)) == WALK_ENDS)
+		return WALK_ENDS;
+	walk->ip->at += size;
+	walk->ip->proto = header[0];
+	return WALK_ON;
+}
+
+/* In BPF a callback for each header: the verifier then looks at one, not at each of them and what may follow. */
+static __always_inline int walk_extensions(const struct view *view, struct packet *packet, struct ip_walk *ip)
+{
+	struct extensions walk = { .source = view->source, .packet = packet, .ip = ip, .outcome = PARSE_MALFORMED };
+
+#ifdef __bpf__
+	bpf_loop(EXTENSIONS_MAX + 1, walk_extension, &walk, 0);
+#else
+	for (__u32 i = 0; i <= EXTENSIONS_MAX && walk_extension(i, &walk) == WALK_ON; i++)
+		;
+#endif
+	return walk.outcome;
 }
 
 static __always_inline void set_addresses6(struct packet *packet, const __u8 *ip)
@@ -485,12 +504,14 @@ static __always_inline int parse_frame(const struct view *view, struct packet *p
 		packet->eth_src = frame_source(frame);
 	}
 	type = LOAD(__u16, frame + 12);
-	if (UNLIKELY(is_vlan(type))) {
-		if (parse_tag(view, packet, &at, &type, !tagged))
-			return view_bad(view);
-		if (!tagged && is_vlan(type) && parse_tag(view, packet, &at, &type, false))
-			return view_bad(view);
+	if (LIKELY(!is_vlan(type))) {
+		packet->eth_type = SWAP(16, type);
+		return parse_network(view, packet, type, ETHER_SIZE, frame);
 	}
+	if (parse_tag(view, packet, &at, &type, !tagged))
+		return view_bad(view);
+	if (!tagged && is_vlan(type) && parse_tag(view, packet, &at, &type, false))
+		return view_bad(view);
 	packet->eth_type = SWAP(16, type);
 	return parse_network(view, packet, type, at, frame);
 }

@@ -22,8 +22,13 @@
 #include "packet/hook.h"
 #include "packet/packet.h"
 
-/* Verified with its caller's values, but compiled once. */
 #define OUT_OF_LINE static __attribute__((noinline))
+
+/*
+ * A global function: the verifier looks at it once, and not again with each caller's values. Its pointers may be NULL for
+ * all that it knows, its packet must be filled (old kernels), and its name may be nobody else's.
+ */
+#define VERIFIED_ONCE __attribute__((noinline))
 
 #ifndef PLANE_CLOCK
 #define PLANE_CLOCK bpf_ktime_get_coarse_ns
@@ -189,7 +194,7 @@ static __always_inline void event_lost(void)
 		__sync_fetch_and_add(&all->events_lost, 1);
 }
 
-OUT_OF_LINE int write_event(plane_context *context, __u32 rule, __u32 log, __u32 verdict)
+VERIFIED_ONCE int plane_write_event(plane_context *context, __u32 rule, __u32 log, __u32 verdict)
 {
 	struct log_limit *limit = bpf_map_lookup_elem(&logs, &log);
 	struct event *event;
@@ -271,7 +276,7 @@ static long take_step(__u32 index, struct run *run)
 	if (step->kind == STEP_COUNT)
 		count(step->slot, run->weight);
 	else if (step->kind == STEP_LOG)
-		write_event(run->context, step->slot - (SLOT_RULES - 1), step->a, step->b);
+		plane_write_event(run->context, step->slot - (SLOT_RULES - 1), step->a, step->b);
 	else if (step->kind == STEP_MARK)
 		step_mark(run, step);
 	else
@@ -280,10 +285,12 @@ static long take_step(__u32 index, struct run *run)
 	return RUN_ON;
 }
 
-OUT_OF_LINE __u32 run_steps(plane_context *context, struct packet *packet, __u32 first)
+VERIFIED_ONCE int plane_run_steps(plane_context *context, struct packet *packet, __u32 first)
 {
 	struct run run = { .context = context, .packet = packet, .weight = plane_weigh(context), .next = first };
 
+	if (!packet)
+		return ANSWER_DROP;
 	bpf_loop(STEPS_MAX, take_step, &run, 0);
 	if (!run.done)
 		run_decide(&run, ANSWER_DROP, SLOT_MALFORMED);
@@ -302,7 +309,7 @@ static __always_inline __u32 judge(plane_context *context, struct packet *packet
 	else
 		answer = classify(packet);
 	if (__builtin_expect(answer & ANSWER_STEPS, 0))
-		return run_steps(context, packet, answer >> ANSWER_SHIFT);
+		return plane_run_steps(context, packet, answer >> ANSWER_SHIFT);
 	return settle(answer & 3, answer >> ANSWER_SHIFT, plane_weigh(context));
 }
 

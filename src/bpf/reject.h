@@ -4,7 +4,7 @@
  * "administratively prohibited" (RFC 1812 5.2.7.1, RFC 4443 3.1), with addresses and MAC addresses swapped, VLAN tags kept.
  *
  * Nothing answers a reset, an ICMP error or redirect, a later fragment, a packet to or from more than one host, or from
- * nobody (RFC 1122 3.2.2, RFC 4443 2.4 e): reply() then fails, and so it does where the packet cannot be changed in size;
+ * nobody (RFC 1122 3.2.2, RFC 4443 2.4 e): plane_reply() then fails, and so it does where the packet cannot be changed in size;
  * it must then be dropped, for its bytes may be spoiled.
  *
  * The includer defines, besides what parse.h and plane.h ask for:
@@ -53,7 +53,6 @@ enum {
 	QUOTE_IPV4 = 548,    /* RFC 1812 4.3.2.3: an error has at most 576 bytes */
 	QUOTE_IPV6 = 1232,   /* RFC 4443 3.1: at most 1280 */
 	CHUNK = 64,
-	CHUNKS = (QUOTE_IPV6 + CHUNK - 1) / CHUNK,
 	ICMP_HEADER = sizeof(struct icmp_header),
 	ICMP_UNREACHABLE = 3,
 	ICMP_SOURCE_QUENCH = 4,
@@ -178,34 +177,32 @@ static __always_inline int resize_for_reset(plane_context *context, const struct
 
 /* --- ICMP errors ------------------------------------------------------------------------------------------------ */
 
-/*
- * Moves the asked packet's first `size` bytes up by `shift`, from the last chunk to the first, since both overlap.
- * Returns their sum in *ret_sum.
- */
-static __always_inline int move_quote(plane_context *context, __u32 at, __u32 size, __u32 shift, __u32 *ret_sum)
+/* The move of the asked packet's first bytes. */
+struct move {
+	plane_context *context;
+	__u32 at;
+	__u32 size;
+	__u32 shift;
+	__u32 sum;  /* of the bytes */
+	__u32 left; /* chunks */
+};
+
+/* bpf_loop() callback: one chunk, from the last one to the first, since both places overlap. */
+static long move_chunk(__u32 index, struct move *move)
 {
-	__u8 chunk[CHUNK] __attribute__((aligned(8)));
-	__u32 total = 0;
+	__u8 chunk[CHUNK] __attribute__((aligned(8))) = { 0 };
+	__u32 from = (move->left - 1) * CHUNK, count = move->size - from;
 
-#pragma clang loop unroll(disable)
-	for (int i = CHUNKS - 1; i >= 0; i--) {
-		__u32 from = i * CHUNK, count = size - from;
-
-		if (from >= size)
-			continue;
-		if (count > CHUNK)
-			count = CHUNK;
-		barrier_var(count); /* the verifier does not see that it is not 0 */
-		if (!count)
-			continue;
-		__builtin_memset(chunk, 0, sizeof chunk);
-		if (source_copy(context, at + from, chunk, count))
-			return NO_ANSWER;
-		total = sum(chunk, sizeof chunk, total);
-		if (reply_write(context, at + from + shift, chunk, count))
-			return NO_ANSWER;
-	}
-	*ret_sum = total;
+	(void)index;
+	if (count > CHUNK)
+		count = CHUNK;
+	barrier_var(count); /* the verifier does not see that it is not 0 */
+	if (!count || source_copy(move->context, move->at + from, chunk, count))
+		return 1;
+	move->sum = sum(chunk, sizeof chunk, move->sum);
+	if (reply_write(move->context, move->at + from + move->shift, chunk, count))
+		return 1;
+	move->left--;
 	return 0;
 }
 
@@ -213,14 +210,17 @@ static __always_inline int move_quote(plane_context *context, __u32 at, __u32 si
 static __always_inline int quote(plane_context *context, const struct asked *asked, __u32 head, __u32 most,
 				 __u32 *ret_size, __u32 *ret_sum)
 {
-	__u32 size = asked->end - asked->ip;
+	struct move move = { .context = context, .at = asked->ip, .size = asked->end - asked->ip, .shift = head };
 
-	if (size > most)
-		size = most;
-	if (reply_resize(context, asked->ip + head + size))
+	if (move.size > most)
+		move.size = most;
+	if (reply_resize(context, asked->ip + head + move.size))
 		return NO_ANSWER;
-	*ret_size = size;
-	return move_quote(context, asked->ip, size, head, ret_sum);
+	move.left = (move.size + CHUNK - 1) / CHUNK;
+	bpf_loop(move.left, move_chunk, &move, 0);
+	*ret_size = move.size;
+	*ret_sum = move.sum;
+	return move.left ? NO_ANSWER : 0;
 }
 
 /* --- IPv4 ------------------------------------------------------------------------------------------------------- */
@@ -264,21 +264,23 @@ static __always_inline int prohibit4(plane_context *context, const struct asked 
 	return reply_write(context, asked->ip, &answer, sizeof answer.ip + ICMP_HEADER);
 }
 
-static __always_inline int reply4(plane_context *context, const struct packet *packet, struct asked *asked)
+/* `at`: offset of the IP header. */
+VERIFIED_ONCE int plane_reply4(plane_context *context, struct packet *packet, __u32 at)
 {
+	struct asked asked = { .ip = at };
 	struct iphdr ip;
 	__u8 type;
 
-	if (source_copy(context, asked->ip, &ip, sizeof ip) || !is_host4(ip.saddr) || !is_host4(ip.daddr))
+	if (!packet || source_copy(context, at, &ip, sizeof ip) || !is_host4(ip.saddr) || !is_host4(ip.daddr))
 		return NO_ANSWER;
-	asked->transport = asked->ip + ip.ihl * 4;
-	asked->end = ip.tot_len ? asked->ip + NET16(ip.tot_len) : reply_length(context);
+	asked.transport = at + ip.ihl * 4;
+	asked.end = ip.tot_len ? at + NET16(ip.tot_len) : reply_length(context);
 	if (packet->proto == PROTO_TCP)
-		return reset4(context, asked, &ip);
+		return reset4(context, &asked, &ip);
 	if (packet->proto == PROTO_ICMP &&
-	    (source_copy(context, asked->transport, &type, 1) || !icmp_may_be_answered(type)))
+	    (source_copy(context, asked.transport, &type, 1) || !icmp_may_be_answered(type)))
 		return NO_ANSWER;
-	return prohibit4(context, asked, &ip);
+	return prohibit4(context, &asked, &ip);
 }
 
 /* --- IPv6 ------------------------------------------------------------------------------------------------------- */
@@ -326,7 +328,7 @@ static __always_inline int prohibit6(plane_context *context, const struct asked 
 static __always_inline int find_transport6(plane_context *context, struct packet *packet, struct asked *asked,
 					   __u32 proto)
 {
-	struct view view = { .source = context };
+	const struct view view = { .source = context };
 	struct ip_walk walk = { .at = asked->ip + IPV6_SIZE, .end = asked->end, .proto = proto };
 
 	if (is_extension(proto) && walk_extensions(&view, packet, &walk) != PARSE_AGAIN)
@@ -335,60 +337,62 @@ static __always_inline int find_transport6(plane_context *context, struct packet
 	return 0;
 }
 
-static __always_inline int reply6(plane_context *context, struct packet *packet, struct asked *asked)
+VERIFIED_ONCE int plane_reply6(plane_context *context, struct packet *packet, __u32 at)
 {
+	struct asked asked = { .ip = at };
 	struct ipv6hdr ip;
 	__u8 type;
 
-	if (source_copy(context, asked->ip, &ip, sizeof ip) || !is_host6(&ip.saddr) || !is_host6(&ip.daddr))
+	if (!packet || source_copy(context, at, &ip, sizeof ip) || !is_host6(&ip.saddr) || !is_host6(&ip.daddr))
 		return NO_ANSWER;
-	asked->end = ip.payload_len ? asked->ip + IPV6_SIZE + NET16(ip.payload_len) : reply_length(context);
-	if (find_transport6(context, packet, asked, ip.nexthdr))
+	asked.end = ip.payload_len ? at + IPV6_SIZE + NET16(ip.payload_len) : reply_length(context);
+	if (find_transport6(context, packet, &asked, ip.nexthdr))
 		return NO_ANSWER;
 	if (packet->proto == PROTO_TCP)
-		return reset6(context, asked, &ip);
+		return reset6(context, &asked, &ip);
 	if (packet->proto == PROTO_ICMPV6 &&
-	    (source_copy(context, asked->transport, &type, 1) || !icmpv6_may_be_answered(type)))
+	    (source_copy(context, asked.transport, &type, 1) || !icmpv6_may_be_answered(type)))
 		return NO_ANSWER;
-	return prohibit6(context, asked, &ip);
+	return prohibit6(context, &asked, &ip);
 }
 
 /* --- the link layer --------------------------------------------------------------------------------------------- */
 
 /* Swaps the MAC addresses, if the frame was for one station; finds what is behind at most VLAN_TAGS_MAX tags. */
-static __always_inline int turn_frame(plane_context *context, struct asked *asked)
+static __always_inline int turn_frame(plane_context *context, __u32 *ret_ip)
 {
 	__u8 frame[ETHER_SIZE] __attribute__((aligned(8))), turned[2 * ETH_ALEN] __attribute__((aligned(8)));
+	__u32 at = ETHER_SIZE;
 	__u16 type;
 
 	if (source_copy(context, 0, frame, ETHER_SIZE) || frame[0] & 1)
 		return NO_ANSWER;
-	asked->ip = ETHER_SIZE;
 	type = LOAD(__u16, frame + 2 * ETH_ALEN);
 	for (int tags = 0; tags < VLAN_TAGS_MAX && is_vlan(type); tags++) {
-		if (source_copy(context, asked->ip + 2, &type, sizeof type))
+		if (source_copy(context, at + 2, &type, sizeof type))
 			return NO_ANSWER;
-		asked->ip += VLAN_SIZE;
+		at += VLAN_SIZE;
 	}
 	__builtin_memcpy(turned, frame + ETH_ALEN, ETH_ALEN);
 	__builtin_memcpy(turned + ETH_ALEN, frame, ETH_ALEN);
+	*ret_ip = at;
 	return reply_write(context, 0, turned, sizeof turned);
 }
 
 /* 0: the packet is its answer now. */
-OUT_OF_LINE int reply(plane_context *context, struct packet *packet)
+VERIFIED_ONCE int plane_reply(plane_context *context, struct packet *packet)
 {
-	struct asked asked = { .ip = 0 };
+	__u32 ip = 0;
 
-	if (packet->fragment == FRAGMENT_LATER)
+	if (!packet || packet->fragment == FRAGMENT_LATER)
 		return NO_ANSWER;
 	if (packet->family != FAMILY_IPV4 && packet->family != FAMILY_IPV6)
 		return NO_ANSWER;
-	if (!config.bare && turn_frame(context, &asked))
+	if (!config.bare && turn_frame(context, &ip))
 		return NO_ANSWER;
 	if (packet->family == FAMILY_IPV4)
-		return reply4(context, packet, &asked);
-	return reply6(context, packet, &asked);
+		return plane_reply4(context, packet, ip);
+	return plane_reply6(context, packet, ip);
 }
 
 #endif

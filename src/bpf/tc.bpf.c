@@ -21,10 +21,12 @@ static __always_inline int parse_whole(struct __sk_buff *skb, const struct view 
 	return parse_frame(view, packet, skb->vlan_present);
 }
 
-OUT_OF_LINE int parse_thoroughly(struct __sk_buff *skb, struct packet *packet)
+VERIFIED_ONCE int plane_parse_again(struct __sk_buff *skb, struct packet *packet)
 {
 	struct view view = skb_view(skb, false);
 
+	if (!packet)
+		return PARSE_MALFORMED;
 	return parse_whole(skb, &view, packet);
 }
 
@@ -40,7 +42,10 @@ static __always_inline int plane_parse(struct __sk_buff *skb, struct packet *pac
 	if (view.needed & NEEDS(FIELD_VLAN) && skb->vlan_present)
 		packet->vlan = skb->vlan_tci & 0xfff;
 	done = parse_whole(skb, &view, packet);
-	return UNLIKELY(done == PARSE_AGAIN) ? parse_thoroughly(skb, packet) : done;
+	if (LIKELY(done != PARSE_AGAIN))
+		return done;
+	set_addresses4(packet, 0, 0);
+	return plane_parse_again(skb, packet);
 }
 
 static __always_inline void plane_describe(struct __sk_buff *skb, struct event *event)
@@ -70,7 +75,7 @@ static __always_inline __u32 reply_length(struct __sk_buff *skb)
  */
 static __always_inline int answer(struct __sk_buff *skb, struct packet *packet)
 {
-	if (reply(skb, packet))
+	if (plane_reply(skb, packet))
 		return TC_ACT_SHOT;
 	return bpf_redirect(skb->ifindex, leaving() ? BPF_F_INGRESS : 0);
 }

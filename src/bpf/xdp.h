@@ -24,7 +24,7 @@ static __always_inline const __u8 *frame_end(struct xdp_md *context)
 	return (const __u8 *)(long)context->data_end;
 }
 
-OUT_OF_LINE int parse_thoroughly(struct xdp_md *context, struct packet *packet)
+VERIFIED_ONCE int plane_parse_again(struct xdp_md *context, struct packet *packet)
 {
 	struct view view = {
 		.source = context,
@@ -32,6 +32,8 @@ OUT_OF_LINE int parse_thoroughly(struct xdp_md *context, struct packet *packet)
 		.needed = config.needed,
 	};
 
+	if (!packet)
+		return PARSE_MALFORMED;
 	return parse_frame(&view, packet, false);
 }
 
@@ -51,7 +53,10 @@ static __always_inline int plane_parse(struct xdp_md *context, struct packet *pa
 	if (view.needed & NEEDS(FIELD_IN_IFACE))
 		packet->in_iface = context->ingress_ifindex;
 	done = parse_frame(&view, packet, false);
-	return UNLIKELY(done == PARSE_AGAIN) ? parse_thoroughly(context, packet) : done;
+	if (LIKELY(done != PARSE_AGAIN))
+		return done;
+	set_addresses4(packet, 0, 0);
+	return plane_parse_again(context, packet);
 }
 
 static __always_inline struct weight plane_weigh(struct xdp_md *context)

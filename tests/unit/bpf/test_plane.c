@@ -94,6 +94,8 @@ static void test_loads_with_any_needs(void **state)
 	for (int hook = 0; hook < HOOK_COUNT; hook++) {
 		struct plane_config config = config_of(hook);
 
+		if (!plane_for_hook(hook))
+			continue;
 		open_plane(hook, &config, &plane);
 		plane_close(&plane);
 		config.needed = 0;
