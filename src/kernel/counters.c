@@ -117,6 +117,54 @@ static int write_base(struct kernel *kernel, const char *folder, const struct co
 	return fd < 0 ? fd : 0;
 }
 
+/* --- lost events ------------------------------------------------------------------------------------------------ */
+
+static int read_lost(const char *folder, const struct record *record, uint64_t *ret_lost)
+{
+	struct plane_status status;
+	const uint32_t zero = 0;
+	CLEANUP_CLOSE int fd = pin_open(folder, "status");
+
+	if (fd < 0)
+		return fd;
+	if (bpf_map_lookup_elem(fd, &zero, &status))
+		return -errno;
+	*ret_lost = record->lost_before + status.events_lost;
+	return 0;
+}
+
+static int carry_lost(const char *folder, const struct record *record, const struct generation *successor)
+{
+	uint64_t lost;
+	int error = read_lost(folder, record, &lost);
+
+	if (error || lost == successor->record->lost_before)
+		return error;
+	successor->record->lost_before = lost;
+	return blob_update(successor->folder.text, "record", successor->record);
+}
+
+int counters_lost(struct kernel *kernel, const struct generation *generation, uint64_t *ret_lost)
+{
+	CLEANUP_FREE struct record *old = NULL;
+	uint64_t lost, before = 0;
+	int error = read_lost(generation->folder.text, generation->record, &lost);
+
+	if (!error && generation->carry_from.text[0]) {
+		error = record_load(kernel, generation->carry_from.text, &old);
+		if (!error)
+			error = read_lost(generation->carry_from.text, old, &before);
+		lost -= generation->record->lost_before;
+	}
+	if (error)
+		return problem_set(kernel, error, "cannot read the status of policy `%s`: %s", generation->policy,
+				   strerror(-error));
+	*ret_lost = lost + before;
+	return 0;
+}
+
+/* --- carrying over ---------------------------------------------------------------------------------------------- */
+
 int counters_carry(struct kernel *kernel, const char *folder, const struct record *record,
 		   const struct generation *successor)
 {
@@ -126,7 +174,9 @@ int counters_carry(struct kernel *kernel, const char *folder, const struct recor
 	if (!start)
 		return -ENOMEM;
 	error = carried(kernel, folder, record, successor, start);
-	return error ? error : write_base(kernel, successor->folder.text, start, successor->record->slots);
+	if (!error)
+		error = write_base(kernel, successor->folder.text, start, successor->record->slots);
+	return error ? error : carry_lost(folder, record, successor);
 }
 
 int counters_total(struct kernel *kernel, const struct generation *generation, struct counter *ret_counters)

@@ -4,8 +4,8 @@
  * own and moves the ring's on, so that several may read at once and each sees all; one that falls behind by a
  * whole ring loses what was overwritten, and counts it.
  *
- * The store's lock is held only while the rings are looked up, which is done again every second: policies come
- * and go.
+ * The store's lock is held only while the rings are looked up, which is done again several times a
+ * second: policies come and go, and each replacement begins a new ring. Old ones are read to their end.
  */
 #include <bpf/bpf.h>
 #include <errno.h>
@@ -17,10 +17,16 @@
 
 #include "kernel/generation.h"
 
-enum { RESCAN_MS = 1000, RING_HEADER = 8 };
+enum { RESCAN_MS = 250, RING_HEADER = 8 };
+
+/* A policy's name, for as long as the reader lives. */
+struct name {
+	struct name *next;
+	char text[NAME_LENGTH];
+};
 
 struct ring {
-	char policy[NAME_LENGTH];
+	const char *policy;
 	uint32_t map_id;
 	int fd;
 	int status_fd;
@@ -37,11 +43,12 @@ struct ring {
 struct kernel_events {
 	struct kernel *kernel;
 	char policy[NAME_LENGTH]; /* empty: all */
+	struct name *names;
 	struct ring *rings;
 	size_t count;
 	size_t next;     /* where to look first */
 	int epoll;
-	int64_t rescan;  /* CLOCK_MONOTONIC, ms */
+	int64_t rescan;  /* when to scan again: CLOCK_MONOTONIC, ms; 0: not scanned yet */
 	uint64_t lost_before; /* by rings that are gone */
 };
 
@@ -93,6 +100,14 @@ static int ring_map(struct ring *ring)
 	return 0;
 }
 
+/* A ring that came while we were reading is read from its beginning, unless that is overwritten already. */
+static void read_from_beginning(struct ring *ring)
+{
+	if (__atomic_load_n(ring->producer, __ATOMIC_ACQUIRE) <= ring->size)
+		ring->position = 0;
+	ring->lost_at_start = 0;
+}
+
 /* `fd` is taken. */
 static int ring_open(const struct generation *generation, int fd, const struct bpf_map_info *info,
 		     struct ring *ret_ring)
@@ -100,7 +115,6 @@ static int ring_open(const struct generation *generation, int fd, const struct b
 	struct ring ring = { .fd = fd, .map_id = info->id, .size = info->max_entries, .seen = true };
 	int error;
 
-	snprintf(ring.policy, sizeof ring.policy, "%s", generation->policy);
 	ring.status_fd = pin_open(generation->folder.text, "status");
 	error = ring_map(&ring);
 	if (error)
@@ -178,21 +192,42 @@ static struct ring *find_ring(struct kernel_events *events, uint32_t map_id)
 	return NULL;
 }
 
+static const char *keep_name(struct kernel_events *events, const char *text)
+{
+	struct name *name;
+
+	for (name = events->names; name; name = name->next)
+		if (!strcmp(name->text, text))
+			return name->text;
+	name = calloc(1, sizeof *name);
+	if (!name)
+		return NULL;
+	snprintf(name->text, sizeof name->text, "%s", text);
+	name->next = events->names;
+	events->names = name;
+	return name->text;
+}
+
 static int add_ring(struct kernel_events *events, const struct generation *generation, int fd,
 		    const struct bpf_map_info *info)
 {
 	struct epoll_event interest = { .events = EPOLLIN };
 	struct ring *rings = reallocarray(events->rings, events->count + 1, sizeof *rings);
+	const char *name = keep_name(events, generation->policy);
 	int error;
 
-	if (!rings) {
+	if (rings)
+		events->rings = rings;
+	if (!rings || !name) {
 		close(fd);
 		return -ENOMEM;
 	}
-	events->rings = rings;
 	error = ring_open(generation, fd, info, &rings[events->count]);
 	if (error)
 		return error;
+	rings[events->count].policy = name;
+	if (events->rescan)
+		read_from_beginning(&rings[events->count]);
 	if (epoll_ctl(events->epoll, EPOLL_CTL_ADD, fd, &interest)) {
 		error = -errno;
 		ring_close(&rings[events->count]);
@@ -368,6 +403,10 @@ void kernel_events_close(struct kernel_events *events)
 	for (size_t i = 0; i < events->count; i++)
 		ring_close(&events->rings[i]);
 	free(events->rings);
+	for (struct name *name = events->names, *next; name; name = next) {
+		next = name->next;
+		free(name);
+	}
 	close_cleanup(&events->epoll);
 	free(events);
 }

@@ -5,7 +5,7 @@
  *   record            what is here (struct record), one blob
  *   source, meta, carry  the caller's blobs; carry: int32_t a slot
  *   counters          per-CPU counts of this generation; base: what they start from
- *   events, status, logs
+ *   events, status, logs: each generation has its own, so that a reader can tell whose rules an event names
  *   set-MAP           each named set's map
  *   prog_N, control_N, after_N (XDP), before_N (until the change is complete), link_N (not for clsact): place N
  *
@@ -62,6 +62,7 @@ struct record {
 	uint32_t source_size;
 	uint32_t meta_size;
 	uint32_t carry_count;
+	uint64_t lost_before; /* events lost by the generations before */
 	struct place places[];
 };
 

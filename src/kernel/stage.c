@@ -74,26 +74,10 @@ static int resolve(struct staging *staging)
 
 static const char *const policy_maps[] = { "counters", "events", "status", "logs" };
 
-/* Events go on in the same ring, so that readers need not change over. */
-static int share_ring(struct staging *staging)
-{
-	const struct generation *old = view_find(&staging->change->view, staging->install->policy);
-	int error = 0;
-
-	for (size_t i = 1; old && !error && i < 3; i++) {
-		CLEANUP_CLOSE int fd = pin_open(old->folder.text, "%s", policy_maps[i]);
-
-		error = fd < 0 ? fd : shares_add(&staging->shares, policy_maps[i], fd);
-	}
-	return error;
-}
-
 static int share_first(struct staging *staging)
 {
 	int error = shares_add(&staging->shares, "epoch", staging->change->kernel->epoch_fd);
 
-	if (!error)
-		error = share_ring(staging);
 	return error ? error : sets_share(staging->change, staging->install, &staging->shares);
 }
 

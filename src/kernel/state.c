@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* What is in force, for list and show. In: the store, locked for the moment; out: copies in the caller's arena. */
-#include <bpf/bpf.h>
 #include <errno.h>
 #include <string.h>
 
@@ -89,20 +88,6 @@ static bool is_attached(const struct generation *generation, uint32_t index)
 	return link >= 0 && !attach_state(place, link, &state) && state.alive;
 }
 
-static int read_status(const struct generation *generation, uint64_t *ret_lost)
-{
-	struct plane_status status;
-	const uint32_t zero = 0;
-	CLEANUP_CLOSE int fd = pin_open(generation->folder.text, "status");
-
-	if (fd < 0)
-		return fd;
-	if (bpf_map_lookup_elem(fd, &zero, &status))
-		return -errno;
-	*ret_lost = status.events_lost;
-	return 0;
-}
-
 static int take(struct kernel *kernel, const struct generation *generation, struct snapshot *snapshot)
 {
 	const struct record *record = generation->record;
@@ -118,7 +103,7 @@ static int take(struct kernel *kernel, const struct generation *generation, stru
 		snapshot->attached[i] = is_attached(generation, i);
 	error = counters_total(kernel, generation, snapshot->counters);
 	if (!error)
-		error = read_status(generation, &snapshot->events_lost);
+		error = counters_lost(kernel, generation, &snapshot->events_lost);
 	if (!error && record->source_size)
 		error = blob_load(kernel, folder, "source", record->source_size, &snapshot->source);
 	if (!error && record->meta_size)

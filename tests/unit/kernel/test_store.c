@@ -272,6 +272,7 @@ static void events_come_through(void **unused)
 	struct kernel_events *events, *others;
 	struct event event;
 	struct event_origin origin;
+	uint32_t generations[2];
 
 	(void)unused;
 	NEED_WORLD();
@@ -287,10 +288,12 @@ static void events_come_through(void **unused)
 	for (int i = 0; i < 2; i++) {
 		assert_int_equal(kernel_events_next(events, 1000, &event, &origin), 1);
 		assert_string_equal(origin.policy, "p");
+		generations[i] = origin.generation;
 		assert_int_equal(event.rule, 3);
 		assert_int_equal(event.hook, HOOK_TC_INGRESS);
 		assert_int_equal(kernel_events_next(others, 1000, &event, &origin), 1);
 	}
+	assert_int_not_equal(generations[0], generations[1]);
 	assert_int_equal(kernel_events_next(events, 10, &event, &origin), 0);
 	assert_int_equal(kernel_events_lost(events), 0);
 	kernel_events_close(events);
