@@ -345,8 +345,8 @@ int api_select(struct call *call, struct weir_program *program, const char *poli
 		return status;
 	if (hook && wanted < 0)
 		return api_fail(call, WEIR_INPUT, "no hook `%s`; hooks are xdp, tc-ingress, tc-egress, cgroup-ingress, "
-						  "cgroup-egress and netfilter-prerouting, -input, -forward, -output, "
-						  "-postrouting", hook);
+						  "cgroup-egress, socket and netfilter-prerouting, -input, -forward, "
+						  "-output, -postrouting", hook);
 	if (!(*ret_ruleset)->expression)
 		return attached_hook(call, *ret_ruleset, wanted, ret_hook);
 	if (wanted < 0)

@@ -275,6 +275,8 @@ static bool meets(const struct attach *attach, const struct session *session, un
 		return in_cgroup(session->pid, attach->target);
 	case TARGET_NONE:
 		return attach->hook != HOOK_NF_FORWARD;
+	case TARGET_SOCKET:
+		return false;
 	}
 	return false;
 }

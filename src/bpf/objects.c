@@ -13,12 +13,15 @@ static const struct plane_object plane_cgroup_objects[] = {
 	OBJECT("cgroup-egress", cgroup_egress),
 };
 
+static const struct plane_object plane_socket_object = OBJECT("socket", socket);
+
 static const struct plane_object empty_xdp_object = OBJECT("empty-xdp", empty_xdp);
 static const struct plane_object empty_tc_object = OBJECT("empty-tc", empty_tc);
 static const struct plane_object empty_cgroup_objects[] = {
 	OBJECT("empty-cgroup-ingress", empty_cgroup_ingress),
 	OBJECT("empty-cgroup-egress", empty_cgroup_egress),
 };
+static const struct plane_object empty_socket_object = OBJECT("empty-socket", empty_socket);
 
 static const struct plane_object bench_object = OBJECT("bench", bench);
 static const struct plane_object bench_empty_object = OBJECT("bench-empty", bench_empty);
@@ -37,6 +40,7 @@ static const struct {
 	[HOOK_NF_POSTROUTING] = { &plane_netfilter_object, NULL },
 	[HOOK_CGROUP_INGRESS] = { &plane_cgroup_objects[0], &empty_cgroup_objects[0] },
 	[HOOK_CGROUP_EGRESS] = { &plane_cgroup_objects[1], &empty_cgroup_objects[1] },
+	[HOOK_SOCKET] = { &plane_socket_object, &empty_socket_object },
 };
 
 const struct plane_object *plane_for_hook(enum hook hook)

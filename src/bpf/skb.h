@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What plane.h asks of the planes whose context is a struct __sk_buff: TC and cgroup. */
+/*
+ * What plane.h asks of the planes whose context is a struct __sk_buff: TC, cgroup and socket. A socket filter's data begins
+ * at the transport header: its file defines SKB_LENGTH, and SKB_OF_SOCKET to have bytes copied from the IP header on.
+ */
 #ifndef WEIR_BPF_SKB_H
 #define WEIR_BPF_SKB_H
 
@@ -9,8 +12,16 @@ typedef struct __sk_buff parse_source;
 
 static __always_inline int source_copy(parse_source *source, __u32 offset, void *buffer, __u32 size)
 {
+#ifdef SKB_OF_SOCKET
+	return bpf_skb_load_bytes_relative(source, offset, buffer, size, BPF_HDR_START_NET);
+#else
 	return bpf_skb_load_bytes(source, offset, buffer, size);
+#endif
 }
+
+#ifndef SKB_LENGTH
+#define SKB_LENGTH(skb) ((skb)->len)
+#endif
 
 #include "bpf/parse.h"
 
@@ -66,7 +77,7 @@ static __always_inline void set_metadata(struct __sk_buff *skb, struct packet *p
 /* A GRO or GSO packet counts its segments; where only their size is known yet, as many as that makes. */
 static __always_inline struct weight plane_weigh(struct __sk_buff *skb)
 {
-	struct weight weight = { .packets = skb->gso_segs, .bytes = skb->len };
+	struct weight weight = { .packets = skb->gso_segs, .bytes = SKB_LENGTH(skb) };
 
 	if (weight.packets)
 		return weight;
@@ -78,7 +89,7 @@ static __always_inline struct weight plane_weigh(struct __sk_buff *skb)
 
 static __always_inline void describe_skb(struct __sk_buff *skb, struct event *event, bool leaving, bool frame)
 {
-	__u32 size = skb->len;
+	__u32 size = SKB_LENGTH(skb);
 
 	if (leaving)
 		event->out_iface = skb->ifindex;
@@ -89,7 +100,7 @@ static __always_inline void describe_skb(struct __sk_buff *skb, struct event *ev
 	event->frame = frame;
 	if (size > EVENT_BYTES)
 		size = EVENT_BYTES;
-	if (size && !bpf_skb_load_bytes(skb, 0, event->data, size))
+	if (size && !source_copy(skb, 0, event->data, size))
 		event->captured = size;
 }
 
@@ -100,7 +111,12 @@ static __always_inline __u32 plane_mark(struct __sk_buff *skb)
 
 static __always_inline void plane_set_mark(struct __sk_buff *skb, __u32 mark)
 {
+#ifdef SKB_OF_SOCKET
+	(void)skb; /* no rule there sets it: struct hook_info */
+	(void)mark;
+#else
 	skb->mark = mark;
+#endif
 }
 
 #endif

@@ -404,6 +404,11 @@ static bool check_cycles(struct check *check)
 
 /* --- the rest ------------------------------------------------------------------------------------------------- */
 
+static bool target_is_none(enum hook hook)
+{
+	return hook_table[hook].target == TARGET_NONE || hook_table[hook].target == TARGET_SOCKET;
+}
+
 static bool check_attaches(struct check *check)
 {
 	const struct ruleset *ruleset = check->ruleset;
@@ -415,7 +420,7 @@ static bool check_attaches(struct check *check)
 
 		if ((unsigned)attach->hook >= HOOK_COUNT)
 			return fail(check, "attach %zu: no such hook", i + 1);
-		if (!attach->target != (hook_table[attach->hook].target == TARGET_NONE))
+		if (!attach->target != target_is_none(attach->hook))
 			return fail(check, "attach %zu: %s takes %s", i + 1, hook_table[attach->hook].name,
 				    attach->target ? "no target" : "a target");
 	}

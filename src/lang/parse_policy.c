@@ -170,24 +170,32 @@ static bool on_netfilter(struct parser *parser, struct on_node *node)
 	return parse_word(parser, "a number", &node->priority);
 }
 
+/* Which sockets is said by whoever attaches it. */
+static bool on_socket(struct parser *parser, struct on_node *node)
+{
+	(void)parser;
+	(void)node;
+	return true;
+}
+
 static const struct {
 	const char *name;
 	bool (*parse)(struct parser *parser, struct on_node *node); /* NULL: not supported yet */
 } hook_words[] = {
 	{ "xdp", on_xdp }, { "tc", on_tc }, { "netfilter", on_netfilter }, { "cgroup", on_cgroup },
-	{ "connect", NULL }, { "bind", NULL }, { "socket", NULL }, { "stream", NULL }, { "tls", NULL },
+	{ "connect", NULL }, { "bind", NULL }, { "socket", on_socket }, { "stream", NULL }, { "tls", NULL },
 };
 
 static void unknown_hook(struct parser *parser, const struct word *word)
 {
-	static const char *const names[] = { "xdp", "tc", "netfilter", "cgroup" };
+	static const char *const names[] = { "xdp", "tc", "netfilter", "cgroup", "socket" };
 	const char *nearest = nearest_word(word->text, strlen(word->text), names, sizeof names / sizeof names[0]);
 	struct diag *diag = diag_error(parser->diags, word->span, "unknown hook `%s`", word->text);
 
 	if (nearest)
 		diag_hint(parser->diags, diag, "did you mean `%s`?", nearest);
 	else
-		diag_hint(parser->diags, diag, "hooks are `xdp`, `tc`, `netfilter` and `cgroup`");
+		diag_hint(parser->diags, diag, "hooks are `xdp`, `tc`, `netfilter`, `cgroup` and `socket`");
 }
 
 static bool on_words(struct parser *parser, struct on_node *node)

@@ -23,6 +23,8 @@ const struct hook_info hook_table[HOOK_COUNT] = {
 				  REJECT_NEVER, .frames = false, .mark = true },
 	[HOOK_CGROUP_EGRESS] = { "cgroup-egress", "cgroup", "egress", DIRECTION_EGRESS, TARGET_CGROUP,
 				 REJECT_EPERM, .frames = false, .mark = true },
+	[HOOK_SOCKET] = { "socket", "socket", NULL, DIRECTION_INGRESS, TARGET_SOCKET, REJECT_NEVER, .frames = false,
+			  .mark = false },
 };
 
 int hook_by_name(const char *name)

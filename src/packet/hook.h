@@ -18,6 +18,7 @@ enum hook {
 	HOOK_NF_POSTROUTING,
 	HOOK_CGROUP_INGRESS,
 	HOOK_CGROUP_EGRESS,
+	HOOK_SOCKET, /* what one socket receives; attached by descriptor, never by `apply` */
 	HOOK_COUNT,
 };
 
@@ -28,7 +29,7 @@ typedef uint32_t hook_mask;
 enum direction { DIRECTION_INGRESS, DIRECTION_EGRESS, DIRECTION_FORWARD };
 
 /* What follows the hook's words in `on ...`. */
-enum hook_target { TARGET_IFACE, TARGET_NONE, TARGET_CGROUP };
+enum hook_target { TARGET_IFACE, TARGET_NONE, TARGET_CGROUP, TARGET_SOCKET /* nothing: see HOOK_SOCKET */ };
 
 /* How an XDP program is to be run: native if the driver can, else generic; or only so. */
 enum xdp_mode { XDP_ANY, XDP_NATIVE, XDP_GENERIC, XDP_OFFLOAD };

@@ -412,7 +412,7 @@ static struct kernel *open_kernel(const char **ret_reason)
 static bool has_test_run(enum hook hook)
 {
 	return hook == HOOK_XDP || hook_table[hook].target == TARGET_CGROUP ||
-	       hook == HOOK_TC_INGRESS || hook == HOOK_TC_EGRESS;
+	       hook == HOOK_TC_INGRESS || hook == HOOK_TC_EGRESS || hook == HOOK_SOCKET;
 }
 
 static int judge_hook(const struct options *options, struct kernel *kernel, enum hook hook)
