@@ -6,7 +6,8 @@
  * cut off or contradict themselves, whatever the policy looks at. Two forms of the same code: the fast one reads the
  * linear part in place, and says PARSE_AGAIN where that does not settle it (headers beyond the linear part, options,
  * extension headers, fragments, anything odd); the thorough one copies header by header and always settles it. What is
- * tested and stored in the fast one is all that most packets cost: count the instructions when changing it.
+ * tested and stored in the fast one is all that most packets cost: count the instructions when changing it. It notes in
+ * packet->reserved[0] that the IP packet ends where the linear part does.
  *
  * The includer defines, before: `parse_source`, the type that bytes are copied from (a hook's context), and
  *	static int source_copy(parse_source *source, __u32 offset, void *buffer, __u32 size)
@@ -299,6 +300,7 @@ static __always_inline int parse_ipv4(const struct view *view, struct packet *pa
 	if (view->fast) {
 		if (UNLIKELY(ip[0] != (4 << 4 | IPV4_SIZE / 4) || fragment || total < IPV4_SIZE || total > left))
 			return PARSE_AGAIN;
+		packet->reserved[0] = total == left;
 		walk.zero_length = false;
 	} else {
 		header = (ip[0] & 15) * 4u;
@@ -414,6 +416,8 @@ static __always_inline int parse_ipv6(const struct view *view, struct packet *pa
 	walk.zero_length = payload == 0;
 	if (UNLIKELY(IPV6_SIZE + payload > left))
 		return view_bad(view);
+	if (view->fast)
+		packet->reserved[0] = IPV6_SIZE + payload == left;
 	if (payload)
 		left = IPV6_SIZE + payload;
 	packet->family = FAMILY_IPV6;
@@ -504,11 +508,12 @@ static __always_inline int parse_frame(const struct view *view, struct packet *p
 		packet->eth_src = frame_source(frame);
 	}
 	type = LOAD(__u16, frame + 12);
-	if (LIKELY(!is_vlan(type))) {
+	/* Twice the code, but with constant offsets. */
+	if (view->fast && LIKELY(!is_vlan(type))) {
 		packet->eth_type = SWAP(16, type);
 		return parse_network(view, packet, type, ETHER_SIZE, frame);
 	}
-	if (parse_tag(view, packet, &at, &type, !tagged))
+	if (is_vlan(type) && parse_tag(view, packet, &at, &type, !tagged))
 		return view_bad(view);
 	if (!tagged && is_vlan(type) && parse_tag(view, packet, &at, &type, false))
 		return view_bad(view);

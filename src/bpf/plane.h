@@ -101,6 +101,8 @@ struct weight {
 /* Fills the whole packet; PARSE_OK or PARSE_MALFORMED. */
 static __always_inline int plane_parse(plane_context *context, struct packet *packet);
 static __always_inline struct weight plane_weigh(plane_context *context);
+/* The same, cheaper by what parsing has noted, where the file defines PLANE_WEIGHS_PARSED. */
+static __always_inline struct weight plane_weigh_parsed(plane_context *context, const struct packet *packet);
 /* Fills an event's interfaces, owner, mark, length and first bytes. */
 static __always_inline void plane_describe(plane_context *context, struct event *event);
 static __always_inline __u32 plane_mark(plane_context *context);
@@ -297,6 +299,14 @@ VERIFIED_ONCE int plane_run_steps(plane_context *context, struct packet *packet,
 	return settle(run.verdict, run.slot, run.weight);
 }
 
+#ifndef PLANE_WEIGHS_PARSED
+static __always_inline struct weight plane_weigh_parsed(plane_context *context, const struct packet *packet)
+{
+	(void)packet;
+	return plane_weigh(context);
+}
+#endif
+
 /* --- judging ---------------------------------------------------------------------------------------------------- */
 
 /* An enum answer_verdict; everything it took is done, but for carrying it out. Fills the packet. */
@@ -310,7 +320,7 @@ static __always_inline __u32 judge(plane_context *context, struct packet *packet
 		answer = classify(packet);
 	if (__builtin_expect(answer & ANSWER_STEPS, 0))
 		return plane_run_steps(context, packet, answer >> ANSWER_SHIFT);
-	return settle(answer & 3, answer >> ANSWER_SHIFT, plane_weigh(context));
+	return settle(answer & 3, answer >> ANSWER_SHIFT, plane_weigh_parsed(context, packet));
 }
 
 enum turn { TURN_OURS, TURN_BEFORE, TURN_OVER };

@@ -183,17 +183,18 @@ struct move {
 	__u32 at;
 	__u32 size;
 	__u32 shift;
-	__u32 sum;  /* of the bytes */
-	__u32 left; /* chunks */
+	__u32 sum;    /* of the bytes */
+	__u32 chunks;
+	bool failed;
 };
 
 /* bpf_loop() callback: one chunk, from the last one to the first, since both places overlap. */
 static long move_chunk(__u32 index, struct move *move)
 {
 	__u8 chunk[CHUNK] __attribute__((aligned(8))) = { 0 };
-	__u32 from = (move->left - 1) * CHUNK, count = move->size - from;
+	__u32 from = (move->chunks - 1 - index) * CHUNK, count = move->size - from;
 
-	(void)index;
+	move->failed = true;
 	if (count > CHUNK)
 		count = CHUNK;
 	barrier_var(count); /* the verifier does not see that it is not 0 */
@@ -202,7 +203,7 @@ static long move_chunk(__u32 index, struct move *move)
 	move->sum = sum(chunk, sizeof chunk, move->sum);
 	if (reply_write(move->context, move->at + from + move->shift, chunk, count))
 		return 1;
-	move->left--;
+	move->failed = false;
 	return 0;
 }
 
@@ -216,11 +217,11 @@ static __always_inline int quote(plane_context *context, const struct asked *ask
 		move.size = most;
 	if (reply_resize(context, asked->ip + head + move.size))
 		return NO_ANSWER;
-	move.left = (move.size + CHUNK - 1) / CHUNK;
-	bpf_loop(move.left, move_chunk, &move, 0);
+	move.chunks = (move.size + CHUNK - 1) / CHUNK;
+	bpf_loop(move.chunks, move_chunk, &move, 0);
 	*ret_size = move.size;
 	*ret_sum = move.sum;
-	return move.left ? NO_ANSWER : 0;
+	return move.failed ? NO_ANSWER : 0;
 }
 
 /* --- IPv4 ------------------------------------------------------------------------------------------------------- */

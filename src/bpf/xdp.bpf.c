@@ -53,5 +53,5 @@ int weir_xdp(struct xdp_md *context)
 	verdict = judge(context, &packet);
 	if (LIKELY(verdict == ANSWER_ACCEPT))
 		return pass_on(context);
-	return verdict == ANSWER_REJECT && !reply(context, &packet) ? XDP_TX : XDP_DROP;
+	return verdict == ANSWER_REJECT && !plane_reply(context, &packet) ? XDP_TX : XDP_DROP;
 }

@@ -3,6 +3,8 @@
 #ifndef WEIR_BPF_XDP_H
 #define WEIR_BPF_XDP_H
 
+#define PLANE_WEIGHS_PARSED
+
 #include "bpf/plane.h"
 
 typedef struct xdp_md parse_source;
@@ -62,6 +64,17 @@ static __always_inline int plane_parse(struct xdp_md *context, struct packet *pa
 static __always_inline struct weight plane_weigh(struct xdp_md *context)
 {
 	return (struct weight){ .packets = 1, .bytes = bpf_xdp_get_buff_len(context) };
+}
+
+/*
+ * Asking for the length costs as much as a rule. A frame whose linear part ends with the IP packet is whole: what else
+ * there could be is padding, which no driver puts into a buffer of its own.
+ */
+static __always_inline struct weight plane_weigh_parsed(struct xdp_md *context, const struct packet *packet)
+{
+	if (LIKELY(packet->reserved[0]))
+		return (struct weight){ .packets = 1, .bytes = frame_end(context) - frame_data(context) };
+	return plane_weigh(context);
 }
 
 static __always_inline void plane_describe(struct xdp_md *context, struct event *event)

@@ -64,7 +64,7 @@ struct packet {
 	__u8 dscp;     /* IP only */
 	__u8 ecn;      /* IP only */
 	__u8 fragment; /* enum packet_fragment; IP only */
-	__u8 reserved[3];
+	__u8 reserved[3]; /* the data plane's own notes */
 	__u32 resume; /* where classify() goes on after STEP_RESUME (bpf/plane_abi.h); first 0 */
 };
 
