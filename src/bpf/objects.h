@@ -16,10 +16,10 @@ struct plane_object {
 	size_t size;
 };
 
-/* The plane of a hook, to be linked with a classifier. Never NULL. */
+/* The plane of a hook, to be linked with a classifier; NULL if it has none. */
 const struct plane_object *plane_for_hook(enum hook hook);
 
-/* A whole object whose program passes at once, to measure against; NULL for netfilter. */
+/* A whole object whose program passes at once, to measure against; NULL if there is none (netfilter). */
 const struct plane_object *plane_empty_for_hook(enum hook hook);
 
 /*
