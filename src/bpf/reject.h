@@ -8,7 +8,10 @@
  * it must then be dropped, for its bytes may be spoiled.
  *
  * The includer defines, besides what parse.h and plane.h ask for:
- *	reply_resize(context, length)                 the whole packet's new length; 0 or an error
+ *	REPLY_GROWS_IN_FRONT                          whether reply_make_room() leaves the IP packet where it is in memory
+ *	reply_make_room(context, ip, head, size)      cuts the IP packet at offset `ip` to `size` bytes, and puts `head` new
+ *	                                              ones before it (in front) or behind it; 0 or an error
+ *	reply_resize(context, length)                 the whole packet's new length, not more than it is; 0 or an error
  *	reply_write(context, offset, bytes, size)     0 or an error
  *	reply_length(context)                         the packet's length
  */
@@ -23,6 +26,7 @@
 #include "bpf/parse.h"
 #include "bpf/plane.h"
 
+static __always_inline int reply_make_room(plane_context *context, __u32 ip, __u32 head, __u32 size);
 static __always_inline int reply_resize(plane_context *context, __u32 length);
 static __always_inline int reply_write(plane_context *context, __u32 offset, const void *bytes, __u32 size);
 static __always_inline __u32 reply_length(plane_context *context);
@@ -177,7 +181,7 @@ static __always_inline int resize_for_reset(plane_context *context, const struct
 
 /* --- ICMP errors ------------------------------------------------------------------------------------------------ */
 
-/* The move of the asked packet's first bytes. */
+/* The asked packet's first bytes, to be summed and, unless the room is in front, moved. */
 struct move {
 	plane_context *context;
 	__u32 at;
@@ -201,7 +205,7 @@ static long move_chunk(__u32 index, struct move *move)
 	if (!count || source_copy(move->context, move->at + from, chunk, count))
 		return 1;
 	move->sum = sum(chunk, sizeof chunk, move->sum);
-	if (reply_write(move->context, move->at + from + move->shift, chunk, count))
+	if (move->shift && reply_write(move->context, move->at + from + move->shift, chunk, count))
 		return 1;
 	move->failed = false;
 	return 0;
@@ -211,12 +215,16 @@ static long move_chunk(__u32 index, struct move *move)
 static __always_inline int quote(plane_context *context, const struct asked *asked, __u32 head, __u32 most,
 				 __u32 *ret_size, __u32 *ret_sum)
 {
-	struct move move = { .context = context, .at = asked->ip, .size = asked->end - asked->ip, .shift = head };
+	struct move move = { .context = context, .at = asked->ip, .size = asked->end - asked->ip };
 
 	if (move.size > most)
 		move.size = most;
-	if (reply_resize(context, asked->ip + head + move.size))
+	if (reply_make_room(context, asked->ip, head, move.size))
 		return NO_ANSWER;
+	if (REPLY_GROWS_IN_FRONT)
+		move.at += head;
+	else
+		move.shift = head;
 	move.chunks = (move.size + CHUNK - 1) / CHUNK;
 	bpf_loop(move.chunks, move_chunk, &move, 0);
 	*ret_size = move.size;

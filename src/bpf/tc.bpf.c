@@ -4,7 +4,7 @@
 #include <linux/pkt_cls.h>
 
 typedef struct __sk_buff plane_context;
-enum { PLANE_PREEMPTIBLE = 0 };
+enum { PLANE_PREEMPTIBLE = 0, REPLY_GROWS_IN_FRONT = 0 };
 
 #include "bpf/skb.h"
 #include "bpf/reject.h"
@@ -62,6 +62,11 @@ static __always_inline int reply_resize(struct __sk_buff *skb, __u32 length)
 static __always_inline int reply_write(struct __sk_buff *skb, __u32 offset, const void *bytes, __u32 size)
 {
 	return bpf_skb_store_bytes(skb, offset, bytes, size, 0);
+}
+
+static __always_inline int reply_make_room(struct __sk_buff *skb, __u32 ip, __u32 head, __u32 size)
+{
+	return reply_resize(skb, ip + head + size);
 }
 
 static __always_inline __u32 reply_length(struct __sk_buff *skb)

@@ -5,6 +5,9 @@
 typedef struct xdp_md plane_context;
 enum { PLANE_PREEMPTIBLE = 0 };
 
+/* Drivers keep room in front of a frame, but not always behind it: veth's small packets fill their buffers. */
+enum { REPLY_GROWS_IN_FRONT = 1 };
+
 #include "bpf/xdp.h"
 #include "bpf/reject.h"
 
@@ -14,6 +17,13 @@ struct {
 	__type(key, __u32);
 	__type(value, __u32);
 } after SEC(".maps");
+
+enum { LINK_MAX = ETHER_SIZE + VLAN_TAGS_MAX * VLAN_SIZE + 2 }; /* a multiple of 8 */
+
+static __always_inline __u32 reply_length(struct xdp_md *context)
+{
+	return bpf_xdp_get_buff_len(context);
+}
 
 static __always_inline int reply_resize(struct xdp_md *context, __u32 length)
 {
@@ -25,9 +35,16 @@ static __always_inline int reply_write(struct xdp_md *context, __u32 offset, con
 	return bpf_xdp_store_bytes(context, offset, (void *)bytes, size);
 }
 
-static __always_inline __u32 reply_length(struct xdp_md *context)
+/* The link-layer header goes to the front; what follows it there is overwritten by the answer. */
+static __always_inline int reply_make_room(struct xdp_md *context, __u32 ip, __u32 head, __u32 size)
 {
-	return bpf_xdp_get_buff_len(context);
+	__u8 link[LINK_MAX] __attribute__((aligned(8)));
+
+	if (reply_resize(context, ip + size) || bpf_xdp_adjust_head(context, -(int)head))
+		return -1;
+	if (source_copy(context, head, link, sizeof link))
+		return -1;
+	return reply_write(context, 0, link, sizeof link);
 }
 
 /* This policy has no objection: the next one's turn. */
