@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * XDP for measurements: BPF_PROG_TEST_RUN repeats one packet, so each run first writes the next of `frames` over it, in
- * turn. The test run's packet is BENCH_BYTES long at least and stays as long as it is; what a frame's bytes say
- * (IP lengths) must fit in it. Built twice: with EMPTY 1 nothing follows, and the cost of the writing alone is seen.
+ * XDP for measurements: BPF_PROG_TEST_RUN repeats one packet, so each run first writes the next of `frames`
+ * over it, in turn. The test run's packet is BENCH_BYTES long at least and stays as long as it is; what a
+ * frame's bytes say (IP lengths) must fit in it. Built twice: with EMPTY 1 nothing follows, and the cost of
+ * the writing alone is seen.
  */
 #include <linux/bpf.h>
 
@@ -30,8 +31,8 @@ const volatile __u32 frame_count SEC(".rodata.frames") = 1;
 __u32 turn_of_frame SEC(".data.frames") = 0;
 
 /*
- * Stores begin where fields do (MAC addresses at 0 and 6, IP addresses at 26 or 22): a field that two stores make up would
- * be waited for, as in no real packet.
+ * Stores begin where fields do (MAC addresses at 0 and 6, IP addresses at 26 or 22): a field that two stores
+ * make up would be waited for, as in no real packet.
  */
 static inline __attribute__((always_inline)) void write_frame(void *to, const void *from)
 {

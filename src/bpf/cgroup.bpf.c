@@ -14,8 +14,8 @@ enum { PLANE_PREEMPTIBLE = 1 };
 #endif
 
 /*
- * What the kernel makes of the answer (include/linux/bpf-cgroup.h). At egress a dropped packet is dropped in silence, as
- * on the wire; a rejected one is an error of the sender's system call.
+ * What the kernel makes of the answer (include/linux/bpf-cgroup.h). At egress a dropped packet is dropped in
+ * silence, as on the wire; a rejected one is an error of the sender's system call.
  */
 enum { CGROUP_REFUSE = 0, CGROUP_PASS = 1, CGROUP_EGRESS_DROP = 2 };
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* A program that passes every packet at once, for the floor of measurements. Built for each hook, with SECTION and PASS. */
+/*
+ * A program that passes every packet at once, for the floor of measurements. Built for each hook, with SECTION
+ * and PASS.
+ */
 #include <linux/bpf.h>
 
 #include <bpf/bpf_helpers.h>

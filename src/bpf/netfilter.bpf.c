@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The netfilter plane: IPv4 and IPv6 packets at the five hooks, as a BPF link (kernel 6.4). A context is made of kernel
- * structures here, read through BTF. The owner (output) is read the way bpf_get_socket_uid() does it, but as the kernel's
- * own uid, whatever user namespace the socket is in.
+ * The netfilter plane: IPv4 and IPv6 packets at the five hooks, as a BPF link (kernel 6.4). A context is made
+ * of kernel structures here, read through BTF. The owner (output) is read the way bpf_get_socket_uid() does
+ * it, but as the kernel's own uid, whatever user namespace the socket is in.
  */
 #include <linux/bpf.h>
 

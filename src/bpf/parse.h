@@ -2,12 +2,13 @@
 /*
  * The packet parser of every data plane, also compiled for the host by tests and the fuzzer.
  *
- * In: a view of the bytes that a hook meets. Out: struct packet, or PARSE_MALFORMED for a packet whose headers are
- * cut off or contradict themselves, whatever the policy looks at. Two forms of the same code: the fast one reads the
- * linear part in place, and says PARSE_AGAIN where that does not settle it (headers beyond the linear part, options,
- * extension headers, fragments, anything odd); the thorough one copies header by header and always settles it. What is
- * tested and stored in the fast one is all that most packets cost: count the instructions when changing it. It notes in
- * packet->reserved[0] that the IP packet ends where the linear part does.
+ * In: a view of the bytes that a hook meets. Out: struct packet, or PARSE_MALFORMED for a packet whose headers
+ * are cut off or contradict themselves, whatever the policy looks at. Two forms of the same code: the fast one
+ * reads the linear part in place, and says PARSE_AGAIN where that does not settle it (headers beyond the
+ * linear part, options, extension headers, fragments, anything odd); the thorough one copies header by header
+ * and always settles it. What is tested and stored in the fast one is all that most packets cost: count the
+ * instructions when changing it. It notes in packet->reserved[0] that the IP packet ends where the linear part
+ * does.
  *
  * The includer defines, before: `parse_source`, the type that bytes are copied from (a hook's context), and
  *	static int source_copy(parse_source *source, __u32 offset, void *buffer, __u32 size)
@@ -105,8 +106,9 @@ enum {
 /* --- bytes ---------------------------------------------------------------------------------------------------- */
 
 /*
- * In BPF one load each; the compiler would otherwise read byte by byte. Packets may be read unaligned, copies on the stack
- * may not: every header's copy begins aligned (BUFFER), and every value is aligned within its header.
+ * In BPF one load each; the compiler would otherwise read byte by byte. Packets may be read unaligned, copies
+ * on the stack may not: every header's copy begins aligned (BUFFER), and every value is aligned within its
+ * header.
  */
 #ifdef __bpf__
 #define LOAD(type, at) (*(const type *)(at))
@@ -336,7 +338,7 @@ struct extensions {
 	parse_source *source;
 	struct packet *packet;
 	struct ip_walk *ip;
-	int outcome; /* PARSE_AGAIN: at the transport header; PARSE_OK: in a later fragment, with nothing more to say */
+	int outcome; /* PARSE_AGAIN: at the transport header; PARSE_OK: in a later fragment */
 };
 
 enum { WALK_ON = 0, WALK_ENDS = 1 }; /* what a bpf_loop() callback returns */
@@ -455,7 +457,10 @@ static __always_inline __u64 frame_source(const __u8 *frame)
 	return (__u64)get16(frame + 6) << 32 | get32(frame + 8);
 }
 
-/* Frames that the host itself lives from: ARP, EAPOL, LLDP, and the bridges' spanning tree (IEEE 802.1D 7.12.3). */
+/*
+ * Frames that the host itself lives from: ARP, EAPOL, LLDP, and the bridges' spanning tree (IEEE 802.1D
+ * 7.12.3).
+ */
 static __always_inline __u8 family_of_other(__u32 type, __u64 destination)
 {
 	if (type == ETHER_ARP || type == ETHER_EAPOL || type == ETHER_LLDP)
@@ -463,7 +468,10 @@ static __always_inline __u8 family_of_other(__u32 type, __u64 destination)
 	return type < ETHER_TYPES_BEGIN && destination == 0x0180c2000000 ? FAMILY_EXEMPT : FAMILY_OTHER;
 }
 
-/* From the IP header on, at `at`. Of other types only the family is told, from the frame (NULL: there is none). */
+/*
+ * From the IP header on, at `at`. Of other types only the family is told, from the frame (NULL: there is
+ * none).
+ */
 static __always_inline int parse_network(const struct view *view, struct packet *packet, __u16 raw_type, __u32 at,
 					 const __u8 *frame)
 {
@@ -534,8 +542,8 @@ typedef __u64 packet_word __attribute__((may_alias));
 	(*(packet_word *)((char *)(packet) + offsetof(struct packet, member)))
 
 /*
- * Every member that has one to its absent value, the others to zero, with as few stores as can be; the addresses are left
- * to parsing.
+ * Every member that has one to its absent value, the others to zero, with as few stores as can be; the
+ * addresses are left to parsing.
  */
 static __always_inline void packet_clear(struct packet *packet)
 {

@@ -2,11 +2,11 @@
 /*
  * The skeleton of every data plane: maps, configuration, whose turn it is, judging, counting, steps.
  *
- * In: a hook's context. Out: the verdict, with everything counted and logged that it took to reach it. What cannot be
- * (an answer out of bounds, a run of steps without end) drops the packet and counts it as malformed.
+ * In: a hook's context. Out: the verdict, with everything counted and logged that it took to reach it. What
+ * cannot be (an answer out of bounds, a run of steps without end) drops the packet and counts it as malformed.
  *
- * Each hook's file defines, before it includes this: `plane_context` and PLANE_PREEMPTIBLE (see count()); it may define
- * PLANE_CLOCK; and after it the plane_*() functions declared below.
+ * Each hook's file defines, before it includes this: `plane_context` and PLANE_PREEMPTIBLE (see count()); it
+ * may define PLANE_CLOCK; and after it the plane_*() functions declared below.
  */
 #ifndef WEIR_BPF_PLANE_H
 #define WEIR_BPF_PLANE_H
@@ -25,8 +25,8 @@
 #define OUT_OF_LINE static __attribute__((noinline))
 
 /*
- * A global function: the verifier looks at it once, and not again with each caller's values. Its pointers may be NULL for
- * all that it knows, its packet must be filled (old kernels), and its name may be nobody else's.
+ * A global function: the verifier looks at it once, and not again with each caller's values. Its pointers may
+ * be NULL for all that it knows, its packet must be filled (old kernels), and its name may be nobody else's.
  */
 #define VERIFIED_ONCE __attribute__((noinline))
 
@@ -111,9 +111,10 @@ static __always_inline void plane_set_mark(plane_context *context, __u32 mark);
 /* --- counting --------------------------------------------------------------------------------------------------- */
 
 /*
- * Adds to a counter of this CPU. Where a hook may run in a process that an interrupt can stop half-way, only an atomic
- * addition loses nothing to the packets that the interrupt brings. XDP and TC run with bottom halves disabled: nothing
- * that counts comes in between, and a plain addition next to others' atomic ones is exact too.
+ * Adds to a counter of this CPU. Where a hook may run in a process that an interrupt can stop half-way, only
+ * an atomic addition loses nothing to the packets that the interrupt brings. XDP and TC run with bottom halves
+ * disabled: nothing that counts comes in between, and a plain addition next to others' atomic ones is exact
+ * too.
  */
 static __always_inline bool count(__u32 slot, struct weight weight)
 {
@@ -164,8 +165,9 @@ static __always_inline __u32 settle(__u32 verdict, __u32 slot, struct weight wei
 enum { LIMIT_TRIES = 4 };
 
 /*
- * Takes one event from the statement's limit (GCRA: next_ns is when the bucket would be full again). The coarse clock
- * is exact enough and six times cheaper, which counts in a flood; netfilter programs may not call it.
+ * Takes one event from the statement's limit (GCRA: next_ns is when the bucket would be full again). The
+ * coarse clock is exact enough and six times cheaper, which counts in a flood; netfilter programs may not call
+ * it.
  */
 static __always_inline bool limit_allows(struct log_limit *limit)
 {
@@ -326,8 +328,9 @@ static __always_inline __u32 judge(plane_context *context, struct packet *packet
 enum turn { TURN_OURS, TURN_BEFORE, TURN_OVER };
 
 /*
- * Whose turn is it? A new generation of programs is in place before the one store to `epoch` that puts it in force:
- * until then each calls its predecessor, through `before`. From control.until on a program has nothing to say.
+ * Whose turn is it? A new generation of programs is in place before the one store to `epoch` that puts it in
+ * force: until then each calls its predecessor, through `before`. From control.until on a program has nothing
+ * to say.
  */
 static __always_inline enum turn plane_turn(void)
 {

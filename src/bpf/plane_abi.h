@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the data planes (BPF C), the emitted classifier and user space agree on: answers, steps, counters, events,
- * configuration, set elements. Fixed widths, host byte order unless said. Included from BPF C and from user space.
+ * What the data planes (BPF C), the emitted classifier and user space agree on: answers, steps, counters,
+ * events, configuration, set elements. Fixed widths, host byte order unless said. Included from BPF C and from
+ * user space.
  */
 #ifndef WEIR_BPF_PLANE_ABI_H
 #define WEIR_BPF_PLANE_ABI_H
@@ -110,8 +111,8 @@ struct plane_trace {
 };
 
 /*
- * The maps every data plane object has, by name. The first three are data sections, read without a lookup; libbpf names
- * their maps as the sections.
+ * The maps every data plane object has, by name. The first three are data sections, read without a lookup;
+ * libbpf names their maps as the sections.
  *   MAP_EPOCH    array, 1 x __u64, BPF_F_MMAPABLE: shared by all of weir's programs
  *   MAP_CONTROL  array, 1 x struct plane_control, BPF_F_MMAPABLE; its initial value says "never"
  *   MAP_CONFIG   array, 1 x struct plane_config: constants, to be set before load

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * `reject` at hooks that see frames: the packet becomes its own answer, a TCP reset (RFC 9293 3.10.7.1) or ICMP
- * "administratively prohibited" (RFC 1812 5.2.7.1, RFC 4443 3.1), with addresses and MAC addresses swapped, VLAN tags kept.
+ * `reject` at hooks that see frames: the packet becomes its own answer, a TCP reset (RFC 9293 3.10.7.1) or
+ * ICMP "administratively prohibited" (RFC 1812 5.2.7.1, RFC 4443 3.1), with addresses and MAC addresses
+ * swapped, VLAN tags kept.
  *
- * Nothing answers a reset, an ICMP error or redirect, a later fragment, a packet to or from more than one host, or from
- * nobody (RFC 1122 3.2.2, RFC 4443 2.4 e): plane_reply() then fails, and so it does where the packet cannot be changed in size;
- * it must then be dropped, for its bytes may be spoiled.
+ * Nothing answers a reset, an ICMP error or redirect, a later fragment, a packet to or from more than one
+ * host, or from nobody (RFC 1122 3.2.2, RFC 4443 2.4 e): plane_reply() then fails, and so it does where the
+ * packet cannot be changed in size; it must then be dropped, for its bytes may be spoiled.
  *
  * The includer defines, besides what parse.h and plane.h ask for:
  *	REPLY_GROWS_IN_FRONT                          whether reply_make_room() leaves the IP packet where it is in memory
@@ -169,7 +170,10 @@ static __always_inline int make_reset(plane_context *context, const struct asked
 	return 0;
 }
 
-/* The kernel cuts no skb within its transport header: options and extension headers leave padding behind the answer. */
+/*
+ * The kernel cuts no skb within its transport header: options and extension headers leave padding behind the
+ * answer.
+ */
 static __always_inline int resize_for_reset(plane_context *context, const struct asked *asked)
 {
 	__u32 whole = reply_length(context), length = asked->transport + sizeof(struct tcphdr);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What plane.h asks of the planes whose context is a struct __sk_buff: TC, cgroup and socket. A socket filter's data begins
- * at the transport header: its file defines SKB_LENGTH, and SKB_OF_SOCKET to have bytes copied from the IP header on.
+ * What plane.h asks of the planes whose context is a struct __sk_buff: TC, cgroup and socket. A socket
+ * filter's data begins at the transport header: its file defines SKB_LENGTH, and SKB_OF_SOCKET to have bytes
+ * copied from the IP header on.
  */
 #ifndef WEIR_BPF_SKB_H
 #define WEIR_BPF_SKB_H

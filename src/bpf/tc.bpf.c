@@ -75,8 +75,8 @@ static __always_inline __u32 reply_length(struct __sk_buff *skb)
 }
 
 /*
- * At ingress the answer leaves by the device that the packet came by. At egress it arrives there, as if the other side had
- * sent it: its MAC addresses are swapped, so the kernel takes it as the host's own.
+ * At ingress the answer leaves by the device that the packet came by. At egress it arrives there, as if the
+ * other side had sent it: its MAC addresses are swapped, so the kernel takes it as the host's own.
  */
 static __always_inline int answer(struct __sk_buff *skb, struct packet *packet)
 {
@@ -99,5 +99,5 @@ int weir_tc(struct __sk_buff *skb)
 	verdict = judge(skb, &packet);
 	if (verdict == ANSWER_ACCEPT)
 		return TC_ACT_UNSPEC;
-	return verdict == ANSWER_REJECT ? answer(skb, &packet) : TC_ACT_SHOT;
+	return verdict == ANSWER_REJECT && !config.no_reject ? answer(skb, &packet) : TC_ACT_SHOT;
 }

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The XDP plane: whole frames before the stack. One program a device, further policies behind it through `after`. */
+/*
+ * The XDP plane: whole frames before the stack. One program a device, further policies behind it through
+ * `after`.
+ */
 #include <linux/bpf.h>
 
 typedef struct xdp_md plane_context;
@@ -70,5 +73,7 @@ int weir_xdp(struct xdp_md *context)
 	verdict = judge(context, &packet);
 	if (LIKELY(verdict == ANSWER_ACCEPT))
 		return pass_on(context);
-	return verdict == ANSWER_REJECT && !plane_reply(context, &packet) ? XDP_TX : XDP_DROP;
+	if (verdict == ANSWER_REJECT && !config.no_reject && !plane_reply(context, &packet))
+		return XDP_TX;
+	return XDP_DROP;
 }
