@@ -109,8 +109,9 @@ size_t weir_policy_count(const struct weir_program *program);
 const struct weir_policy *weir_policy(const struct weir_program *program, size_t index);
 
 /*
- * A stage as text: "ir", "diagram", "plan", "bpf", "dot". `policy` NULL: the only one (an error if there are more);
- * `hook` NULL: the policy's first, or for an expression the first that sees all its fields. Lives with the program.
+ * A stage as text: "ir", "diagram", "plan", "bpf", "cbpf", "dot". `policy` NULL: the only one (an error if there are
+ * more); `hook` NULL: the policy's first, or for an expression the first that sees all its fields; "cbpf" (classic BPF) is for
+ * the hook "socket" only. Lives with the program.
  */
 int weir_emit(struct weir *weir, struct weir_program *program, const char *policy, const char *hook, const char *stage,
 	      const char **ret_text);

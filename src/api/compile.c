@@ -432,14 +432,36 @@ static const struct stage {
 	{ "bpf", stage_bpf }, { "dot", stage_dot },
 };
 
+/* Classic BPF is a program of its own, for sockets. */
+static int emit_classic(struct call *call, struct emitting *emitting)
+{
+	const struct ruleset *ruleset;
+	struct cbpf_program program;
+	enum hook hook;
+	int status = api_select(call, emitting->program, emitting->policy, emitting->hook ? emitting->hook : "socket",
+				&ruleset, &hook);
+
+	if (status)
+		return status;
+	if (hook != HOOK_SOCKET)
+		return api_fail(call, WEIR_INPUT, "classic BPF judges at the hook socket only");
+	if (emit_cbpf(call->arena, ruleset, NULL, call->diags, &program))
+		return WEIR_INPUT;
+	emitting->text = cbpf_print(call->arena, &program);
+	return WEIR_OK;
+}
+
 static int emit(struct call *call, void *context)
 {
 	struct emitting *emitting = context;
 	const struct ruleset *ruleset;
 	struct built built;
 	enum hook hook;
-	int status = api_select(call, emitting->program, emitting->policy, emitting->hook, &ruleset, &hook);
+	int status;
 
+	if (emitting->stage && !strcmp(emitting->stage, "cbpf"))
+		return emit_classic(call, emitting);
+	status = api_select(call, emitting->program, emitting->policy, emitting->hook, &ruleset, &hook);
 	if (!status)
 		status = api_build(call, ruleset, hook, &built);
 	if (status)
@@ -453,7 +475,7 @@ static int emit(struct call *call, void *context)
 		emitting->text = stages[i].print(call->arena, &built);
 		return WEIR_OK;
 	}
-	return api_fail(call, WEIR_INPUT, "no stage `%s`; stages are ir, diagram, plan, bpf and dot", emitting->stage);
+	return api_fail(call, WEIR_INPUT, "no stage `%s`; stages are ir, diagram, plan, bpf, cbpf and dot", emitting->stage);
 }
 
 WEIR_EXPORT int weir_emit(struct weir *weir, struct weir_program *program, const char *policy, const char *hook,

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char *const stages[] = { "ir", "diagram", "plan", "bpf", "dot", "elf" };
+static const char *const stages[] = { "ir", "diagram", "plan", "bpf", "cbpf", "dot", "elf" };
 enum { STAGE_COUNT = sizeof stages / sizeof stages[0] };
 
 static int check_stage(struct cli *cli)
@@ -14,14 +14,12 @@ static int check_stage(struct cli *cli)
 	const char *nearest;
 
 	if (!cli->set.emit)
-		return usage_error(cli->command, "`--emit` is missing: ir, diagram, plan, bpf, dot or elf");
-	if (!strcmp(cli->set.emit, "cbpf"))
-		return usage_error(cli->command, "`--emit cbpf` is not supported yet");
+		return usage_error(cli->command, "`--emit` is missing: ir, diagram, plan, bpf, cbpf, dot or elf");
 	for (size_t i = 0; i < STAGE_COUNT; i++)
 		if (!strcmp(cli->set.emit, stages[i]))
 			return 0;
 	nearest = word_nearest(cli->set.emit, stages, STAGE_COUNT);
-	return usage_error(cli->command, "`--emit` is ir, diagram, plan, bpf, dot or elf, not `%s`%s%s%s",
+	return usage_error(cli->command, "`--emit` is ir, diagram, plan, bpf, cbpf, dot or elf, not `%s`%s%s%s",
 			   cli->set.emit, nearest ? "; did you mean `" : "", nearest ? nearest : "",
 			   nearest ? "`?" : "");
 }
@@ -98,7 +96,7 @@ static int compile(struct cli *cli)
 }
 
 static const struct option compile_options[] = {
-	TEXT("emit", 0, "STAGE", emit, "ir, diagram, plan, bpf, dot, or elf (required)"),
+	TEXT("emit", 0, "STAGE", emit, "ir, diagram, plan, bpf, cbpf, dot, or elf (required)"),
 	TEXT("policy", 0, "NAME", policy, "which policy of the file"),
 	TEXT("hook", 0, "HOOK", hook, "for which hook; default: the policy's first"),
 	TEXT("output", 'o', "FILE", output, "write there, not to standard output"),

@@ -7,6 +7,7 @@
 #define WEIR_EMIT_EMIT_H
 
 #include <linux/bpf.h>
+#include <linux/filter.h>
 
 #include "plan/plan.h"
 
@@ -55,5 +56,45 @@ int emit_object(struct arena *arena, const struct plan *plan, const struct code 
 
 /* Disassembly for `weir compile --emit bpf`. In the arena. */
 char *emit_disassemble(struct arena *arena, const struct plan *plan, const struct code *code);
+
+/* --- classic BPF --------------------------------------------------------------------------------------------- */
+
+/*
+ * A socket filter for who may not load eBPF (SO_ATTACH_FILTER), or a program that chooses between listeners
+ * (SO_ATTACH_REUSEPORT_CBPF). All loads are relative to the network header, so it does not matter where the data begins.
+ * It holds verdicts only: no counters, no log, no marks; sets are what they were when it was made.
+ *
+ * What a socket never gets is dropped rather than judged: fragments, anything but IPv4 and IPv6, loads beyond the packet.
+ * So are packets with more than CBPF_EXTENSIONS_MAX IPv6 extension headers, where the rules look behind them. IP and
+ * UDP lengths have been checked by the kernel before a socket's filter runs, and are not checked again.
+ */
+enum { CBPF_INSNS_MAX = BPF_MAXINSNS, CBPF_EXTENSIONS_MAX = 4 };
+
+/*
+ * Bytes of option memory that a socket may hold (net.core.optmem_max): 20,480 before Linux 6.9, 131,072 since. The
+ * kernel takes 8 for each instruction of its own translation.
+ */
+enum { CBPF_CHARGE_USUAL = 20480 };
+
+struct cbpf_options {
+	bool reuseport; /* returns 1 (accept) or 0; sees only what opens a connection: rules on later packets are errors */
+	uint32_t limit; /* most instructions; 0: CBPF_INSNS_MAX */
+};
+
+struct cbpf_program {
+	const struct sock_filter *insns; /* returns 0xffffffff (all of the packet) or 0; reuseport: 1 or 0 */
+	uint16_t insn_count;
+	uint32_t charge; /* bytes of option memory, estimated */
+};
+
+/*
+ * Rules to classic BPF at HOOK_SOCKET. -EINVAL with diagnostics where rules do what it cannot; -E2BIG if they do not fit,
+ * with by how much, and the rules that cost most. A warning if charge is above CBPF_CHARGE_USUAL. `options` may be NULL.
+ */
+int emit_cbpf(struct arena *arena, const struct ruleset *ruleset, const struct cbpf_options *options,
+	      struct diags *diags, struct cbpf_program *ret_program);
+
+/* One instruction a line, as `tcpdump -d` writes it. In the arena. */
+char *cbpf_print(struct arena *arena, const struct cbpf_program *program);
 
 #endif

@@ -59,7 +59,6 @@ class Usage(CommandLine):
         self.refused("`--pcap FILE` is missing", "bench", "tcp")
         self.refused("`--pin PATH` is missing", "load", "tcp")
         self.refused("`--emit` is missing", "compile", "tcp")
-        self.refused("`--emit cbpf` is not supported yet", "compile", "--emit", "cbpf", "tcp")
         self.refused("not `plam`; did you mean `plan`?", "compile", "--emit", "plam", "tcp")
         self.refused("an ELF object is no JSON", "compile", "--emit", "elf", "--json", "tcp")
         self.refused("`--confirm` and `--dry-run` at once", "apply", "a.weir", "--dry-run", "--confirm", "3")
