@@ -23,6 +23,8 @@ static const struct plane_object empty_cgroup_objects[] = {
 };
 static const struct plane_object empty_socket_object = OBJECT("empty-socket", empty_socket);
 
+static const struct plane_object table_object = OBJECT("table", table);
+
 static const struct plane_object bench_object = OBJECT("bench", bench);
 static const struct plane_object bench_empty_object = OBJECT("bench-empty", bench_empty);
 
@@ -51,6 +53,11 @@ const struct plane_object *plane_for_hook(enum hook hook)
 const struct plane_object *plane_empty_for_hook(enum hook hook)
 {
 	return objects[hook].empty;
+}
+
+const struct plane_object *plane_table(void)
+{
+	return &table_object;
 }
 
 const struct plane_object *plane_bench(void)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The compiled data planes, as part of the library. Each object has one program. All but netfilter's have a section name
- * that libbpf knows; netfilter's needs program type BPF_PROG_TYPE_NETFILTER set.
+ * The compiled data planes, as part of the library. Each object has one program. All but netfilter's have a
+ * section name that libbpf knows; netfilter's needs program type BPF_PROG_TYPE_NETFILTER set.
  */
 #ifndef WEIR_BPF_OBJECTS_H
 #define WEIR_BPF_OBJECTS_H
@@ -19,12 +19,15 @@ struct plane_object {
 /* The plane of a hook, to be linked with a classifier; NULL if it has none. */
 const struct plane_object *plane_for_hook(enum hook hook);
 
+/* The walker of tables, to be linked between a plane and a classifier that has a table. */
+const struct plane_object *plane_table(void);
+
 /* A whole object whose program passes at once, to measure against; NULL if there is none (netfilter). */
 const struct plane_object *plane_empty_for_hook(enum hook hook);
 
 /*
- * XDP programs that judge a different packet at each run (see bench.bpf.c): `bench` is to be linked with a classifier,
- * the empty one is whole and does all but the judging.
+ * XDP programs that judge a different packet at each run (see bench.bpf.c): `bench` is to be linked with a
+ * classifier, the empty one is whole and does all but the judging.
  */
 const struct plane_object *plane_bench(void);
 const struct plane_object *plane_bench_empty(void);

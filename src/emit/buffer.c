@@ -7,7 +7,7 @@ static const uint32_t *count_uses(struct arena *arena, const struct plan *plan)
 	uint32_t *uses = ARENA_ARRAY(arena, uint32_t, plan->answer_count);
 	const struct diagram *diagram = &plan->diagram;
 
-	for (size_t i = 0; plan->kind == PLAN_LIST && i < plan->item_count; i++)
+	for (size_t i = 0; plan->kind != PLAN_DIAGRAM && i < plan->item_count; i++)
 		uses[plan->items[i].answer] += plan->items[i].answers;
 	if (plan->kind != PLAN_DIAGRAM)
 		return uses;

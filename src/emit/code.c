@@ -41,6 +41,12 @@ struct emitter {
 	VEC(uint32_t) last;   /* last block of each part */
 };
 
+/* Beside a table, the code answers what the table does not. */
+static const char *whole_name(const struct plan *plan)
+{
+	return plan->kind == PLAN_TABLE ? "classify_rest" : "classify";
+}
+
 /* --- beginnings ---------------------------------------------------------------------------------- */
 
 static void begin_function(struct buffer *buffer, const char *name, uint32_t arguments)
@@ -139,7 +145,7 @@ static bool put_whole(struct emitter *emitter)
 	label *labels = ARENA_ARRAY(buffer->arena, label, blocks->start_count);
 	size_t before = buffer->insns.count, branches = 0;
 
-	begin_function(buffer, "classify", 1);
+	begin_function(buffer, whole_name(blocks->plan), 1);
 	put_prologue(buffer, emitter->lookups, ANSWER_OF_NULL);
 	for (size_t i = 0; i < blocks->start_count; i++)
 		labels[i] = block_label(buffer, blocks->starts[i].block);
@@ -270,7 +276,7 @@ static void put_driver(struct emitter *emitter)
 	label done = label_new(buffer);
 	label part = label_new(buffer);
 
-	begin_function(buffer, "classify", 1);
+	begin_function(buffer, whole_name(emitter->blocks->plan), 1);
 	put_prologue(buffer, true, ANSWER_OF_NULL);
 	put_starts(emitter, part);
 	for (size_t i = 0; i < parts; i++) {
@@ -402,7 +408,7 @@ static int check_blocks(const struct blocks *blocks, struct diags *diags)
 	for (uint32_t i = 0; i < blocks->count; i++) {
 		if (blocks_cost(blocks, i).insns <= BLOCK_INSNS)
 			continue;
-		diag_error(diags, rule_span(plan->ruleset, plan->kind == PLAN_LIST ? plan->items[i].rule : 0),
+		diag_error(diags, rule_span(plan->ruleset, plan->kind != PLAN_DIAGRAM ? plan->items[i].rule : 0),
 			   "the condition is too large for one function of the kernel: use a named set or several rules");
 		return -E2BIG;
 	}
@@ -456,9 +462,9 @@ void blocks_put(const struct blocks *blocks, struct buffer *buffer, uint32_t blo
 		item_put(blocks, buffer, block, next);
 }
 
-static void put_constant(struct buffer *buffer, uint32_t answer)
+static void put_constant(const struct plan *plan, struct buffer *buffer, uint32_t answer)
 {
-	begin_function(buffer, "classify", 1);
+	begin_function(buffer, whole_name(plan), 1);
 	emit_answer(buffer, answer);
 	end_function(buffer);
 }
@@ -492,7 +498,7 @@ static struct buffer *put_all(struct arena *arena, const struct blocks *blocks)
 
 	begin(&emitter, arena);
 	if (!blocks->count) {
-		put_constant(emitter.buffer, blocks->constant);
+		put_constant(blocks->plan, emitter.buffer, blocks->constant);
 	} else if (!put_whole(&emitter)) {
 		begin(&emitter, arena);
 		put_parts(&emitter);

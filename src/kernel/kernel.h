@@ -13,6 +13,7 @@
 #include "base/diag.h"
 #include "base/u128.h"
 #include "bpf/plane_abi.h"
+#include "bpf/table_abi.h"
 #include "packet/hook.h"
 
 #define KERNEL_ROOT "/sys/fs/bpf/weir"
@@ -58,6 +59,9 @@ struct install_hook {
 	bool no_reject;        /* no rule rejects: plane_config.no_reject */
 	const void *classifier; /* object from emit/ */
 	size_t classifier_size;
+	const struct table_config *table; /* the classifier has a table (bpf/table_abi.h): its constants, or NULL */
+	const void *table_words; /* and its blob */
+	size_t table_size;     /* in bytes */
 	uint32_t needed;       /* plane_config.needed */
 	const struct step *steps; /* each hook has its own steps */
 	size_t step_count;

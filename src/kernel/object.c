@@ -112,7 +112,8 @@ static int read_elf(int fd, struct elf *ret_elf)
 
 #define CLEANUP_FILE __attribute__((cleanup(memory_file_close)))
 
-static int link_files(struct memory_file *output, const struct memory_file *plane,
+/* The plane, the walker of tables if there is one (its descriptor is not -1), and what was emitted. */
+static int link_files(struct memory_file *output, const struct memory_file *plane, const struct memory_file *table,
 		      const struct memory_file *classifier)
 {
 	struct bpf_linker *linker = bpf_linker__new(output->path, NULL);
@@ -121,6 +122,8 @@ static int link_files(struct memory_file *output, const struct memory_file *plan
 	if (!linker)
 		return -errno;
 	error = bpf_linker__add_file(linker, plane->path, NULL);
+	if (!error && table->fd >= 0)
+		error = bpf_linker__add_file(linker, table->path, NULL);
 	if (!error)
 		error = bpf_linker__add_file(linker, classifier->path, NULL);
 	if (!error)
@@ -129,10 +132,10 @@ static int link_files(struct memory_file *output, const struct memory_file *plan
 	return error;
 }
 
-int object_link(struct kernel *kernel, const struct plane_object *plane, const void *classifier, size_t size,
+int object_link(struct kernel *kernel, const struct plane_object *plane, const struct install_hook *hook,
 		struct elf *ret_elf)
 {
-	CLEANUP_FILE struct memory_file a = { .fd = -1 }, b = { .fd = -1 }, out = { .fd = -1 };
+	CLEANUP_FILE struct memory_file a = { .fd = -1 }, b = { .fd = -1 }, out = { .fd = -1 }, table = { .fd = -1 };
 	int error;
 
 	if (!plane)
@@ -140,11 +143,13 @@ int object_link(struct kernel *kernel, const struct plane_object *plane, const v
 	verifier_messages_clear();
 	error = memory_file_make(&a, plane->data, plane->size);
 	if (!error)
-		error = memory_file_make(&b, classifier, size);
+		error = memory_file_make(&b, hook->classifier, hook->classifier_size);
+	if (!error && hook->table)
+		error = memory_file_make(&table, plane_table()->data, plane_table()->size);
 	if (!error)
 		error = memory_file_make(&out, NULL, 0);
 	if (!error)
-		error = link_files(&out, &a, &b);
+		error = link_files(&out, &a, &table, &b);
 	if (!error)
 		error = read_elf(out.fd, ret_elf);
 	if (error)
@@ -214,6 +219,12 @@ static uint32_t map_size(const struct load *load, const char *name)
 	return set ? at_least_one(set->max_elements > set->count ? set->max_elements : set->count) : 0;
 }
 
+/* What the walker may read: it does not go beyond the last word by more than this. */
+static uint32_t table_bytes(const struct install_hook *hook)
+{
+	return (uint32_t)hook->table_size + TABLE_SLACK;
+}
+
 static int configure_map(struct bpf_map *map, const struct load *load)
 {
 	const char *name = map_name(map);
@@ -225,6 +236,8 @@ static int configure_map(struct bpf_map *map, const struct load *load)
 		return bpf_map__reuse_fd(map, fd);
 	if (size)
 		error = bpf_map__set_max_entries(map, size);
+	if (!strcmp(name, "table") && load->hook->table)
+		error = bpf_map__set_value_size(map, table_bytes(load->hook));
 	if (!error && bpf_map__type(map) == BPF_MAP_TYPE_LPM_TRIE)
 		error = bpf_map__set_map_flags(map, bpf_map__map_flags(map) | BPF_F_NO_PREALLOC);
 	return error;
@@ -262,10 +275,13 @@ static int configure(struct bpf_object *object, const struct load *load)
 {
 	struct plane_config *config = rodata(object, ".rodata.config", sizeof *config);
 	uint32_t *frames = rodata(object, ".rodata.frames", sizeof *frames);
+	struct table_config *table = rodata(object, TABLE_CONFIG, sizeof *table);
 	struct bpf_map *map;
 
 	if (config)
 		fill_config(config, load);
+	if (table && load->hook->table)
+		*table = *load->hook->table;
 	if (frames)
 		*frames = at_least_one(load->frames);
 	bpf_object__for_each_map(map, object) {
@@ -287,6 +303,18 @@ static int fill_array(int fd, const void *items, size_t count, size_t size)
 	return 0;
 }
 
+/* The blob is the value of one element, with room behind it. */
+static int fill_table(int fd, const struct install_hook *hook)
+{
+	CLEANUP_FREE char *value = calloc(1, table_bytes(hook));
+	const uint32_t zero = 0;
+
+	if (!value)
+		return -ENOMEM;
+	memcpy(value, hook->table_words, hook->table_size);
+	return bpf_map_update_elem(fd, &zero, value, BPF_ANY) ? -errno : 0;
+}
+
 static int fill_map(struct kernel *kernel, const struct bpf_map *map, const struct load *load)
 {
 	const char *name = map_name(map);
@@ -299,6 +327,8 @@ static int fill_map(struct kernel *kernel, const struct bpf_map *map, const stru
 		return fill_array(fd, load->hook->steps, load->hook->step_count, sizeof(struct step));
 	if (!strcmp(name, "logs"))
 		return fill_array(fd, load->install->logs, load->install->log_count, sizeof(struct log_limit));
+	if (!strcmp(name, "table") && load->hook->table)
+		return fill_table(fd, load->hook);
 	set = find_set(load, name);
 	return set ? setmap_fill(kernel, fd, set, ORIGIN_FILE) : 0;
 }

@@ -49,7 +49,7 @@ struct load {
 void object_capture_messages(void);
 void object_free_log(struct kernel *kernel);
 
-int object_link(struct kernel *kernel, const struct plane_object *plane, const void *classifier, size_t size,
+int object_link(struct kernel *kernel, const struct plane_object *plane, const struct install_hook *hook,
 		struct elf *ret_elf);
 
 /* Opens, configures, loads, and fills the maps that are not shared. The caller closes the object. */

@@ -201,8 +201,7 @@ static int load_hook(struct staging *staging, uint32_t source)
 {
 	const struct install_hook *hook = &staging->install->hooks[source];
 	struct elf elf;
-	int error = object_link(staging->change->kernel, plane_for_hook(hook->hook), hook->classifier,
-				hook->classifier_size, &elf);
+	int error = object_link(staging->change->kernel, plane_for_hook(hook->hook), hook, &elf);
 
 	if (error)
 		return error;

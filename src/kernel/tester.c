@@ -45,7 +45,7 @@ int tester_load(struct kernel *kernel, const struct plane_object *plane, const s
 		struct bpf_object **ret_object, int *ret_prog)
 {
 	struct elf elf;
-	int error = object_link(kernel, plane, load->hook->classifier, load->hook->classifier_size, &elf);
+	int error = object_link(kernel, plane, load->hook, &elf);
 
 	if (error)
 		return error;

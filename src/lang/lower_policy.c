@@ -111,8 +111,8 @@ static const struct choice defaults[] = {
 static const struct choice malformeds[] = { { "accept", true }, { "drop", false }, { NULL, 0 } };
 static const struct choice non_ips[] = { { "accept", true }, { "default", false }, { NULL, 0 } };
 static const struct choice classifiers[] = {
-	{ "auto", CLASSIFIER_AUTO }, { "diagram", CLASSIFIER_DIAGRAM }, { "list", CLASSIFIER_LIST }, { "table", -1 },
-	{ NULL, 0 },
+	{ "auto", CLASSIFIER_AUTO }, { "diagram", CLASSIFIER_DIAGRAM }, { "table", CLASSIFIER_TABLE },
+	{ "list", CLASSIFIER_LIST }, { NULL, 0 },
 };
 
 static const struct {
@@ -124,7 +124,7 @@ static const struct {
 	[SETTING_DEFAULT] = { "default", defaults, "`accept`, `drop` or `reject`", VERDICT_DROP },
 	[SETTING_MALFORMED] = { "malformed", malformeds, "`accept` or `drop`", false },
 	[SETTING_NON_IP] = { "non_ip", non_ips, "`accept` or `default`", false },
-	[SETTING_CLASSIFIER] = { "classifier", classifiers, "`auto`, `diagram` or `list`", CLASSIFIER_AUTO },
+	[SETTING_CLASSIFIER] = { "classifier", classifiers, "`auto`, `diagram`, `table` or `list`", CLASSIFIER_AUTO },
 };
 
 static int setting(struct lower *lower, const struct policy_node *policy, enum setting_kind kind)

@@ -267,7 +267,7 @@ static bool setting_non_ip(struct parser *parser, struct place *place)
 static bool setting_classifier(struct parser *parser, struct place *place)
 {
 	return parse_expect(parser, TOKEN_ASSIGN, "`=`") &&
-	       setting(parser, place, SETTING_CLASSIFIER, "`auto`, `diagram` or `list`");
+	       setting(parser, place, SETTING_CLASSIFIER, "`auto`, `diagram`, `table` or `list`");
 }
 
 /* --- statements ---------------------------------------------------------------------------------------------- */

@@ -5,7 +5,7 @@
  */
 #include <string.h>
 
-#include "plan/work.h"
+#include "plan/table.h"
 
 static uint64_t load(const struct packet *packet, unsigned offset, unsigned size)
 {
@@ -111,5 +111,9 @@ static uint32_t run_list(const struct plan *plan, const struct packet *packet)
 
 uint32_t plan_evaluate(const struct plan *plan, const struct packet *packet)
 {
+	struct table_visits visits = { 0 };
+
+	if (plan->kind == PLAN_TABLE)
+		return table_walk(plan, packet, &visits, run_list);
 	return plan->kind == PLAN_DIAGRAM ? walk_diagram(plan, packet) : run_list(plan, packet);
 }

@@ -229,7 +229,8 @@ static void lay_program(struct list *list, uint64_t family_lo, uint64_t family_h
 	list->family_lo = family_lo;
 	list->family_hi = family_hi;
 	list->ip = family_lo >= FAMILY_IPV4;
-	lay_chain(list, &frame);
+	if (list->ip || !is_idle(list, 0))
+		lay_chain(list, &frame);
 	place(list, frame.end);
 	lay_default(list, &frame);
 }
@@ -300,4 +301,16 @@ int list_build(struct work *work, struct answers *answers, struct plan *plan)
 	plan->items = list.items.items;
 	plan->item_count = list.items.count;
 	return 0;
+}
+
+bool list_build_other(struct work *work, struct answers *answers, struct plan *plan)
+{
+	struct list list = { .work = work, .answers = answers };
+
+	list.idle = ARENA_ARRAY(work->arena, uint8_t, work->ruleset->chain_count);
+	lay_program(&list, FAMILY_OTHER, FAMILY_EXEMPT);
+	resolve(&list);
+	plan->items = list.items.items;
+	plan->item_count = list.items.count;
+	return !list.too_long;
 }

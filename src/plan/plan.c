@@ -5,7 +5,7 @@
  */
 #include <errno.h>
 
-#include "plan/work.h"
+#include "plan/table.h"
 
 enum {
 	CHAIN_DEPTH_MAX = 200,
@@ -377,20 +377,38 @@ static void take_diagram(struct work *work, struct attempt *attempt, struct answ
 				    plan->diagram.edge_count, work->options.diagram_budget);
 }
 
+/* Because the policy asks for it. */
+static int take_table(struct work *work, struct answers *answers, struct plan *plan)
+{
+	const char *why;
+	struct diag *diag;
+
+	plan->reason = "the policy asks for a table";
+	if (table_build(work, answers, plan, &why))
+		return 0;
+	diag = diag_error(work->diags, work->ruleset->span, "the policy cannot be a table: %s", why);
+	diag_hint(work->diags, diag, "leave `classifier = table` out");
+	return -EINVAL;
+}
+
 static int choose(struct work *work, struct answers *answers, struct plan *plan)
 {
 	const struct ruleset *ruleset = work->ruleset;
 	struct attempt *attempt;
+	const char *why;
 
-	if (ruleset->classifier == CLASSIFIER_TABLE) {
-		diag_error(work->diags, ruleset->span, "`classifier = table` is not supported yet");
-		return -EINVAL;
-	}
+	if (ruleset->classifier == CLASSIFIER_TABLE)
+		return take_table(work, answers, plan);
 	if (ruleset->classifier == CLASSIFIER_LIST)
 		return take_list(work, answers, plan);
 	attempt = find_diagram(work);
 	if (attempt) {
 		take_diagram(work, attempt, answers, plan);
+		return 0;
+	}
+	if (ruleset->classifier == CLASSIFIER_AUTO && table_build(work, answers, plan, &why)) {
+		plan->reason = arena_printf(work->arena, "a diagram would need more than %zu edges",
+					    work->options.diagram_budget);
 		return 0;
 	}
 	if (ruleset->classifier == CLASSIFIER_DIAGRAM) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Plan: how one rule set will be decided at one hook. Input: a ruleset; output: dimensions (what of a packet is
- * looked at), map-backed sets, and either a decision diagram or a first-match list. Fails with a diagnostic.
+ * looked at), map-backed sets, and a decision diagram, a table or a first-match list. Fails with a diagnostic.
  *
  * A plan is specific to a hook: fields that the hook cannot see are absent, `direction` is a constant.
  */
@@ -9,6 +9,7 @@
 #define WEIR_PLAN_PLAN_H
 
 #include "bpf/plane_abi.h"
+#include "bpf/table_abi.h"
 #include "ir/ir.h"
 
 /* What one test looks at: a number of at most 64 bits. */
@@ -101,7 +102,21 @@ struct list_item {
 	uint32_t rule;           /* number of the rule this comes from, 0: none */
 };
 
-enum plan_kind { PLAN_DIAGRAM, PLAN_LIST };
+/*
+ * The table form: trees in a blob, which a fixed program walks (bpf/table_abi.h). The items are the program of
+ * classify_rest() then, a list in two parts: from items[0] on it judges what is not IP; each item with a `resume` begins
+ * the answer (TABLE_YES or not) to a question that records ask by that number.
+ */
+struct plan_table {
+	struct table_config config;
+	const uint64_t *words;
+	size_t word_count;
+	size_t entries;        /* of both families */
+	double nodes, records; /* visited on average, as predicted */
+	double ns;             /* a packet, as predicted */
+};
+
+enum plan_kind { PLAN_DIAGRAM, PLAN_LIST, PLAN_TABLE };
 
 struct plan {
 	enum plan_kind kind;
@@ -123,8 +138,9 @@ struct plan {
 	size_t log_count;
 	uint32_t slots;          /* counter slots: SLOT_RULES + rules + named counters */
 	struct diagram diagram;  /* PLAN_DIAGRAM */
-	const struct list_item *items; /* PLAN_LIST */
+	const struct list_item *items; /* PLAN_LIST, PLAN_TABLE */
 	size_t item_count;
+	struct plan_table table;       /* PLAN_TABLE */
 	const char *reason;      /* one sentence: why this kind */
 };
 

@@ -201,7 +201,7 @@ char *plan_print_diagram(struct arena *arena, const struct plan *plan)
 {
 	struct text text = { .arena = arena };
 
-	if (plan->kind == PLAN_LIST) {
+	if (plan->kind != PLAN_DIAGRAM) {
 		for (size_t i = 0; i < plan->item_count; i++)
 			add_item(&text, plan, i);
 		return finish(&text);
@@ -228,6 +228,13 @@ static void add_set(struct text *text, const struct plan *plan, const struct pla
 	add(text, "\n");
 }
 
+static void add_table(struct text *text, const struct plan_table *table)
+{
+	add(text, "table of %zu entries, %u trees for IPv4, %u for IPv6, %zu bytes: about %.1f nodes and %.1f records "
+		  "a packet, %.0f ns", table->entries, table->config.trees4, table->config.trees6,
+	    table->word_count * sizeof *table->words, table->nodes, table->records, table->ns);
+}
+
 char *plan_print_summary(struct arena *arena, const struct plan *plan)
 {
 	struct text text = { .arena = arena };
@@ -235,6 +242,8 @@ char *plan_print_summary(struct arena *arena, const struct plan *plan)
 	add(&text, "policy %s at %s\n", plan->ruleset->name, hook_table[plan->hook].name);
 	if (plan->kind == PLAN_DIAGRAM)
 		add(&text, "diagram of %zu nodes, %zu edges", plan->diagram.node_count, plan->diagram.edge_count);
+	else if (plan->kind == PLAN_TABLE)
+		add_table(&text, &plan->table);
 	else
 		add(&text, "list of %zu items", plan->item_count);
 	add(&text, ": %s\n", plan->reason);
@@ -301,7 +310,7 @@ char *plan_print_dot(struct arena *arena, const struct plan *plan)
 
 	add(&text, "digraph plan {\n");
 	add_dot_leaves(&text, plan);
-	if (plan->kind == PLAN_LIST)
+	if (plan->kind != PLAN_DIAGRAM)
 		add_dot_items(&text, plan);
 	for (size_t i = plan->diagram.node_count; i > 0; i--)
 		add_dot_node(&text, plan, (uint32_t)i - 1);

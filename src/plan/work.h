@@ -210,5 +210,7 @@ void answers_finish(struct answers *answers, struct plan *plan);
 void diagram_finish(struct attempt *attempt, struct answers *answers, struct plan *plan);
 /* Fills in dims and items. -EINVAL with a diagnostic if it becomes too long. */
 int list_build(struct work *work, struct answers *answers, struct plan *plan);
+/* Fills in the items that judge what is not IP, and no more. False if they are too many. */
+bool list_build_other(struct work *work, struct answers *answers, struct plan *plan);
 
 #endif

@@ -1,0 +1,112 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""ClassBench rule sets and traces as weir policies and captures.
+
+    bench/classbench.py rules FILE [--classifier KIND] [--limit N] > POLICY
+    bench/classbench.py trace FILE > CAPTURE.pcap
+
+FILE may be gzipped. The rules are `@src/len dst/len lo : hi lo : hi proto/mask flags/mask`, the trace
+`src dst sport dport proto flags first_match`. A rule's number in the policy is its line; all accept, the default drops.
+"""
+
+import argparse
+import gzip
+import struct
+import sys
+
+TCP, UDP, ICMP = 6, 17, 1
+WITH_PORTS = (TCP, UDP)
+MAC = bytes.fromhex("020000000001020000000002")
+
+
+def lines(path):
+    opener = gzip.open if path.endswith(".gz") else open
+    with opener(path, "rt") as file:
+        yield from file
+
+
+def ports(name, lo, hi):
+    if (lo, hi) == (0, 65535):
+        return []
+    return [f"{name} == {lo}" if lo == hi else f"{name} in {{ {lo}-{hi} }}"]
+
+
+def flags(proto, value, mask):
+    """The high byte is the octet of TCP's flags, or ICMP's type; other protocols have neither."""
+    value, mask = value >> 8 & mask >> 8, mask >> 8
+    if not mask:
+        return []
+    if proto == TCP:
+        return [f"tcp.flags & {mask} == {value}"]
+    if proto == ICMP and mask == 255:
+        return [f"icmp4.type == {value}"]
+    raise ValueError(f"flags {value:#x}/{mask:#x} of protocol {proto}")
+
+
+def condition(line):
+    fields = line.lstrip("@").split("\t")
+    source, destination = (x.strip() for x in fields[:2])
+    sport, dport = ([int(n) for n in x.split(":")] for x in fields[2:4])
+    proto, proto_mask = (int(x, 16) for x in fields[4].split("/"))
+    value, mask = (int(x, 16) for x in fields[5].split("/"))
+    parts = [f"src == {source}"] if not source.endswith("/0") else []
+    parts += [f"dst == {destination}"] if not destination.endswith("/0") else []
+    if proto_mask:
+        parts.append(f"proto == {proto}")
+    parts += ports("src_port", *sport) + ports("dst_port", *dport)
+    parts += flags(proto if proto_mask else None, value, mask) if proto_mask else []
+    return " && ".join(parts) if parts else "ip"
+
+
+def write_rules(options):
+    print("policy classbench {\n\ton xdp lo\n\tdefault drop")
+    if options.classifier != "auto":
+        print(f"\tclassifier = {options.classifier}")
+    for number, line in enumerate(lines(options.file)):
+        if options.limit and number >= options.limit:
+            break
+        print(f"\taccept if {condition(line)}")
+    print("}")
+
+
+def packet(source, destination, sport, dport, proto, bits):
+    if proto == TCP:
+        body = struct.pack("!HHIIBBHHH", sport, dport, 1, 1, 0x50, bits >> 8, 1024, 0, 0)
+    elif proto == UDP:
+        body = struct.pack("!HHHH", sport, dport, 8, 0)
+    elif proto == ICMP:
+        body = struct.pack("!BBHI", bits >> 8, 0, 0, 0)
+    else:
+        body = b""
+    header = struct.pack("!BBHHHBBHII", 0x45, 0, 20 + len(body), 1, 0, 64, proto, 0, source, destination)
+    return (MAC + b"\x08\x00" + header + body).ljust(60, b"\0")
+
+
+def write_trace(options):
+    out = sys.stdout.buffer
+    out.write(struct.pack("=IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1))
+    for number, line in enumerate(lines(options.file)):
+        if line.startswith("#"):
+            continue
+        source, destination, sport, dport, proto = (int(x) for x in line.split()[:5])
+        frame = packet(source, destination, sport, dport, proto, int(line.split()[5], 16))
+        out.write(struct.pack("=IIII", number, 0, len(frame), len(frame)) + frame)
+
+
+def truths(path):
+    """For each packet of the trace the number of the rule that decides, 0 for the default."""
+    return [int(line.split()[6]) + 1 for line in lines(path) if not line.startswith("#")]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("what", choices=["rules", "trace"])
+    parser.add_argument("file")
+    parser.add_argument("--classifier", default="auto")
+    parser.add_argument("--limit", type=int, default=0)
+    options = parser.parse_args()
+    (write_rules if options.what == "rules" else write_trace)(options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The table classifier's data, which the planner writes (plan/table*.c) and the walker reads (bpf/table.bpf.c). One
+ * blob of 8-byte words in map `table`, the value of its only element; host byte order.
+ *
+ * The blob holds trees. A node picks one of 2^bits children by a group of bits of one 8-byte word of struct packet:
+ *   index of the child = base + ((word >> shift) & (2^bits - 1))
+ * A leaf is a run of records, by order ascending; the last has TABLE_LAST set. Of all records that match, in all trees
+ * of the packet's family, the one of least order that is not below packet.resume decides.
+ */
+#ifndef WEIR_BPF_TABLE_ABI_H
+#define WEIR_BPF_TABLE_ABI_H
+
+#include <linux/types.h>
+
+/*
+ * A node, in one word:
+ *   bits 0-3    bits; 0: a leaf
+ *   bits 4-9    shift
+ *   bits 10-13  index of the word in struct packet
+ *   bits 14-35  bound: the least order below, >> table_config.scale; TABLE_BOUND_MAX: nothing below
+ *   bits 36-63  base: of the children, or of the first record, as an index of words
+ */
+enum {
+	TABLE_SHIFT_AT = 4,
+	TABLE_WORD_AT = 10,
+	TABLE_BOUND_AT = 14,
+	TABLE_BASE_AT = 36,
+	TABLE_BITS_MAX = 15,
+	TABLE_BOUND_MAX = (1 << 22) - 1,
+	TABLE_BASE_MAX = (1 << 28) - 1,
+};
+
+enum {
+	TABLE_TREES = 4,       /* at most, for each family */
+	TABLE_DEPTH_MAX = 20,  /* nodes on a path, the leaf included */
+	TABLE_SCAN_MAX = 256,  /* records that are read before the walker takes to a slower loop */
+	TABLE_TESTS_MAX = 32,  /* tests of one record */
+	TABLE_SLACK = 128,     /* bytes behind the last word that may be read */
+};
+
+/* Of a packet, what `value` and `mask` of a record look at. */
+enum {
+	TABLE_PROTO = 0x1ff,     /* ABSENT_PROTO included */
+	TABLE_HAS_PORTS = 1 << 9,
+	TABLE_LAST = 1 << 15,    /* in `value`: the leaf ends here */
+};
+
+/* An IPv4 record matches if each address agrees above its shift, both ports are in their spans, and the rest agrees. */
+struct table_record4 {
+	__u32 order;
+	__u32 answer;      /* of classify() */
+	__u32 src, dst;
+	__u16 src_port;    /* the least; with the span 0xffff the port does not matter, nor whether there is one */
+	__u16 src_span;
+	__u16 dst_port;
+	__u16 dst_span;
+	__u16 value, mask;
+	__u16 tests;       /* 0, or where further tests begin, in units of 32 bytes */
+	__u8 src_shift;    /* 0 .. 32 */
+	__u8 dst_shift;
+};
+
+/* As above; a half of an address is shifted twice, by at most 63, since a shift by 64 is none. */
+struct table_record6 {
+	__u32 order;
+	__u32 answer;
+	__u16 src_port;
+	__u16 src_span;
+	__u16 dst_port;
+	__u16 dst_span;
+	__u16 value, mask;
+	__u16 tests;
+	__u16 reserved;
+	__u8 shifts[8];    /* src_hi twice, src_lo twice, dst_hi twice, dst_lo twice */
+	__u64 addresses[4]; /* src_hi, src_lo, dst_hi, dst_lo */
+};
+
+/* One further test: (word & mask) - lo <= span, without a sign. */
+struct table_test {
+	__u64 mask;
+	__u64 lo;
+	__u64 span;
+	__u32 word; /* of struct packet; or TABLE_REST: classify_rest() is called with packet.resume = lo */
+	__u32 more; /* 1: another one follows */
+};
+enum { TABLE_REST = 16 };
+
+/* What classify_rest() answers when it is asked by a test; all else is no. */
+enum { TABLE_YES = 1 << 3 };
+
+/* Set before load, in section .rodata.table. */
+struct table_config {
+	__u32 roots4[TABLE_TREES]; /* indexes of root nodes */
+	__u32 roots6[TABLE_TREES];
+	__u32 trees4, trees6;
+	__u64 start;    /* what the search begins with: an order above all others << 32 | the default's answer */
+	__u32 scale;
+	__u32 limit;    /* the last word of the blob */
+	__u8 resumes;   /* packet.resume may be set */
+	__u8 tests;     /* some record has tests */
+	__u8 reserved[6];
+};
+
+#define TABLE_CONFIG ".rodata.table"
+
+_Static_assert(sizeof(struct table_record4) == 32, "ABI");
+_Static_assert(sizeof(struct table_record6) == 64, "ABI");
+_Static_assert(sizeof(struct table_test) == 32, "ABI");
+_Static_assert(sizeof(struct table_config) == 64, "ABI");
+
+#endif

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What the files of the table planner share: boxes, entries, trees. See table.c. */
+#ifndef WEIR_PLAN_TABLE_H
+#define WEIR_PLAN_TABLE_H
+
+#include "bpf/table_abi.h"
+#include "plan/work.h"
+
+enum {
+	TABLE_BOXES_MAX = 64,         /* that one rule may become under one jump; beyond, tests are asked apart */
+	TABLE_BLOCKS_MAX = 8,         /* prefixes that a range of addresses becomes */
+	TABLE_ENTRIES_MAX = 4000000,  /* of both families together */
+	TABLE_EXTRAS_MAX = 65535,     /* record.tests has 16 bits */
+	TABLE_FIELDS_MAX = 16,        /* that trees may cut */
+};
+
+/* What records compare. Words are 64 bits; IPv4 addresses use the first words only. */
+enum box_field { BOX_SRC, BOX_SRC_LO, BOX_DST, BOX_DST_LO, BOX_SRC_PORT, BOX_DST_PORT, BOX_PROTO, BOX_FIELDS };
+
+/* Further tests, one behind the other. */
+struct part {
+	const struct part *next;
+	struct table_test test;
+};
+
+/* A set of packets: intervals of dimension values, and further tests. */
+struct box {
+	struct interval in[BOX_FIELDS];
+	const struct part *parts;
+};
+
+/* What becomes one record in each leaf it gets into. Addresses are aligned blocks of 2^shift values. */
+struct table_entry {
+	uint64_t address[4];
+	uint8_t shift[4];
+	uint16_t port_lo[2], port_hi[2]; /* source, destination */
+	uint16_t value, mask;
+	uint16_t tests;
+	bool ends;      /* nothing behind it matters where it holds: no test, decides, and is never skipped */
+	uint32_t order;
+	uint32_t answer;
+};
+
+/* A part of the packet that trees may cut. */
+struct cut_field {
+	uint8_t word, bit, width;
+	uint8_t box;    /* enum box_field; BOX_FIELDS: found in the further tests */
+};
+
+/* One family's entries, by order ascending. */
+struct table_family {
+	bool six;
+	VEC(struct table_entry) entries;
+	struct cut_field fields[TABLE_FIELDS_MAX];
+	unsigned field_count;
+};
+
+struct table_work {
+	struct work *work;
+	struct answers *answers;
+	struct table_family families[2];
+	VEC(struct table_test) extras;      /* the tests of all entries; [0] is none */
+	VEC(struct list_item) items;        /* for classify_rest() */
+	VEC(const struct test *) rests;     /* tests that it answers */
+	uint32_t *rest_index;               /* hash of them: index + 1 */
+	size_t rest_size;
+	uint32_t *extra_index;              /* hash of runs of tests: first */
+	size_t extra_size, extra_runs;
+	uint32_t yes, no;                   /* answers */
+	uint32_t order;                     /* the next one */
+	bool resumes;
+	const char *refused;                /* why no table can be made, or NULL */
+};
+
+/* --- table_boxes.c: conditions to boxes ------------------------------------------------------------------------- */
+
+struct boxes {
+	struct box *items;
+	size_t count;
+};
+
+/* All packets. */
+struct boxes boxes_all(struct table_work *table);
+/* Those of `boxes` for which the test holds; at most TABLE_BOXES_MAX. */
+struct boxes boxes_meet(struct table_work *table, const struct boxes *boxes, const struct test *test);
+/* Adds the records' form of a box. */
+void boxes_enter(struct table_work *table, struct table_family *family, const struct box *box, uint32_t order,
+		 uint32_t answer, bool ends);
+/* The values of a field that the entry lets in; false: no interval. */
+bool entry_interval(const struct table_work *table, const struct table_family *family,
+		    const struct table_entry *entry, unsigned field, struct interval *ret);
+
+/* --- table_entries.c: rules to entries -------------------------------------------------------------------------- */
+
+/* Lays out the rules for both families, and the program of classify_rest(). */
+void entries_build(struct table_work *table, struct plan *plan);
+
+/* --- table_tree.c: entries to trees ----------------------------------------------------------------------------- */
+
+/* How to build. */
+struct tree_shape {
+	unsigned threshold;   /* prefixes shorter than this are short; 0: all entries in one tree */
+	double growth;        /* most copies of an entry that one cut may make, on average */
+	unsigned leaf;        /* entries up to which nothing is cut */
+	size_t words_max;     /* of the blob */
+};
+
+struct blob {
+	uint64_t *items;
+	size_t count, capacity;
+};
+
+struct trees {
+	uint32_t roots[TABLE_TREES];
+	unsigned count;
+};
+
+/* Appends the family's trees to the blob; false if it grew beyond shape.words_max. */
+bool trees_build(struct table_work *table, const struct table_family *family, const struct tree_shape *shape,
+		 unsigned scale, struct blob *blob, struct trees *ret_trees);
+
+/* --- table_walk.c: the walker in user space --------------------------------------------------------------------- */
+
+struct table_visits {
+	size_t nodes, records;
+};
+
+/* What table_walk4/6() and classify() of bpf/table.bpf.c do. */
+uint32_t table_walk(const struct plan *plan, const struct packet *packet, struct table_visits *visits,
+		    uint32_t (*rest)(const struct plan *plan, const struct packet *packet));
+/* Average visits of packets drawn from the entries, `count` of each family. */
+void table_sample(const struct table_work *table, const struct plan *plan, unsigned count, double *ret_nodes,
+		  double *ret_records);
+
+/* --- table.c ---------------------------------------------------------------------------------------------------- */
+
+/* Fills the plan as PLAN_TABLE; false, with *ret_reason, if no table can be made. */
+bool table_build(struct work *work, struct answers *answers, struct plan *plan, const char **ret_reason);
+
+#endif

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Entries: rules in the form of tables. In: the tests of all rules; out: for IPv4 and for IPv6 a list of entries, chains
+ * laid out where they are jumped to, each under the conditions of the jumps that lead to it. A rule that does not end the
+ * judging is answered by steps whose last resumes at the next order; `return` and the end of a `goto` resume at an order
+ * further on. What is not IP is judged by a list, which also answers the questions of entries.
+ */
+#include "plan/table.h"
+
+/* A place that steps resume at, known once it is reached. */
+typedef uint32_t label;
+
+struct laying {
+	struct table_work *table;
+	struct table_family *family;
+	uint64_t number;                               /* of the family */
+	VEC(uint32_t) places;                          /* by label: order */
+	VEC(struct { size_t step; label to; uint32_t from; }) resumes;
+};
+
+/* A chain that is being laid out. */
+struct frame {
+	const struct chain *chain;
+	struct boxes boxes; /* the packets that get here */
+	label end;
+	bool main;
+};
+
+static label new_label(struct laying *laying)
+{
+	VEC_PUSH(laying->table->work->arena, &laying->places) = 0;
+	return (label)laying->places.count - 1;
+}
+
+static uint32_t code_of(const struct laying *laying, uint32_t answer)
+{
+	return laying->table->answers->codes.items[answer];
+}
+
+static void enter(struct laying *laying, const struct boxes *boxes, uint32_t order, uint32_t answer, bool ends)
+{
+	for (size_t i = 0; i < boxes->count; i++)
+		boxes_enter(laying->table, laying->family, &boxes->items[i], order, code_of(laying, answer), ends);
+}
+
+/* The rule (NULL: none) acts, and judging goes on at `to`. */
+static void enter_resume(struct laying *laying, const struct boxes *boxes, const struct rule *rule, label to)
+{
+	struct table_work *table = laying->table;
+	struct answers *answers = table->answers;
+	size_t first = answers->steps.count;
+	uint32_t order = table->order++;
+
+	if (rule)
+		answers_rule_steps(answers, rule);
+	VEC_PUSH(table->work->arena, &laying->resumes).step = answers->steps.count;
+	laying->resumes.items[laying->resumes.count - 1].to = to;
+	laying->resumes.items[laying->resumes.count - 1].from = order;
+	answers_step(answers, (struct step){ .kind = STEP_RESUME });
+	enter(laying, boxes, order, answers_run(answers, first, rule ? rule->number : 0), false);
+	table->resumes = true;
+}
+
+/* --- rules ------------------------------------------------------------------------------------------------------ */
+
+static void lay_chain(struct laying *laying, const struct frame *frame);
+
+static void place(struct laying *laying, label at)
+{
+	laying->places.items[at] = laying->table->order;
+}
+
+static void lay_jump(struct laying *laying, const struct frame *frame, const struct rule *rule,
+		     const struct boxes *boxes)
+{
+	const struct action *action = rule_terminal(rule);
+	label body = new_label(laying);
+	struct frame inner = {
+		.chain = &laying->table->work->ruleset->chains[action->chain],
+		.boxes = *boxes,
+		.end = new_label(laying),
+	};
+
+	enter_resume(laying, boxes, rule, body);
+	place(laying, body);
+	lay_chain(laying, &inner);
+	place(laying, inner.end);
+	if (action->kind == ACTION_GOTO)
+		enter_resume(laying, boxes, NULL, frame->end);
+}
+
+/* The rule acts, and the default decides. */
+static void lay_return_to_default(struct laying *laying, const struct rule *rule, const struct boxes *boxes)
+{
+	struct answers *answers = laying->table->answers;
+	size_t first = answers->steps.count;
+
+	answers_rule_steps(answers, rule);
+	answers_step(answers, (struct step){ .kind = STEP_VERDICT, .slot = SLOT_DEFAULT,
+					     .a = (uint32_t)laying->table->work->ruleset->default_verdict });
+	enter(laying, boxes, laying->table->order++, answers_run(answers, first, rule->number), true);
+}
+
+static void lay_plain(struct laying *laying, const struct rule *rule, const struct boxes *boxes)
+{
+	label next;
+
+	if (rule_terminal(rule)) {
+		enter(laying, boxes, laying->table->order++, answers_rule(laying->table->answers, rule), true);
+		return;
+	}
+	next = new_label(laying);
+	enter_resume(laying, boxes, rule, next);
+	place(laying, next);
+}
+
+static void lay_rule(struct laying *laying, const struct frame *frame, const struct rule *rule)
+{
+	struct work *work = laying->table->work;
+	const struct action *terminal = rule_terminal(rule);
+	const struct test *test = test_assume(work, work->tests[rule->number], dims_family(work), laying->number,
+					      laying->number);
+	struct boxes boxes = test == &test_always ? frame->boxes : (struct boxes){ 0 };
+
+	if (test == &test_never)
+		return;
+	if (test != &test_always)
+		boxes = boxes_meet(laying->table, &frame->boxes, test);
+	if (!boxes.count)
+		return;
+	switch (terminal ? terminal->kind : ACTION_COUNT) {
+	case ACTION_JUMP:
+	case ACTION_GOTO:
+		lay_jump(laying, frame, rule, &boxes);
+		return;
+	case ACTION_RETURN:
+		if (frame->main)
+			lay_return_to_default(laying, rule, &boxes);
+		else
+			enter_resume(laying, &boxes, rule, frame->end);
+		return;
+	default:
+		lay_plain(laying, rule, &boxes);
+	}
+}
+
+static void lay_chain(struct laying *laying, const struct frame *frame)
+{
+	for (size_t i = 0; i < frame->chain->rule_count && !laying->table->refused; i++)
+		lay_rule(laying, frame, &frame->chain->rules[i]);
+}
+
+/* --- families --------------------------------------------------------------------------------------------------- */
+
+/* Steps get the orders they resume at. An entry that one of them jumps over hides nothing. */
+static void resolve(struct laying *laying)
+{
+	struct table_work *table = laying->table;
+	int32_t *over = ARENA_ARRAY(table->work->arena, int32_t, (size_t)table->order + 2);
+	int32_t open = 0;
+	uint32_t order = 0;
+
+	for (size_t i = 0; i < laying->resumes.count; i++) {
+		uint32_t to = laying->places.items[laying->resumes.items[i].to];
+
+		table->answers->steps.items[laying->resumes.items[i].step].a = to;
+		over[laying->resumes.items[i].from + 1]++;
+		over[to]--;
+	}
+	for (size_t i = 0; i < laying->family->entries.count; i++) {
+		struct table_entry *entry = &laying->family->entries.items[i];
+
+		while (order <= entry->order)
+			open += over[order++];
+		entry->ends &= !open;
+	}
+}
+
+static void lay_family(struct table_work *table, struct table_family *family)
+{
+	struct laying laying = { .table = table, .family = family, .number = family->six ? FAMILY_IPV6 : FAMILY_IPV4 };
+	struct frame frame = { .chain = &table->work->ruleset->chains[0], .main = true, .boxes = boxes_all(table) };
+
+	frame.end = new_label(&laying);
+	table->order = 1;
+	lay_chain(&laying, &frame);
+	place(&laying, frame.end);
+	resolve(&laying);
+}
+
+/* --- what classify_rest() does ---------------------------------------------------------------------------------- */
+
+static void add_item(struct table_work *table, const struct test *test, uint32_t answer, uint32_t resume)
+{
+	VEC_PUSH(table->work->arena, &table->items) =
+		(struct list_item){ .test = test, .answers = true, .answer = answer, .resume = resume };
+}
+
+static uint32_t add_code(struct table_work *table, uint32_t code)
+{
+	VEC_PUSH(table->work->arena, &table->answers->codes) = code;
+	VEC_PUSH(table->work->arena, &table->answers->rules) = 0;
+	return (uint32_t)table->answers->codes.count - 1;
+}
+
+/* Each question is two items: yes if the test holds, else no. */
+static void add_questions(struct table_work *table)
+{
+	uint32_t first = (uint32_t)table->items.count;
+
+	if (!table->rests.count)
+		return;
+	table->yes = add_code(table, TABLE_YES);
+	table->no = add_code(table, 0);
+	for (size_t i = 0; i < table->rests.count; i++) {
+		add_item(table, table->rests.items[i], table->yes, (uint32_t)table->items.count + 1);
+		add_item(table, NULL, table->no, 0);
+	}
+	for (size_t i = 1; i < table->extras.count; i++)
+		if (table->extras.items[i].word == TABLE_REST)
+			table->extras.items[i].lo = first + 2 * table->extras.items[i].lo + 1;
+}
+
+void entries_build(struct table_work *table, struct plan *plan)
+{
+	uint32_t order;
+
+	table->families[1].six = true;
+	lay_family(table, &table->families[0]);
+	order = table->order;
+	if (!table->refused)
+		lay_family(table, &table->families[1]);
+	if (table->order < order)
+		table->order = order;
+	if (table->refused)
+		return;
+	if (!list_build_other(table->work, table->answers, plan))
+		table->refused = "the rules for what is not IP are too many";
+	for (size_t i = 0; i < plan->item_count; i++)
+		VEC_PUSH(table->work->arena, &table->items) = plan->items[i];
+	add_questions(table);
+}

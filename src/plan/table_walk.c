@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The walker of bpf/table.bpf.c in user space, for evaluation and for predicting costs. In: a plan with a table, a
+ * packet; out: the answer, and what was visited. Cannot fail.
+ */
+#include <string.h>
+
+#include "plan/table.h"
+
+struct walk {
+	const struct plan *plan;
+	const struct packet *packet;
+	struct table_visits *visits;
+	uint32_t (*rest)(const struct plan *plan, const struct packet *packet);
+};
+
+static uint64_t word_of(const struct packet *packet, unsigned index)
+{
+	uint64_t word;
+
+	memcpy(&word, (const char *)packet + 8 * (size_t)index, sizeof word);
+	return word;
+}
+
+static const void *at(const struct walk *walk, uint64_t index)
+{
+	return &walk->plan->table.words[index];
+}
+
+static bool ask_rest(const struct walk *walk, uint32_t question)
+{
+	struct packet packet = *walk->packet;
+
+	packet.resume = question;
+	return walk->rest(walk->plan, &packet) == TABLE_YES;
+}
+
+static bool tests_hold(const struct walk *walk, uint32_t first)
+{
+	const struct table_test *test = at(walk, (uint64_t)first * (sizeof *test / 8));
+
+	for (;; test++) {
+		if (test->word == TABLE_REST ? !ask_rest(walk, (uint32_t)test->lo) :
+		    (word_of(walk->packet, test->word) & test->mask) - test->lo > test->span)
+			return false;
+		if (!test->more)
+			return true;
+	}
+}
+
+static bool port_in(uint32_t port, uint16_t lo, uint16_t span)
+{
+	return ((port - lo) & 0xffff) <= span;
+}
+
+static uint32_t rest_key(const struct packet *packet)
+{
+	return packet->proto | (packet->src_port < ABSENT_PORT ? (uint32_t)TABLE_HAS_PORTS : 0);
+}
+
+static bool agrees4(const struct packet *packet, const struct table_record4 *record)
+{
+	return !((uint64_t)(packet->src4 ^ record->src) >> record->src_shift) &&
+	       !((uint64_t)(packet->dst4 ^ record->dst) >> record->dst_shift) &&
+	       !((rest_key(packet) ^ record->value) & record->mask) &&
+	       port_in(packet->src_port, record->src_port, record->src_span) &&
+	       port_in(packet->dst_port, record->dst_port, record->dst_span);
+}
+
+static bool agrees6(const struct packet *packet, const struct table_record6 *record)
+{
+	const uint64_t halves[4] = { packet->src_hi, packet->src_lo, packet->dst_hi, packet->dst_lo };
+
+	for (unsigned i = 0; i < 4; i++)
+		if ((halves[i] ^ record->addresses[i]) >> record->shifts[2 * i] >> record->shifts[2 * i + 1])
+			return false;
+	return !((rest_key(packet) ^ record->value) & record->mask) &&
+	       port_in(packet->src_port, record->src_port, record->src_span) &&
+	       port_in(packet->dst_port, record->dst_port, record->dst_span);
+}
+
+/* Returns whether the search in the leaf ends; the tests, order and answer are at different places in the two forms. */
+static bool take(const struct walk *walk, uint32_t order, uint32_t answer, uint32_t tests, uint64_t *best)
+{
+	if (order >= *best >> 32)
+		return true;
+	if (order < walk->packet->resume || (tests && !tests_hold(walk, tests)))
+		return false;
+	*best = (uint64_t)order << 32 | answer;
+	return true;
+}
+
+static void scan4(const struct walk *walk, uint64_t index, uint64_t *best)
+{
+	for (const struct table_record4 *record = at(walk, index);; record++) {
+		walk->visits->records++;
+		if (agrees4(walk->packet, record) &&
+		    take(walk, record->order, record->answer, record->tests, best))
+			return;
+		if (record->value & TABLE_LAST)
+			return;
+	}
+}
+
+static void scan6(const struct walk *walk, uint64_t index, uint64_t *best)
+{
+	for (const struct table_record6 *record = at(walk, index);; record++) {
+		walk->visits->records++;
+		if (agrees6(walk->packet, record) &&
+		    take(walk, record->order, record->answer, record->tests, best))
+			return;
+		if (record->value & TABLE_LAST)
+			return;
+	}
+}
+
+static void walk_tree(const struct walk *walk, uint64_t index, uint64_t *best)
+{
+	bool six = walk->packet->family == FAMILY_IPV6;
+
+	for (;;) {
+		uint64_t node = walk->plan->table.words[index], bits = node & TABLE_BITS_MAX;
+
+		walk->visits->nodes++;
+		if ((node >> TABLE_BOUND_AT & TABLE_BOUND_MAX) << walk->plan->table.config.scale >= *best >> 32)
+			return;
+		index = node >> TABLE_BASE_AT;
+		if (!bits)
+			break;
+		index += word_of(walk->packet, node >> TABLE_WORD_AT & 15) >> (node >> TABLE_SHIFT_AT & 63) &
+			 (((uint64_t)1 << bits) - 1);
+	}
+	if (six)
+		scan6(walk, index, best);
+	else
+		scan4(walk, index, best);
+}
+
+uint32_t table_walk(const struct plan *plan, const struct packet *packet, struct table_visits *visits,
+		    uint32_t (*rest)(const struct plan *plan, const struct packet *packet))
+{
+	const struct table_config *config = &plan->table.config;
+	const struct walk walk = { plan, packet, visits, rest };
+	uint64_t best = config->start;
+
+	if (packet->family == FAMILY_IPV4)
+		for (unsigned i = 0; i < config->trees4; i++)
+			walk_tree(&walk, config->roots4[i], &best);
+	else if (packet->family == FAMILY_IPV6)
+		for (unsigned i = 0; i < config->trees6; i++)
+			walk_tree(&walk, config->roots6[i], &best);
+	else
+		return rest(plan, packet);
+	return (uint32_t)best;
+}
+
+/* --- samples ---------------------------------------------------------------------------------------------------- */
+
+static uint64_t next_random(uint64_t *state)
+{
+	*state = *state * 6364136223846793005u + 1442695040888963407u;
+	return *state >> 33 ^ *state << 13;
+}
+
+static uint64_t pick(uint64_t *state, uint64_t lo, unsigned shift)
+{
+	uint64_t value = next_random(state);
+
+	return shift >= 64 ? value : lo | (value & (((uint64_t)1 << shift) - 1));
+}
+
+/* A packet that the entry lets in, further tests apart. */
+static void draw_packet(const struct table_family *family, const struct table_entry *entry, uint64_t *state,
+			struct packet *packet)
+{
+	*packet = (struct packet){ .family = family->six ? FAMILY_IPV6 : FAMILY_IPV4, .tcp_flags = ABSENT_FLAGS,
+				   .icmp_type = ABSENT_ICMP, .icmp_code = ABSENT_ICMP, .vlan = ABSENT_VLAN };
+	packet->src_hi = pick(state, entry->address[0], entry->shift[0]);
+	packet->dst_hi = pick(state, entry->address[2], entry->shift[2]);
+	if (family->six) {
+		packet->src_lo = pick(state, entry->address[1], entry->shift[1]);
+		packet->dst_lo = pick(state, entry->address[3], entry->shift[3]);
+	}
+	packet->src_port = entry->port_lo[0] +
+			   (uint32_t)(next_random(state) % (entry->port_hi[0] - entry->port_lo[0] + 1u));
+	packet->dst_port = entry->port_lo[1] +
+			   (uint32_t)(next_random(state) % (entry->port_hi[1] - entry->port_lo[1] + 1u));
+	packet->proto = (uint16_t)((entry->value & TABLE_PROTO) | (entry->mask & TABLE_PROTO ? 0 : 6));
+}
+
+static uint32_t refuse(const struct plan *plan, const struct packet *packet)
+{
+	(void)plan;
+	(void)packet;
+	return 0;
+}
+
+void table_sample(const struct table_work *table, const struct plan *plan, unsigned count, double *ret_nodes,
+		  double *ret_records)
+{
+	struct table_visits visits = { 0 };
+	uint64_t state = 1;
+	size_t done = 0;
+
+	for (unsigned six = 0; six < 2; six++) {
+		const struct table_family *family = &table->families[six];
+
+		for (unsigned i = 0; i < count && family->entries.count; i++, done++) {
+			size_t index = next_random(&state) % family->entries.count;
+			struct packet packet;
+
+			draw_packet(family, &family->entries.items[index], &state, &packet);
+			table_walk(plan, &packet, &visits, refuse);
+		}
+	}
+	*ret_nodes = done ? (double)visits.nodes / (double)done : 0;
+	*ret_records = done ? (double)visits.records / (double)done : 0;
+}
