@@ -77,12 +77,12 @@ class Replace(TestCase):
     @each(HOOKS)
     def test_no_packet_slips_through(self, on, inbound):
         """Two policies differ in what they drop besides 7103: none to 7103 may come, and its rule counts them all."""
-        a = policy_file(drops("t", [7103, 7101], on), "a.weir")
-        b = policy_file("# the other\n" + drops("t", [7102, 7103], on), "b.weir")
-        weir("apply", a)
+        a = drops("t", [7103, 7101], on)
+        b = "# the other\n" + drops("t", [7102, 7103], on)
+        apply(a)
         sender = Sender([7101, 7102, 7103], inbound)
         for turn in range(12):
-            weir("apply", b if turn % 2 == 0 else a)
+            apply(b if turn % 2 == 0 else a)
         rounds, came = sender.finish()
         self.assertEqual(came[7103], 0)
         self.assertGreater(came[7101] + came[7102], 0)
