@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* A proof from beginning to end; see prove.h. */
+#include "prove/prove.h"
+
+#include <string.h>
+
+#include "prove/work.h"
+
+void prove_stop(struct prove *prove, const char *format, ...)
+{
+	va_list args;
+
+	if (prove->why)
+		return;
+	va_start(args, format);
+	prove->why = arena_vprintf(prove->arena, format, args);
+	va_end(args);
+}
+
+bdd_ref leaf_of_number(struct prove *prove, uint64_t number)
+{
+	return bdd_leaf(prove->bdd, LEAF_FIRST + intern_number(&prove->numbers, &number));
+}
+
+uint64_t number_of_value(const struct prove *prove, uint32_t leaf_value)
+{
+	uint64_t number;
+
+	memcpy(&number, intern_at(&prove->numbers, leaf_value - LEAF_FIRST), sizeof number);
+	return number;
+}
+
+uint64_t number_of_leaf(const struct prove *prove, bdd_ref leaf)
+{
+	return number_of_value(prove, bdd_value(prove->bdd, leaf));
+}
+
+static void begin(struct prove *prove, struct arena *arena, const struct prove_input *input)
+{
+	uint64_t deadline = input->milliseconds ? bdd_clock() + input->milliseconds * 1000000ull : 0;
+	size_t node_max = input->node_max ? input->node_max : PROVE_NODES_MAX;
+
+	prove->arena = arena;
+	prove->input = input;
+	prove->bdd = bdd_new(arena, node_max, deadline);
+	intern_init(&prove->values, arena, sizeof(struct value));
+	intern_init(&prove->atoms, arena, sizeof(struct atom));
+	intern_init(&prove->numbers, arena, sizeof(uint64_t));
+	value_simple(prove, VALUE_NONE, 0); /* is value 0 */
+}
+
+enum { EXAMPLE_NODES = 2 << 20 };
+
+/* Maps of constants never change: their lookups mean what they hold. */
+static bdd_ref with_constants(struct prove *prove, bdd_ref set)
+{
+	for (uint32_t i = 0; i < prove->atoms.records.count && !prove_stopped(prove); i++) {
+		const struct atom *atom = intern_at(&prove->atoms, i);
+		bdd_ref found = atom_set(prove, atom);
+		int64_t meaning;
+
+		if (prove->input->maps[atom->map].named >= 0)
+			continue;
+		meaning = atom_meaning(prove, atom);
+		if (meaning >= 0)
+			set = bdd_and(prove->bdd, set, bdd_ite(prove->bdd, (bdd_ref)meaning, found,
+							       bdd_not(prove->bdd, found)));
+	}
+	return set;
+}
+
+/* First as if lookups could find anything, which is quick; only if that shows a difference, as maps of constants do. */
+static bool compare(struct prove *prove, bdd_ref *ret_different)
+{
+	bdd_ref packets = contract_packets(prove, false), likely;
+
+	if (compare_all(prove, packets, ret_different) || prove_stopped(prove))
+		return true;
+	likely = with_constants(prove, packets);
+	return likely == packets ? false : compare_all(prove, likely, ret_different);
+}
+
+static enum prove_outcome work(struct prove *prove, struct prove_result *result)
+{
+	bdd_ref different = BDD_FALSE;
+	bool equal;
+
+	image_read(prove);
+	if (prove->why)
+		return PROVE_UNKNOWN;
+	decode_all(prove);
+	order_choose(prove);
+	spec_init(prove);
+	prove->program = walk_program(prove);
+	if (prove_stopped(prove))
+		return PROVE_UNKNOWN;
+	equal = compare(prove, &different);
+	if (prove_stopped(prove))
+		return PROVE_UNKNOWN;
+	if (!equal) {
+		prove->bdd->deadline = 0; /* what is left is short */
+		prove->bdd->node_max += EXAMPLE_NODES;
+		example_choose(prove, different, result);
+		return PROVE_DIFFERENT;
+	}
+	if (prove->unfilled)
+		prove_stop(prove, "the program reads %s, which the data plane was not asked to fill in", prove->unfilled);
+	return prove->unfilled ? PROVE_UNKNOWN : PROVE_EQUAL;
+}
+
+void prove_run(struct arena *arena, const struct prove_input *input, struct prove_result *ret_result)
+{
+	struct prove *prove = ARENA_NEW(arena, struct prove);
+	struct prove_result result = { .reason = NULL };
+	uint64_t start = bdd_clock();
+
+	begin(prove, arena, input);
+	result.outcome = work(prove, &result);
+	result.reason = prove->why;
+	if (prove->bdd->over && !prove->why) {
+		result.outcome = PROVE_TOO_LARGE;
+		result.reason = prove->bdd->nodes.count < prove->bdd->node_max ? "it takes too long" :
+										"its diagrams take too much memory";
+	}
+	result.insn_count = prove->image.insn_count;
+	result.node_count = prove->bdd->nodes.count;
+	result.nanoseconds = bdd_clock() - start;
+	*ret_result = result;
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Proof: does a finished classifier do what its rules say, for all packets? In: the bytes of the object, the tables
+ * that the loader will install beside it, and the rule set. Out: yes, a packet that is judged differently, or that it
+ * cannot be said, and why.
+ *
+ * The instructions are decoded here and walked with symbolic values; the rules are turned into sets of packets here,
+ * condition by condition. Nothing is shared with the planner and the emitter. What is trusted: the data plane (its
+ * parser fills struct packet as packet/packet.h says and carries answers out as bpf/plane_abi.h says), the loader
+ * and the kernel. See docs/proof.md.
+ */
+#ifndef WEIR_PROVE_PROVE_H
+#define WEIR_PROVE_PROVE_H
+
+#include "bpf/plane_abi.h"
+#include "ir/ir.h"
+
+enum prove_key { PROVE_KEY_IPV4, PROVE_KEY_IPV6, PROVE_KEY_VALUE }; /* key layouts in bpf/plane_abi.h */
+
+/* A map of the object, as the loader will make and fill it. */
+struct prove_map {
+	const char *name;
+	enum prove_key key;
+	bool lpm;
+	int32_t named;                /* index into ruleset.sets, or -1: constants of rules, which never change */
+	const struct range *elements; /* sorted, disjoint */
+	size_t count;
+};
+
+struct prove_input {
+	const struct ruleset *ruleset;
+	enum hook hook;
+	const void *object;
+	size_t object_size;
+	uint32_t needed; /* bit f: the data plane fills in enum field f */
+	uint32_t slots;  /* counters that there are */
+	const struct step *steps;
+	size_t step_count;
+	const struct log_limit *logs;
+	size_t log_count;
+	const struct prove_map *maps;
+	size_t map_count;
+	unsigned milliseconds; /* most time to take; 0: no limit */
+	size_t node_max;       /* most nodes of all diagrams; 0: PROVE_NODES_MAX */
+};
+
+enum { PROVE_NODES_MAX = 8 << 20 };
+
+enum prove_outcome {
+	PROVE_EQUAL,     /* for every packet that can be, and whatever named sets hold */
+	PROVE_DIFFERENT, /* see the example */
+	PROVE_TOO_LARGE, /* time or memory ran out: nothing is known */
+	PROVE_UNKNOWN,   /* something in the object is not understood: nothing is known */
+};
+
+struct prove_result {
+	enum prove_outcome outcome;
+	const char *reason;   /* TOO_LARGE, UNKNOWN: one sentence without a full stop */
+	struct packet packet; /* DIFFERENT: an example */
+	const char *example;  /* the packet as a person reads it */
+	const char *rules;    /* what the rules say: "drop (rule 3)", with what else is counted, logged or marked */
+	const char *program;  /* what the program does */
+	const char *assumed;  /* what the example needs of named sets: "ip.src in blocked", or NULL */
+	size_t insn_count;
+	size_t node_count;    /* of all diagrams made on the way */
+	uint64_t nanoseconds;
+};
+
+/* Only inside arena_run(); texts are in the arena, which also holds the diagrams: give it one of its own. */
+void prove_run(struct arena *arena, const struct prove_input *input, struct prove_result *ret_result);
+
+#endif

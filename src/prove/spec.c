@@ -1,0 +1,512 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the rules say, as diagrams, straight from docs/architecture.md, "What a rule set means". In: the rule set; out:
+ * for a place in it, what the rules from there on do with each packet, up to the first that acts or leaves the chain.
+ *
+ * A leaf of such a diagram is a rule, acting or only followed (on frames that are not IP), or the end of the chain; what
+ * follows then is another place, with another diagram.
+ */
+#include <string.h>
+
+#include "prove/work.h"
+
+/* A stretch of a chain's rules: what is asked for again and again. Zeroed before it is filled. */
+struct stretch {
+	uint32_t chain, named, from, to;
+};
+
+struct spec {
+	struct intern places;
+	struct intern stretches;
+	VEC(bdd_ref) diagrams;     /* by stretch */
+	bdd_ref *conditions;       /* by rule number; UNKNOWN */
+	const struct rule **rules; /* by rule number */
+	uint32_t *first_log;       /* by rule number */
+	struct range **constants;  /* by map: its elements, adjacent ones joined; NULL: not yet */
+	size_t *constant_counts;
+	bdd_ref ip;
+};
+#define UNKNOWN UINT32_MAX
+
+/* Leaf values. Rules count from 1: number 0 is the end of the main chain. */
+enum { LEAF_FALL = LEAF_FIRST };
+
+static uint32_t rule_leaf(uint32_t number, bool acts)
+{
+	return LEAF_FIRST + 1 + number * 2 + acts;
+}
+
+/* --- conditions ----------------------------------------------------------------------------------------- */
+
+static bdd_ref condition(struct prove *prove, const struct cond *cond);
+
+static bool visible(const struct prove *prove, enum field field)
+{
+	return field_table[field].hooks & HOOK_BIT(prove->input->hook);
+}
+
+static bdd_ref direction(const struct prove *prove, const struct cond *match)
+{
+	u128 value = hook_table[prove->input->hook].direction & match->match.mask;
+
+	for (size_t i = 0; i < match->match.count; i++)
+		if (value >= match->match.ranges[i].lo && value <= match->match.ranges[i].hi)
+			return BDD_TRUE;
+	return BDD_FALSE;
+}
+
+/* The key that the map has for a field, by bpf/plane_abi.h. */
+static struct atom expected_atom(const struct prove *prove, uint32_t number, enum field field)
+{
+	const struct prove_map *map = &prove->input->maps[number];
+	unsigned size = field_table[field].size, at = map->lpm ? 4 : 0;
+	struct atom atom;
+
+	memset(&atom, 0, sizeof atom);
+	atom.map = number;
+	if (map->lpm)
+		for (unsigned bit = 0; bit < 32; bit++)
+			atom.key[bit] = size * 8 >> bit & 1 ? SOURCE_1 : SOURCE_0;
+	for (unsigned byte = 0; byte < size; byte++) {
+		unsigned half = byte / 8 * 8, within = byte % 8, width = size < 8 ? size : 8;
+		unsigned from = map->lpm ? half + width - 1 - within : byte;
+
+		for (unsigned bit = 0; bit < 8; bit++)
+			atom.key[(at + byte) * 8 + bit] = (source_bit)(SOURCE_PACKET +
+				(field_table[field].offset + from) * 8 + bit);
+	}
+	return atom;
+}
+
+static bdd_ref in_map(struct prove *prove, uint32_t number, enum field field)
+{
+	struct atom atom = expected_atom(prove, number, field);
+
+	return bdd_and(prove->bdd, field_present(prove, field), atom_set(prove, &atom));
+}
+
+static enum prove_key key_of(enum field field)
+{
+	if (field_table[field].form == FORM_IPV4)
+		return PROVE_KEY_IPV4;
+	return field_table[field].form == FORM_IPV6 ? PROVE_KEY_IPV6 : PROVE_KEY_VALUE;
+}
+
+static bool named_map(const struct prove_map *map, const struct cond *cond, bool lpm)
+{
+	return map->named == (int32_t)cond->set.set && map->key == key_of(cond->set.field) && map->lpm == lpm;
+}
+
+static bdd_ref in_set(struct prove *prove, const struct cond *cond)
+{
+	bool lpm = prove->input->ruleset->sets[cond->set.set].type == SET_PREFIX;
+
+	for (uint32_t i = 0; i < prove->input->map_count; i++)
+		if (named_map(&prove->input->maps[i], cond, lpm))
+			return in_map(prove, i, cond->set.field);
+	prove_stop(prove, "set `%s` has no map of the kind that a test of %s needs",
+		   prove->input->ruleset->sets[cond->set.set].name, field_table[cond->set.field].name);
+	return BDD_FALSE;
+}
+
+/* A map of constants that holds exactly what the rule lists, or -1: compare with the constants then. */
+static int constant_map(struct prove *prove, const struct cond *cond)
+{
+	struct spec *spec = prove->spec;
+
+	for (size_t i = 0; i < prove->input->map_count; i++) {
+		const struct prove_map *map = &prove->input->maps[i];
+
+		if (map->named >= 0 || map->key != key_of(cond->match.field))
+			continue;
+		if (!spec->constants[i]) {
+			spec->constants[i] = arena_copy(prove->arena, map->elements,
+							map->count * sizeof *map->elements);
+			spec->constant_counts[i] = ranges_normalize(spec->constants[i], map->count);
+		}
+		if (spec->constant_counts[i] == cond->match.count &&
+		    !memcmp(spec->constants[i], cond->match.ranges, cond->match.count * sizeof(struct range)))
+			return (int)i;
+	}
+	return -1;
+}
+
+static bdd_ref match(struct prove *prove, const struct cond *cond)
+{
+	enum field field = cond->match.field;
+	bdd_ref bits[128];
+	unsigned count;
+	int map = -1;
+
+	if (!visible(prove, field))
+		return BDD_FALSE;
+	if (field == FIELD_DIRECTION)
+		return direction(prove, cond);
+	if (cond->match.mask == u128_max(field_table[field].bits))
+		map = constant_map(prove, cond);
+	if (map >= 0)
+		return in_map(prove, (uint32_t)map, field);
+	count = field_bits(prove, field, bits);
+	for (unsigned i = 0; i < count; i++)
+		if (!(cond->match.mask >> (count - 1 - i) & 1))
+			bits[i] = BDD_FALSE;
+	return bdd_and(prove->bdd, field_present(prove, field),
+		       bits_in(prove, bits, count, cond->match.ranges, cond->match.count));
+}
+
+/* Halves rather than one after the other: long lists make large diagrams. */
+static bdd_ref list(struct prove *prove, const struct cond *cond, size_t from, size_t to)
+{
+	size_t middle = from + (to - from) / 2;
+	bdd_ref left, right;
+
+	if (to - from == 1)
+		return condition(prove, cond->list.items[from]);
+	left = list(prove, cond, from, middle);
+	right = list(prove, cond, middle, to);
+	return cond->kind == COND_AND ? bdd_and(prove->bdd, left, right) : bdd_or(prove->bdd, left, right);
+}
+
+/* Nesting was bounded when the rule set was made. */
+static bdd_ref condition(struct prove *prove, const struct cond *cond)
+{
+	switch (cond->kind) {
+	case COND_TRUE:
+		return BDD_TRUE;
+	case COND_FALSE:
+		return BDD_FALSE;
+	case COND_AND:
+	case COND_OR:
+		return list(prove, cond, 0, cond->list.count);
+	case COND_NOT:
+		return bdd_not(prove->bdd, condition(prove, cond->inner));
+	case COND_MATCH:
+		return match(prove, cond);
+	case COND_SET:
+		return visible(prove, cond->set.field) ? in_set(prove, cond) : BDD_FALSE;
+	}
+	return BDD_FALSE;
+}
+
+/* --- diagrams of rules ---------------------------------------------------------------------------------- */
+
+static const struct action *last_action(const struct rule *rule)
+{
+	const struct action *action = &rule->actions[rule->action_count - 1];
+
+	return action->kind >= ACTION_VERDICT ? action : NULL;
+}
+
+/* Does the rule lead elsewhere even where it does not act? */
+static bool leads(const struct rule *rule)
+{
+	const struct action *action = last_action(rule);
+
+	return action && action->kind != ACTION_VERDICT;
+}
+
+static bdd_ref rule_diagram(struct prove *prove, const struct rule *rule, bool named)
+{
+	struct spec *spec = prove->spec;
+	struct bdd *bdd = prove->bdd;
+	bdd_ref *holds = &spec->conditions[rule->number];
+	bdd_ref acts = named || rule->names_link ? BDD_TRUE : spec->ip;
+	bdd_ref fall = bdd_leaf(bdd, LEAF_FALL), otherwise = fall;
+
+	if (*holds == UNKNOWN)
+		*holds = rule->cond ? condition(prove, rule->cond) : BDD_TRUE;
+	if (leads(rule))
+		otherwise = bdd_leaf(bdd, rule_leaf(rule->number, false));
+	return bdd_ite(bdd, *holds,
+		       bdd_ite(bdd, acts, bdd_leaf(bdd, rule_leaf(rule->number, true)), otherwise), fall);
+}
+
+/* Where to cut, so that stretches to the end of a chain share their parts. */
+static uint32_t cut(uint32_t from, uint32_t to)
+{
+	unsigned bit = 31u - (unsigned)__builtin_clz(from ^ (to - 1));
+
+	return (to - 1) >> bit << bit;
+}
+
+static bdd_ref stretch_diagram(struct prove *prove, uint32_t chain, bool named, uint32_t from, uint32_t to)
+{
+	const struct chain *rules = &prove->input->ruleset->chains[chain];
+	struct spec *spec = prove->spec;
+	struct stretch stretch;
+	uint32_t number, middle;
+	bdd_ref first, rest;
+
+	if (from == to || prove_stopped(prove))
+		return bdd_leaf(prove->bdd, LEAF_FALL);
+	if (to - from == 1)
+		return rule_diagram(prove, &rules->rules[from], named);
+	memset(&stretch, 0, sizeof stretch);
+	stretch = (struct stretch){ chain, named, from, to };
+	number = intern_number(&spec->stretches, &stretch);
+	if (number < spec->diagrams.count && spec->diagrams.items[number] != UNKNOWN)
+		return spec->diagrams.items[number];
+	if (number == spec->diagrams.count)
+		VEC_PUSH(prove->arena, &spec->diagrams) = UNKNOWN;
+	middle = cut(from, to);
+	first = stretch_diagram(prove, chain, named, from, middle);
+	rest = stretch_diagram(prove, chain, named, middle, to);
+	first = bdd_then(prove->bdd, first, bdd_leaf(prove->bdd, LEAF_FALL), rest);
+	spec->diagrams.items[number] = first;
+	return first;
+}
+
+/* Behind all rules: leaves "rule 0", acting: the default; not acting: not IP and passed. */
+static bdd_ref end_diagram(struct prove *prove)
+{
+	const struct spec *spec = prove->spec;
+	struct bdd *bdd = prove->bdd;
+	bdd_ref by_default = bdd_leaf(bdd, rule_leaf(0, true)), non_ip = bdd_leaf(bdd, rule_leaf(0, false));
+	bdd_ref passes = bdd_not(bdd, spec->ip);
+
+	if (!prove->input->ruleset->non_ip_accept)
+		passes = field_between(prove, FIELD_FAMILY, FAMILY_EXEMPT, FAMILY_EXEMPT);
+	return bdd_ite(bdd, passes, non_ip, by_default);
+}
+
+bdd_ref spec_diagram(struct prove *prove, uint32_t number)
+{
+	struct place place;
+
+	if (number == PLACE_END)
+		return end_diagram(prove);
+	place = *(const struct place *)intern_at(&prove->spec->places, number);
+	return stretch_diagram(prove, place.chain, place.named, place.next,
+			       (uint32_t)prove->input->ruleset->chains[place.chain].rule_count);
+}
+
+/* --- leaves --------------------------------------------------------------------------------------------- */
+
+static struct effect effect_of(const struct prove *prove, const struct rule *rule, const struct action *action,
+			       uint32_t log)
+{
+	const struct action *last = last_action(rule);
+
+	switch (action->kind) {
+	case ACTION_COUNT:
+		return (struct effect){ STEP_COUNT, SLOT_RULES + prove->input->ruleset->rule_count + action->counter,
+					0, 0 };
+	case ACTION_LOG:
+		return (struct effect){ STEP_LOG, SLOT_RULE(rule->number), log,
+					last && last->kind == ACTION_VERDICT ? (uint32_t)last->verdict : LOG_ONLY };
+	case ACTION_MARK:
+		return (struct effect){ STEP_MARK, 0, action->mark.value, action->mark.mask };
+	default: /* the rule's own counter */
+		return (struct effect){ STEP_COUNT, SLOT_RULE(rule->number), 0, 0 };
+	}
+}
+
+_Static_assert((int)VERDICT_ACCEPT == ANSWER_ACCEPT && (int)VERDICT_DROP == ANSWER_DROP &&
+	       (int)VERDICT_REJECT == ANSWER_REJECT, "verdicts are answers");
+
+/* What an acting rule does before judging ends or goes on: all actions, and unless it decides, its count. */
+static void fill_effects(struct prove *prove, const struct rule *rule, struct spec_leaf *leaf)
+{
+	struct effect *effects = ARENA_ARRAY(prove->arena, struct effect, rule->action_count + 1);
+	uint32_t log = prove->spec->first_log[rule->number];
+
+	for (size_t i = 0; i < rule->action_count; i++) {
+		if (rule->actions[i].kind >= ACTION_VERDICT)
+			break;
+		effects[leaf->effect_count++] = effect_of(prove, rule, &rule->actions[i], log);
+		log += rule->actions[i].kind == ACTION_LOG;
+	}
+	if (!leaf->decided)
+		effects[leaf->effect_count++] = (struct effect){ STEP_COUNT, SLOT_RULE(rule->number), 0, 0 };
+	leaf->effects = effects;
+}
+
+static uint32_t place_number(struct prove *prove, uint32_t chain, uint32_t next, uint32_t named, uint32_t outer)
+{
+	struct place place = { chain, next, named, outer };
+
+	return intern_number(&prove->spec->places, &place);
+}
+
+/* Where judging goes on behind a rule. */
+static uint32_t place_after(struct prove *prove, const struct place *place, const struct rule *rule)
+{
+	const struct chain *chain = &prove->input->ruleset->chains[place->chain];
+	const struct action *action = last_action(rule);
+	uint32_t next = (uint32_t)(rule - chain->rules) + 1;
+	uint32_t named = place->named || rule->names_link, outer;
+
+	switch (action ? action->kind : ACTION_COUNT) {
+	case ACTION_JUMP:
+		outer = place_number(prove, place->chain, next, place->named, place->outer);
+		return place_number(prove, action->chain, 0, named, outer);
+	case ACTION_GOTO:
+		return place_number(prove, action->chain, 0, named, place->outer);
+	case ACTION_RETURN:
+		return place->outer;
+	default:
+		return place_number(prove, place->chain, next, place->named, place->outer);
+	}
+}
+
+static struct spec_leaf end_leaf(const struct prove *prove, bool by_default)
+{
+	return (struct spec_leaf){
+		.decided = true,
+		.verdict = by_default ? (uint32_t)prove->input->ruleset->default_verdict : ANSWER_ACCEPT,
+		.slot = by_default ? SLOT_DEFAULT : SLOT_NON_IP,
+	};
+}
+
+struct spec_leaf spec_leaf(struct prove *prove, uint32_t number, uint32_t value)
+{
+	uint32_t code = value - LEAF_FIRST - 1;
+	struct spec_leaf leaf = { .decided = false };
+	const struct action *action;
+	const struct rule *rule;
+	struct place place;
+
+	if (number == PLACE_END)
+		return end_leaf(prove, code & 1);
+	place = *(const struct place *)intern_at(&prove->spec->places, number);
+	if (value == LEAF_FALL)
+		return (struct spec_leaf){ .place = place.outer };
+	rule = prove->spec->rules[code / 2];
+	action = last_action(rule);
+	if (code & 1 && action && action->kind == ACTION_VERDICT) {
+		leaf.decided = true;
+		leaf.verdict = (uint32_t)action->verdict;
+		leaf.slot = SLOT_RULE(rule->number);
+	} else {
+		leaf.place = place_after(prove, &place, rule);
+	}
+	if (code & 1)
+		fill_effects(prove, rule, &leaf);
+	return leaf;
+}
+
+/* --- places --------------------------------------------------------------------------------------------- */
+
+static unsigned depth_of(const struct spec *spec, uint32_t place)
+{
+	unsigned depth = 0;
+
+	for (; place != PLACE_END; place = ((const struct place *)intern_at(&spec->places, place))->outer)
+		depth++;
+	return depth;
+}
+
+static uint32_t outer_of(const struct spec *spec, uint32_t place, unsigned levels)
+{
+	while (levels--)
+		place = ((const struct place *)intern_at(&spec->places, place))->outer;
+	return place;
+}
+
+int spec_compare(struct prove *prove, uint32_t left, uint32_t right)
+{
+	const struct spec *spec = prove->spec;
+	unsigned left_depth = depth_of(spec, left), right_depth = depth_of(spec, right);
+
+	for (unsigned depth = 1; depth <= left_depth && depth <= right_depth; depth++) {
+		const struct place *a = intern_at(&spec->places, outer_of(spec, left, left_depth - depth));
+		const struct place *b = intern_at(&spec->places, outer_of(spec, right, right_depth - depth));
+
+		if (a->next != b->next && a->chain == b->chain)
+			return a->next < b->next ? -1 : 1;
+	}
+	return left_depth == right_depth ? 0 : left_depth > right_depth ? -1 : 1; /* called chains come first */
+}
+
+uint32_t spec_start(struct prove *prove)
+{
+	return place_number(prove, 0, 0, 0, PLACE_END);
+}
+
+/* --- preparation ---------------------------------------------------------------------------------------- */
+
+/* Every field that some rule names, as the contract of packets is wanted before all rules are met. */
+static void note_fields(struct prove *prove, const struct cond *cond)
+{
+	switch (cond->kind) {
+	case COND_AND:
+	case COND_OR:
+		for (size_t i = 0; i < cond->list.count; i++)
+			note_fields(prove, cond->list.items[i]);
+		break;
+	case COND_NOT:
+		note_fields(prove, cond->inner);
+		break;
+	case COND_MATCH:
+		if (visible(prove, cond->match.field) && cond->match.field != FIELD_DIRECTION)
+			prove->fields |= (uint32_t)1 << cond->match.field;
+		break;
+	case COND_SET:
+		if (visible(prove, cond->set.field))
+			prove->fields |= (uint32_t)1 << cond->set.field;
+		break;
+	default:
+		break;
+	}
+}
+
+static void find_rules(struct prove *prove, struct spec *spec)
+{
+	const struct ruleset *ruleset = prove->input->ruleset;
+
+	for (size_t c = 0; c < ruleset->chain_count; c++)
+		for (size_t r = 0; r < ruleset->chains[c].rule_count; r++) {
+			const struct rule *rule = &ruleset->chains[c].rules[r];
+
+			spec->rules[rule->number] = rule;
+			if (rule->cond)
+				note_fields(prove, rule->cond);
+		}
+}
+
+static void check_log(struct prove *prove, uint32_t log, const struct action *action)
+{
+	uint64_t period = action->log.period_ns, burst;
+
+	if (__builtin_mul_overflow(period, (uint64_t)action->log.burst, &burst))
+		burst = UINT64_MAX;
+	if (log >= prove->input->log_count || prove->input->logs[log].period_ns != period ||
+	    prove->input->logs[log].burst_ns != burst)
+		prove_stop(prove, "the table of logs does not say what log statement %u says", log + 1);
+}
+
+/* Log statements have numbers in the order of rules. */
+static void count_logs(struct prove *prove, struct spec *spec)
+{
+	uint32_t log = 0;
+
+	for (uint32_t i = 1; i <= prove->input->ruleset->rule_count; i++) {
+		spec->first_log[i] = log;
+		for (size_t a = 0; a < spec->rules[i]->action_count; a++)
+			if (spec->rules[i]->actions[a].kind == ACTION_LOG)
+				check_log(prove, log++, &spec->rules[i]->actions[a]);
+	}
+	if (log != prove->input->log_count)
+		prove_stop(prove, "the table of logs has %zu entries for %u log statements", prove->input->log_count, log);
+}
+
+void spec_init(struct prove *prove)
+{
+	const struct ruleset *ruleset = prove->input->ruleset;
+	size_t rules = (size_t)ruleset->rule_count + 1;
+	struct spec *spec = ARENA_NEW(prove->arena, struct spec);
+
+	intern_init(&spec->places, prove->arena, sizeof(struct place));
+	intern_init(&spec->stretches, prove->arena, sizeof(struct stretch));
+	spec->conditions = ARENA_ARRAY(prove->arena, bdd_ref, rules);
+	memset(spec->conditions, 0xff, rules * sizeof *spec->conditions);
+	spec->rules = ARENA_ARRAY(prove->arena, const struct rule *, rules);
+	spec->first_log = ARENA_ARRAY(prove->arena, uint32_t, rules);
+	spec->constants = ARENA_ARRAY(prove->arena, struct range *, prove->input->map_count);
+	spec->constant_counts = ARENA_ARRAY(prove->arena, size_t, prove->input->map_count);
+	spec->ip = bdd_or(prove->bdd, field_between(prove, FIELD_FAMILY, FAMILY_IPV4, FAMILY_IPV4),
+			  field_between(prove, FIELD_FAMILY, FAMILY_IPV6, FAMILY_IPV6));
+	prove->spec = spec;
+	find_rules(prove, spec);
+	count_logs(prove, spec);
+}

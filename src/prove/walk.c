@@ -1,0 +1,675 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Walks the instructions. In: prove->insns; out: the diagram of what classify() returns for each packet. What is not
+ * understood stops the proof, with the instruction named.
+ *
+ * A state is an instruction and what the registers that still matter hold there, symbolically. Jumps go forward, so
+ * states form a graph without cycles; each one's diagram is made once, from those of the states it leads to. A branch
+ * on what is known leads to one state, any other to two under a condition on the packet; so does a lookup, under an
+ * atom. A called function's diagram is walked first, and each number that it returns leads on to a state.
+ */
+#include <stddef.h>
+#include <string.h>
+
+#include "prove/work.h"
+
+enum { CALLS_MAX = 8, STACK_BYTES = 64, HELPER_LOOKUP = 1, STATES_MAX = 4000000 };
+
+/* Zeroed before it is filled: compared byte by byte. */
+struct state {
+	uint32_t at;
+	uint32_t registers[FP]; /* values; those that do not matter are 0, which is VALUE_NONE */
+};
+
+/* What a state leads to. */
+struct next {
+	bool expanded, done;
+	bdd_ref result;
+	bdd_ref condition; /* `to[0]` where it holds, else to[1] */
+	uint32_t to[2];
+	bdd_ref called;    /* with `numbers`: a function's result, and where each leaf leads */
+	const bdd_ref *leaves;
+	uint32_t *leads;
+	size_t leaf_count;
+};
+
+struct walk {
+	struct prove *prove;
+	struct intern states;
+	VEC(struct next) nexts; /* by state */
+	bool *joins;            /* by instruction: a jump leads here */
+	uint16_t *live;         /* by instruction: registers that matter before it */
+	uint32_t *function_end; /* by instruction: end of its function; 0: none */
+	uint8_t *live_known;    /* by function: 0 no, 1 under way, 2 yes */
+	unsigned depth;
+	VEC(uint32_t) pending;
+};
+
+/* Straight-line execution from a state. */
+struct run {
+	uint32_t at;
+	uint32_t registers[REGISTERS];
+	source_bit stack[STACK_BYTES * 8]; /* from the frame pointer downwards: byte -n at n - 1 */
+	bool written[STACK_BYTES];
+};
+
+static const char *function_at(const struct prove *prove, uint32_t at, uint32_t *ret_offset)
+{
+	for (size_t i = 0; i < prove->image.function_count; i++) {
+		const struct image_function *function = &prove->image.functions[i];
+
+		*ret_offset = at - function->first;
+		if (at >= function->first && at < function->first + function->count)
+			return function->name;
+	}
+	*ret_offset = at;
+	return "the code";
+}
+
+static void stop_at(struct walk *walk, uint32_t at, const char *what)
+{
+	uint32_t offset;
+	const char *name = function_at(walk->prove, at, &offset);
+
+	prove_stop(walk->prove, "instruction %u of %s %s", offset, name, what);
+}
+
+/* --- what is known of the text -------------------------------------------------------------------------- */
+
+static uint32_t target_of(uint32_t at, const struct insn *insn)
+{
+	return (uint32_t)((int64_t)at + 1 + insn->offset);
+}
+
+static bool jumps(const struct insn *insn)
+{
+	return insn->kind == INSN_GOTO || insn->kind == INSN_BRANCH;
+}
+
+static bool good_target(const struct walk *walk, uint32_t at, uint32_t target)
+{
+	return target > at && target < walk->function_end[at] &&
+	       walk->prove->insns[target].kind != INSN_SECOND;
+}
+
+static void find_joins(struct walk *walk)
+{
+	const struct prove *prove = walk->prove;
+
+	for (size_t i = 0; i < prove->image.function_count; i++) {
+		const struct image_function *function = &prove->image.functions[i];
+
+		for (uint32_t at = function->first; at < function->first + function->count; at++) {
+			if (walk->function_end[at]) {
+				stop_at(walk, at, "belongs to two functions");
+				return;
+			}
+			walk->function_end[at] = function->first + function->count;
+		}
+	}
+	for (uint32_t at = 0; at < prove->image.insn_count; at++) {
+		const struct insn *insn = &prove->insns[at];
+
+		if (!jumps(insn))
+			continue;
+		if (!good_target(walk, at, target_of(at, insn))) {
+			stop_at(walk, at, "jumps backwards or out of its function");
+			return;
+		}
+		walk->joins[target_of(at, insn)] = true;
+	}
+}
+
+static void find_live(struct walk *walk, uint32_t function);
+
+enum { ARGUMENTS = 0x3e, CLOBBERED = 0x3f };
+
+static uint16_t used_by(struct walk *walk, const struct insn *insn)
+{
+	uint16_t dst = (uint16_t)(1u << insn->dst), src = insn->by_register ? (uint16_t)(1u << insn->src) : 0;
+
+	switch (insn->kind) {
+	case INSN_MOVE:
+		return src;
+	case INSN_AND:
+	case INSN_ADD:
+	case INSN_STORE:
+	case INSN_BRANCH:
+		return dst | src;
+	case INSN_REVERSE:
+	case INSN_CUT:
+		return dst;
+	case INSN_LOAD:
+		return (uint16_t)(1u << insn->src);
+	case INSN_HELPER:
+		return 1u << 1 | 1u << 2;
+	case INSN_CALL:
+		find_live(walk, (uint32_t)insn->number);
+		return walk->live[walk->prove->image.functions[insn->number].first] & ARGUMENTS;
+	case INSN_EXIT:
+		return 1;
+	default:
+		return 0;
+	}
+}
+
+static uint16_t set_by(const struct insn *insn)
+{
+	switch (insn->kind) {
+	case INSN_MOVE:
+	case INSN_LOAD:
+	case INSN_MAP:
+		return (uint16_t)(1u << insn->dst);
+	case INSN_HELPER:
+	case INSN_CALL:
+		return CLOBBERED;
+	default:
+		return 0;
+	}
+}
+
+static void find_live(struct walk *walk, uint32_t number)
+{
+	const struct image_function *function = &walk->prove->image.functions[number];
+
+	if (walk->live_known[number] == 1)
+		stop_at(walk, function->first, "calls itself in the end");
+	if (walk->live_known[number])
+		return;
+	walk->live_known[number] = 1;
+	for (uint32_t at = function->first + function->count; at-- > function->first;) {
+		const struct insn *insn = &walk->prove->insns[at];
+		uint16_t after = 0;
+
+		if (insn->kind != INSN_GOTO && insn->kind != INSN_EXIT && at + 1 < function->first + function->count)
+			after = walk->live[at + 1];
+		if (jumps(insn))
+			after |= walk->live[target_of(at, insn)];
+		walk->live[at] = (uint16_t)((after & ~set_by(insn)) | used_by(walk, insn));
+	}
+	walk->live_known[number] = 2;
+}
+
+/* --- states --------------------------------------------------------------------------------------------- */
+
+static uint32_t state_of(struct walk *walk, uint32_t at, const uint32_t *registers)
+{
+	struct state state;
+	uint32_t number;
+
+	memset(&state, 0, sizeof state);
+	state.at = at;
+	for (unsigned i = 0; i < FP; i++)
+		if (walk->live[at] >> i & 1)
+			state.registers[i] = registers[i];
+	number = intern_number(&walk->states, &state);
+	if (number == walk->nexts.count)
+		VEC_PUSH(walk->prove->arena, &walk->nexts).done = false;
+	if (walk->nexts.count > STATES_MAX)
+		walk->prove->bdd->over = true;
+	return number;
+}
+
+static const struct value *register_at(const struct walk *walk, const struct run *run, unsigned number)
+{
+	return value_at(walk->prove, run->registers[number]);
+}
+
+static const struct value *operand(const struct walk *walk, const struct run *run, const struct insn *insn)
+{
+	return insn->by_register ? register_at(walk, run, insn->src) :
+				   value_at(walk->prove, value_number(walk->prove, insn->number));
+}
+
+static void set_register(struct walk *walk, struct run *run, unsigned number, const struct value *value)
+{
+	if (number == FP)
+		stop_at(walk, run->at, "writes the frame pointer");
+	run->registers[number] = intern_number(&walk->prove->values, value);
+}
+
+/* --- single instructions -------------------------------------------------------------------------------- */
+
+static void do_move(struct walk *walk, struct run *run, const struct insn *insn)
+{
+	struct value value = *operand(walk, run, insn);
+
+	if (value.kind == VALUE_NONE || (!insn->wide && value.kind != VALUE_BITS)) {
+		stop_at(walk, run->at, "copies what is not known to be a number");
+		return;
+	}
+	if (!insn->wide)
+		memset(value.bits + 32, 0, 32 * sizeof value.bits[0]); /* SOURCE_0 */
+	set_register(walk, run, insn->dst, &value);
+}
+
+static void do_and(struct walk *walk, struct run *run, const struct insn *insn)
+{
+	struct value value = *register_at(walk, run, insn->dst);
+	const struct value *mask = operand(walk, run, insn);
+
+	if (value.kind != VALUE_BITS || mask->kind != VALUE_BITS) {
+		stop_at(walk, run->at, "masks what is not a number");
+		return;
+	}
+	for (unsigned i = 0; i < 64; i++) {
+		if (mask->bits[i] == SOURCE_0 || value.bits[i] == SOURCE_0 || (!insn->wide && i >= 32))
+			value.bits[i] = SOURCE_0;
+		else if (value.bits[i] == SOURCE_1)
+			value.bits[i] = mask->bits[i];
+		else if (mask->bits[i] != SOURCE_1 && mask->bits[i] != value.bits[i])
+			stop_at(walk, run->at, "masks one part of the packet with another");
+	}
+	set_register(walk, run, insn->dst, &value);
+}
+
+static void do_add(struct walk *walk, struct run *run, const struct insn *insn)
+{
+	struct value value = *register_at(walk, run, insn->dst);
+	uint64_t number, more;
+
+	if (!insn->wide || !value_known(operand(walk, run, insn), &more)) {
+		stop_at(walk, run->at, "adds what is not understood");
+		return;
+	}
+	if (value.kind == VALUE_STACK && (int64_t)more >= -STACK_BYTES && (int64_t)more <= STACK_BYTES) {
+		value.number += (int32_t)(int64_t)more;
+		set_register(walk, run, insn->dst, &value);
+	} else if (value_known(&value, &number)) {
+		run->registers[insn->dst] = value_number(walk->prove, number + more);
+	} else {
+		stop_at(walk, run->at, "adds to what is not understood");
+	}
+}
+
+static void do_bytes(struct walk *walk, struct run *run, const struct insn *insn)
+{
+	const struct value old = *register_at(walk, run, insn->dst);
+	struct value value = old;
+
+	if (old.kind != VALUE_BITS) {
+		stop_at(walk, run->at, "turns round what is not a number");
+		return;
+	}
+	memset(value.bits, 0, sizeof value.bits);
+	for (unsigned i = 0; i < insn->size * 8u; i++) {
+		unsigned from = insn->kind == INSN_CUT ? i : (insn->size - 1 - i / 8) * 8 + i % 8;
+
+		value.bits[i] = old.bits[from];
+	}
+	set_register(walk, run, insn->dst, &value);
+}
+
+/* Which field the byte is of; of two families' addresses, one that is filled in. */
+static void note_byte(struct walk *walk, int byte)
+{
+	struct prove *prove = walk->prove;
+	bool filled = byte >= (int)offsetof(struct packet, resume);
+	const char *name = "a reserved member";
+
+	for (int field = 0; field < FIELD_COUNT; field++) {
+		const struct field_info *info = &field_table[field];
+
+		if (byte < info->offset || byte >= info->offset + info->size)
+			continue;
+		prove->fields |= (uint32_t)1 << field;
+		filled |= prove->input->needed >> field & 1;
+		name = info->name;
+	}
+	if (!filled && !prove->unfilled)
+		prove->unfilled = name;
+}
+
+static void do_load(struct walk *walk, struct run *run, const struct insn *insn)
+{
+	const struct value *from = register_at(walk, run, insn->src);
+	struct value value;
+
+	if (from->kind != VALUE_PACKET || insn->offset < 0 || insn->offset + insn->size > PACKET_BYTES) {
+		stop_at(walk, run->at, "reads memory that is not of struct packet");
+		return;
+	}
+	memset(&value, 0, sizeof value);
+	value.kind = VALUE_BITS;
+	for (unsigned i = 0; i < insn->size * 8u; i++)
+		value.bits[i] = (source_bit)(SOURCE_PACKET + insn->offset * 8 + (int)i);
+	for (int i = 0; i < insn->size; i++)
+		note_byte(walk, insn->offset + i);
+	set_register(walk, run, insn->dst, &value);
+}
+
+static void do_store(struct walk *walk, struct run *run, const struct insn *insn)
+{
+	const struct value *to = register_at(walk, run, insn->dst), *value = operand(walk, run, insn);
+	int at = to->number + insn->offset;
+
+	if (to->kind != VALUE_STACK || at < -STACK_BYTES || at + insn->size > 0 || value->kind != VALUE_BITS) {
+		stop_at(walk, run->at, "writes what is not a number or not to the stack");
+		return;
+	}
+	for (int i = 0; i < insn->size; i++) {
+		memcpy(run->stack + (-(at + i) - 1) * 8, value->bits + i * 8, 8 * sizeof value->bits[0]);
+		run->written[-(at + i) - 1] = true;
+	}
+}
+
+/* The condition under which the lookup finds something. */
+static bdd_ref look_up(struct walk *walk, struct run *run)
+{
+	const struct value *map = register_at(walk, run, 1), *key = register_at(walk, run, 2);
+	struct atom atom;
+	unsigned bytes;
+
+	if (map->kind != VALUE_MAP || key->kind != VALUE_STACK) {
+		stop_at(walk, run->at, "looks up in what is not a map, or what is not on the stack");
+		return BDD_FALSE;
+	}
+	memset(&atom, 0, sizeof atom);
+	atom.map = (uint32_t)map->number;
+	bytes = key_bytes(&walk->prove->input->maps[atom.map]);
+	for (unsigned i = 0; i < bytes; i++) {
+		int at = -(key->number + (int)i) - 1;
+
+		if (at < 0 || at >= STACK_BYTES || !run->written[at]) {
+			stop_at(walk, run->at, "looks up a key that is not all written");
+			return BDD_FALSE;
+		}
+		memcpy(atom.key + i * 8, run->stack + at * 8, 8 * sizeof atom.key[0]);
+	}
+	return atom_set(walk->prove, &atom);
+}
+
+/* --- states to states ----------------------------------------------------------------------------------- */
+
+static void lead(struct walk *walk, uint32_t from, bdd_ref condition, uint32_t yes, uint32_t no)
+{
+	struct next *next = &walk->nexts.items[from];
+
+	next->expanded = true;
+	next->condition = condition;
+	next->to[0] = condition == BDD_FALSE ? no : yes;
+	next->to[1] = condition == BDD_TRUE ? yes : no;
+}
+
+static void end_branch(struct walk *walk, uint32_t from, struct run *run, const struct insn *insn)
+{
+	const struct value *left = register_at(walk, run, insn->dst), *right = operand(walk, run, insn);
+	bool pointer = left->kind == VALUE_PACKET || left->kind == VALUE_ELEMENT || left->kind == VALUE_STACK;
+	uint32_t yes, no;
+	uint64_t number;
+	bdd_ref condition;
+
+	if (left->kind == VALUE_BITS && right->kind == VALUE_BITS) {
+		condition = value_compare(walk->prove, insn->compare, insn->wide, left, right);
+	} else if (pointer && insn->wide && value_known(right, &number) && !number &&
+		   (insn->compare == COMPARE_EQ || insn->compare == COMPARE_NE)) {
+		condition = insn->compare == COMPARE_NE ? BDD_TRUE : BDD_FALSE;
+	} else {
+		stop_at(walk, run->at, "compares what is not understood");
+		return;
+	}
+	yes = state_of(walk, target_of(run->at, insn), run->registers);
+	no = state_of(walk, run->at + 1, run->registers);
+	lead(walk, from, condition, yes, no);
+}
+
+static void forget_scratch(struct run *run)
+{
+	memset(run->registers, 0, 6 * sizeof run->registers[0]); /* VALUE_NONE */
+	memset(run->written, 0, sizeof run->written);
+}
+
+static void end_helper(struct walk *walk, uint32_t from, struct run *run, const struct insn *insn)
+{
+	uint32_t yes, no;
+	bdd_ref found;
+
+	if (insn->number != HELPER_LOOKUP) {
+		stop_at(walk, run->at, "calls a helper that is not understood");
+		return;
+	}
+	found = look_up(walk, run);
+	forget_scratch(run);
+	run->registers[0] = value_simple(walk->prove, VALUE_ELEMENT, 0);
+	yes = state_of(walk, run->at + 1, run->registers);
+	run->registers[0] = value_number(walk->prove, 0);
+	no = state_of(walk, run->at + 1, run->registers);
+	lead(walk, from, found, yes, no);
+}
+
+static bdd_ref evaluate(struct walk *walk, uint32_t state);
+
+/* The callee sees its arguments, and a frame of its own. */
+static bdd_ref call_result(struct walk *walk, const struct run *run, uint32_t function)
+{
+	uint32_t registers[REGISTERS] = { 0 };
+	bdd_ref result;
+
+	for (unsigned i = 1; i <= 5; i++) {
+		if (register_at(walk, run, i)->kind == VALUE_STACK)
+			stop_at(walk, run->at, "passes a place on its stack on");
+		registers[i] = run->registers[i];
+	}
+	if (++walk->depth > CALLS_MAX)
+		stop_at(walk, run->at, "calls too deep");
+	result = prove_stopped(walk->prove) ? BDD_FALSE :
+		 evaluate(walk, state_of(walk, walk->prove->image.functions[function].first, registers));
+	walk->depth--;
+	return result;
+}
+
+static void end_call(struct walk *walk, uint32_t from, struct run *run, const struct insn *insn)
+{
+	struct prove *prove = walk->prove;
+	bdd_ref result = call_result(walk, run, (uint32_t)insn->number);
+	const bdd_ref *leaves;
+	uint32_t *leads;
+	size_t count;
+
+	if (prove_stopped(prove))
+		return;
+	leaves = bdd_leaves(prove->bdd, result, &count);
+	leads = ARENA_ARRAY(prove->arena, uint32_t, count);
+	forget_scratch(run);
+	for (size_t i = 0; i < count; i++) {
+		run->registers[0] = value_number(prove, number_of_leaf(prove, leaves[i]));
+		leads[i] = state_of(walk, run->at + 1, run->registers);
+	}
+	walk->nexts.items[from].expanded = true;
+	walk->nexts.items[from].called = result;
+	walk->nexts.items[from].leaves = leaves;
+	walk->nexts.items[from].leads = leads;
+	walk->nexts.items[from].leaf_count = count;
+}
+
+static void end_exit(struct walk *walk, uint32_t from, const struct run *run)
+{
+	uint64_t number;
+
+	if (!value_known(register_at(walk, run, 0), &number)) {
+		stop_at(walk, run->at, "returns what is not a constant");
+		return;
+	}
+	walk->nexts.items[from].expanded = walk->nexts.items[from].done = true;
+	walk->nexts.items[from].result = leaf_of_number(walk->prove, number);
+}
+
+/* --- running -------------------------------------------------------------------------------------------- */
+
+/* One instruction that goes on at the next. */
+static void step(struct walk *walk, struct run *run, const struct insn *insn)
+{
+	struct value map;
+
+	switch (insn->kind) {
+	case INSN_MOVE:
+		do_move(walk, run, insn);
+		break;
+	case INSN_AND:
+		do_and(walk, run, insn);
+		break;
+	case INSN_ADD:
+		do_add(walk, run, insn);
+		break;
+	case INSN_REVERSE:
+	case INSN_CUT:
+		do_bytes(walk, run, insn);
+		break;
+	case INSN_LOAD:
+		do_load(walk, run, insn);
+		break;
+	case INSN_STORE:
+		do_store(walk, run, insn);
+		break;
+	case INSN_MAP:
+		memset(&map, 0, sizeof map);
+		map.kind = VALUE_MAP;
+		map.number = (int32_t)insn->number;
+		set_register(walk, run, insn->dst, &map);
+		break;
+	default:
+		stop_at(walk, run->at, "is not understood");
+	}
+}
+
+/* Where control goes after this one alone; false: elsewhere, which is settled in nexts. */
+static bool advance(struct walk *walk, uint32_t from, struct run *run)
+{
+	const struct insn *insn = &walk->prove->insns[run->at];
+	uint32_t next = run->at + 1;
+
+	switch (insn->kind) {
+	case INSN_BRANCH:
+		end_branch(walk, from, run, insn);
+		return false;
+	case INSN_HELPER:
+		end_helper(walk, from, run, insn);
+		return false;
+	case INSN_CALL:
+		end_call(walk, from, run, insn);
+		return false;
+	case INSN_EXIT:
+		end_exit(walk, from, run);
+		return false;
+	case INSN_GOTO:
+		next = target_of(run->at, insn);
+		break;
+	default:
+		step(walk, run, insn);
+		if (next < walk->prove->image.insn_count && walk->prove->insns[next].kind == INSN_SECOND)
+			next++;
+	}
+	run->at = next;
+	return true;
+}
+
+/* Runs on from a state to the next place where ways part or meet. */
+static void expand(struct walk *walk, uint32_t from)
+{
+	const struct state *state = intern_at(&walk->states, from);
+	struct run run = { .at = state->at };
+	uint32_t end = walk->function_end[state->at];
+
+	memcpy(run.registers, state->registers, sizeof state->registers);
+	run.registers[FP] = value_simple(walk->prove, VALUE_STACK, 0);
+	do {
+		if (!advance(walk, from, &run) || prove_stopped(walk->prove))
+			return;
+		if (run.at >= end) {
+			stop_at(walk, end - 1, "runs out of its function");
+			return;
+		}
+	} while (!walk->joins[run.at]);
+	lead(walk, from, BDD_TRUE, state_of(walk, run.at, run.registers), state_of(walk, run.at, run.registers));
+}
+
+/* Puts states that are not done on the stack; true if there are none. */
+static bool all_done(struct walk *walk, const uint32_t *states, size_t count)
+{
+	bool done = true;
+
+	for (size_t i = 0; i < count; i++) {
+		if (walk->nexts.items[states[i]].done)
+			continue;
+		VEC_PUSH(walk->prove->arena, &walk->pending) = states[i];
+		done = false;
+	}
+	return done;
+}
+
+static bdd_ref join_call(struct walk *walk, const struct next *next)
+{
+	bdd_ref *to = ARENA_ARRAY(walk->prove->arena, bdd_ref, next->leaf_count);
+
+	for (size_t i = 0; i < next->leaf_count; i++)
+		to[i] = walk->nexts.items[next->leads[i]].result;
+	return bdd_replace(walk->prove->bdd, next->called, next->leaves, to, next->leaf_count);
+}
+
+/* Finishes the state, or puts what it needs on the stack. */
+static void work_on(struct walk *walk, uint32_t state)
+{
+	struct next *next = &walk->nexts.items[state];
+
+	if (!next->expanded) {
+		expand(walk, state);
+		return;
+	}
+	if (next->leads ? !all_done(walk, next->leads, next->leaf_count) : !all_done(walk, next->to, 2))
+		return;
+	if (next->leads)
+		next->result = join_call(walk, next);
+	else
+		next->result = bdd_ite(walk->prove->bdd, next->condition, walk->nexts.items[next->to[0]].result,
+				       walk->nexts.items[next->to[1]].result);
+	next->done = true;
+}
+
+static bdd_ref evaluate(struct walk *walk, uint32_t state)
+{
+	size_t base = walk->pending.count;
+
+	VEC_PUSH(walk->prove->arena, &walk->pending) = state;
+	while (walk->pending.count > base && !prove_stopped(walk->prove)) {
+		uint32_t top = walk->pending.items[walk->pending.count - 1];
+
+		if (walk->nexts.items[top].done)
+			walk->pending.count--;
+		else
+			work_on(walk, top);
+	}
+	walk->pending.count = base;
+	return walk->nexts.items[state].result;
+}
+
+static int find_classify(const struct prove *prove)
+{
+	for (size_t i = 0; i < prove->image.function_count; i++)
+		if (!strcmp(prove->image.functions[i].name, "classify"))
+			return (int)i;
+	return -1;
+}
+
+bdd_ref walk_program(struct prove *prove)
+{
+	struct walk walk = { .prove = prove };
+	uint32_t registers[REGISTERS] = { 0 };
+	int classify = find_classify(prove);
+
+	if (classify < 0) {
+		prove_stop(prove, "the object has no function `classify`");
+		return BDD_FALSE;
+	}
+	intern_init(&walk.states, prove->arena, sizeof(struct state));
+	walk.joins = ARENA_ARRAY(prove->arena, bool, prove->image.insn_count + 1);
+	walk.live = ARENA_ARRAY(prove->arena, uint16_t, prove->image.insn_count + 1);
+	walk.function_end = ARENA_ARRAY(prove->arena, uint32_t, prove->image.insn_count + 1);
+	walk.live_known = ARENA_ARRAY(prove->arena, uint8_t, prove->image.function_count);
+	find_joins(&walk);
+	for (uint32_t i = 0; i < prove->image.function_count && !prove_stopped(prove); i++)
+		find_live(&walk, i);
+	if (prove_stopped(prove))
+		return BDD_FALSE;
+	registers[1] = value_simple(prove, VALUE_PACKET, 0);
+	return evaluate(&walk, state_of(&walk, prove->image.functions[classify].first, registers));
+}

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Random policies, planned in every way: what the compiler makes of them is proven, or too large, never different. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "tests/lib/policies.h"
+#include "tests/unit/prove/subject.h"
+
+static const struct way {
+	const char *name;
+	enum classifier classifier;
+	struct plan_options options;
+} ways[] = {
+	{ "diagram", CLASSIFIER_AUTO, { 0 } },
+	{ "list", CLASSIFIER_LIST, { 0 } },
+	{ "diagram with maps", CLASSIFIER_AUTO, { .inline_set_min = 2 } },
+	{ "list with maps", CLASSIFIER_LIST, { .inline_set_min = 2 } },
+};
+enum { WAYS = sizeof ways / sizeof ways[0] };
+
+struct round {
+	struct arena *arena;
+	uint64_t seed;
+	enum hook hook;
+	const struct policy_options *options;
+	const struct way *way;
+	size_t proven, large;
+	struct prove_result result;
+};
+
+static bool fails(const struct ruleset *ruleset, void *context)
+{
+	struct round *round = context;
+	struct ruleset *copy = arena_copy(round->arena, ruleset, sizeof *ruleset);
+	struct prove_input input;
+	struct subject subject;
+
+	copy->classifier = round->way->classifier;
+	if (subject_make(round->arena, copy, round->hook, &round->way->options, &subject))
+		return false;
+	input = subject_input(&subject);
+	input.node_max = 400000;
+	prove_run(round->arena, &input, &round->result);
+	return round->result.outcome == PROVE_DIFFERENT || round->result.outcome == PROVE_UNKNOWN;
+}
+
+static int run_round(void *context)
+{
+	struct round *round = context;
+	const struct ruleset *ruleset = policies_random(round->arena, round->seed, round->hook, round->options);
+	const struct ruleset *small;
+
+	for (size_t i = 0; i < WAYS; i++) {
+		const struct prove_result *result = &round->result;
+
+		round->way = &ways[i];
+		if (!fails(ruleset, round)) {
+			round->proven += result->outcome == PROVE_EQUAL;
+			round->large += result->outcome == PROVE_TOO_LARGE;
+			continue;
+		}
+		small = policies_shrink(round->arena, ruleset, fails, round);
+		fails(small, round);
+		print_error("seed %llu, hook %s, %s: %s\n  packet:  %s\n  rules:   %s\n  program: %s\n%s\n",
+			    (unsigned long long)round->seed, hook_table[round->hook].name, round->way->name,
+			    result->reason ? result->reason : "different", result->example, result->rules,
+			    result->program, ruleset_print(round->arena, small));
+		return -1;
+	}
+	return 0;
+}
+
+static uint64_t setting(const char *name, uint64_t otherwise)
+{
+	const char *value = getenv(name);
+
+	return value ? strtoull(value, NULL, 0) : otherwise;
+}
+
+static void run_rounds(unsigned rounds, const struct policy_options *options)
+{
+	uint64_t first = setting("WEIR_SEED", 1);
+	size_t proven = 0, large = 0;
+
+	rounds *= (unsigned)setting("WEIR_ROUNDS", 1);
+	for (uint64_t seed = first; seed < first + rounds; seed++) {
+		struct arena *arena = arena_new();
+		struct round round = { .arena = arena, .seed = seed, .options = options,
+				       .hook = (enum hook)(seed % HOOK_COUNT) };
+
+		assert_non_null(arena);
+		assert_int_equal(arena_run(arena, run_round, &round), 0);
+		proven += round.proven;
+		large += round.large;
+		arena_free(arena);
+	}
+	print_message("# %zu proven, %zu too large\n", proven, large);
+	assert_true(proven > large);
+}
+
+static void small_policies(void **state)
+{
+	static const struct policy_options options = { 0 };
+
+	(void)state;
+	run_rounds(60, &options);
+}
+
+static void simple_policies(void **state)
+{
+	static const struct policy_options options = { .rules = 60, .simple = true, .terminal_only = true };
+
+	(void)state;
+	run_rounds(15, &options);
+}
+
+static void long_policies(void **state)
+{
+	static const struct policy_options options = { .rules = 60, .chains = 6, .depth = 3 };
+
+	(void)state;
+	run_rounds(10, &options);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(small_policies),
+		cmocka_unit_test(simple_policies),
+		cmocka_unit_test(long_policies),
+	};
+
+	return cmocka_run_group_tests_name("prove/policies", tests, NULL, NULL);
+}
