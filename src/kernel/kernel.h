@@ -171,8 +171,15 @@ void kernel_events_close(struct kernel_events *events);
 
 /* --- without attaching ------------------------------------------------------------------------------------------ */
 
-/* Loads one hook's program and pins it at `path`, for others to attach. */
+/* Loads one hook's program and pins it at `path`, for others to attach; a socket's for every user (mode 0644). */
 int kernel_pin(struct kernel *kernel, const struct install *install, const char *path, struct diags *diags);
+
+/*
+ * A program for HOOK_SOCKET, to be attached by SO_ATTACH_BPF: loaded from `install`, which has that one hook, or opened where
+ * kernel_pin() put it, which needs no privileges. The caller closes the descriptor; sockets keep the program.
+ */
+int kernel_socket_load(struct kernel *kernel, const struct install *install, struct diags *diags, int *ret_prog);
+int kernel_socket_open(struct kernel *kernel, const char *path, struct diags *diags, int *ret_prog);
 
 /* A loaded, unattached program for BPF_PROG_TEST_RUN. `install` has one hook. */
 struct kernel_tester;

@@ -3,8 +3,11 @@
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "kernel/tester.h"
+
+enum { SOCKET_MODE = 0644 }; /* who can open a program may attach it to own sockets */
 
 static int pin(struct kernel *kernel, const struct install *install, const char *path)
 {
@@ -19,6 +22,10 @@ static int pin(struct kernel *kernel, const struct install *install, const char 
 		error = -errno;
 		problem_set(kernel, error, "cannot pin %s: %s", path, strerror(-error));
 		problem_hint(kernel, "the path must be new and in a mounted bpffs such as /sys/fs/bpf");
+	}
+	if (!error && hook->hook == HOOK_SOCKET && chmod(path, SOCKET_MODE)) {
+		error = problem_set(kernel, -errno, "cannot let other users read %s: %s", path, strerror(errno));
+		unlink(path);
 	}
 	bpf_object__close(object);
 	return error;
