@@ -88,33 +88,37 @@ __attribute__((noinline)) int table_tests(struct packet *packet, __u32 first)
 
 /* --- records ---------------------------------------------------------------------------------------------------- */
 
-/* What records are compared with. */
-struct key {
-	__u64 src, src_lo, dst, dst_lo; /* IPv4: the low words are not used */
-	__u64 src_port, dst_port;
-	__u64 rest; /* TABLE_PROTO and so on */
-};
-
-static __always_inline void fill_rest(struct key *key, const struct packet *packet)
-{
-	key->src_port = packet->src_port;
-	key->dst_port = packet->dst_port;
-	key->rest = packet->proto | (__u64)(packet->src_port < ABSENT_PORT) * TABLE_HAS_PORTS;
-}
+/*
+ * The packet is read anew for each record: it is in the first-level cache as the stack would be, whose 512 bytes all
+ * callers share.
+ */
+#define FIELD(packet, member) (*(const volatile typeof((packet)->member) *)&(packet)->member)
 
 /* Not 0 if port - lo, of 16 bits, is beyond the span. */
 static __always_inline __u64 port_differs(__u64 port, __u64 lo, __u64 span)
 {
-	return (span - ((port - lo) & 0xffff)) >> 63;
+	__u64 over = span - ((port - lo) & 0xffff);
+
+	asm volatile("" : "+r"(over)); /* or it becomes a branch */
+	return over >> 63;
+}
+
+/* Protocol and ports. */
+static __always_inline __u64 rest_differs(const struct packet *packet, __u64 value, __u64 mask)
+{
+	__u64 key = FIELD(packet, proto) | ((~(__u64)FIELD(packet, src_port) >> 7) & TABLE_HAS_PORTS);
+
+	return (key ^ value) & mask;
 }
 
 /* Without branches but for the last: they would be guessed wrong. */
-static __always_inline __u64 differs4(const struct key *key, const struct table_record4 *record)
+static __always_inline __u64 differs4(const struct packet *packet, const struct table_record4 *record)
 {
-	return (key->src ^ record->src) >> (record->src_shift & 63) |
-	       (key->dst ^ record->dst) >> (record->dst_shift & 63) | ((key->rest ^ record->value) & record->mask) |
-	       port_differs(key->src_port, record->src_port, record->src_span) |
-	       port_differs(key->dst_port, record->dst_port, record->dst_span);
+	return (__u64)(FIELD(packet, src4) ^ record->src) >> (record->src_shift & 63) |
+	       (__u64)(FIELD(packet, dst4) ^ record->dst) >> (record->dst_shift & 63) |
+	       rest_differs(packet, record->value, record->mask) |
+	       port_differs(FIELD(packet, src_port), record->src_port, record->src_span) |
+	       port_differs(FIELD(packet, dst_port), record->dst_port, record->dst_span);
 }
 
 static __always_inline __u64 half_differs(__u64 half, const struct table_record6 *record, int i)
@@ -122,92 +126,57 @@ static __always_inline __u64 half_differs(__u64 half, const struct table_record6
 	return (half ^ record->addresses[i]) >> (record->shifts[2 * i] & 63) >> (record->shifts[2 * i + 1] & 63);
 }
 
-static __always_inline __u64 differs6(const struct key *key, const struct table_record6 *record)
+static __always_inline __u64 differs6(const struct packet *packet, const struct table_record6 *record)
 {
-	return half_differs(key->src, record, 0) | half_differs(key->src_lo, record, 1) |
-	       half_differs(key->dst, record, 2) | half_differs(key->dst_lo, record, 3) |
-	       ((key->rest ^ record->value) & record->mask) |
-	       port_differs(key->src_port, record->src_port, record->src_span) |
-	       port_differs(key->dst_port, record->dst_port, record->dst_span);
+	return half_differs(FIELD(packet, src_hi), record, 0) | half_differs(FIELD(packet, src_lo), record, 1) |
+	       half_differs(FIELD(packet, dst_hi), record, 2) | half_differs(FIELD(packet, dst_lo), record, 3) |
+	       rest_differs(packet, record->value, record->mask) |
+	       port_differs(FIELD(packet, src_port), record->src_port, record->src_span) |
+	       port_differs(FIELD(packet, dst_port), record->dst_port, record->dst_span);
 }
 
-/* Reading a leaf. */
-struct scan {
-	struct packet *packet;
-	const void *words;
-	struct key key;
-	__u64 index; /* of the next record */
-	__u64 best;  /* order << 32 | answer */
-};
+enum taken { TAKEN_NOT, TAKEN_BETTER, TAKEN_WORSE };
 
-enum { SCAN_ON = 0, SCAN_ENDS = 1 };
-enum { SLOW_MAX = 1 << 23 }; /* the most that bpf_loop() takes */
-
-/* A record that agrees with the key. Orders ascend, so the search in this leaf ends unless a test refuses. */
-static __always_inline long take(struct scan *scan, __u32 order, __u32 answer, __u32 tests)
+/* What a record that agrees means, `found` being its order << 32 | answer. Those behind are worse than it. */
+static __always_inline enum taken take(struct packet *packet, __u64 found, __u64 best, __u32 tests)
 {
-	if (order >= scan->best >> 32)
-		return SCAN_ENDS;
-	if (table_config.resumes && order < scan->packet->resume)
-		return SCAN_ON;
-	if (table_config.tests && tests && !table_tests(scan->packet, tests))
-		return SCAN_ON;
-	scan->best = (__u64)order << 32 | answer;
-	return SCAN_ENDS;
+	if (found >> 32 >= best >> 32)
+		return TAKEN_WORSE;
+	if (table_config.resumes && found >> 32 < packet->resume)
+		return TAKEN_NOT;
+	if (table_config.tests && tests && !table_tests(packet, tests))
+		return TAKEN_NOT;
+	return TAKEN_BETTER;
 }
 
-static __always_inline long scan_one4(struct scan *scan)
+#define FOUND(record) ((__u64)(record)->order << 32 | (record)->answer)
+
+/* Reads records from `index` on: the better of `best` and what they say; or TABLE_GOES_ON | the next index. */
+static __always_inline __u64 scan(struct packet *packet, const void *words, __u64 index, __u64 best, bool six)
 {
-	const struct table_record4 *record;
+	for (int i = 0; i < TABLE_SCAN_MAX; i++) {
+		const struct table_record4 *four;
+		const struct table_record6 *wide;
+		enum taken taken = TAKEN_NOT;
+		__u64 found = 0;
+		__u32 value;
 
-	if (!inside(&scan->index))
-		return SCAN_ENDS;
-	record = scan->words + scan->index * 8;
-	scan->index += sizeof *record / 8;
-	if (!differs4(&scan->key, record) &&
-	    take(scan, record->order, record->answer, record->tests) == SCAN_ENDS)
-		return SCAN_ENDS;
-	return record->value & TABLE_LAST ? SCAN_ENDS : SCAN_ON;
-}
-
-static __always_inline long scan_one6(struct scan *scan)
-{
-	const struct table_record6 *record;
-
-	if (!inside(&scan->index))
-		return SCAN_ENDS;
-	record = scan->words + scan->index * 8;
-	scan->index += sizeof *record / 8;
-	if (!differs6(&scan->key, record) &&
-	    take(scan, record->order, record->answer, record->tests) == SCAN_ENDS)
-		return SCAN_ENDS;
-	return record->value & TABLE_LAST ? SCAN_ENDS : SCAN_ON;
-}
-
-static long scan_slowly4(__u32 i, struct scan *scan)
-{
-	(void)i;
-	return scan_one4(scan);
-}
-
-/* A copy, so that shorter scans can be kept in registers. */
-static __always_inline __u64 scan_long4(struct scan scan)
-{
-	bpf_loop(SLOW_MAX, scan_slowly4, &scan, 0);
-	return scan.best;
-}
-
-static long scan_slowly6(__u32 i, struct scan *scan)
-{
-	(void)i;
-	return scan_one6(scan);
-}
-
-/* A copy, so that shorter scans can be kept in registers. */
-static __always_inline __u64 scan_long6(struct scan scan)
-{
-	bpf_loop(SLOW_MAX, scan_slowly6, &scan, 0);
-	return scan.best;
+		if (!inside(&index))
+			return best;
+		four = words + index * 8;
+		wide = words + index * 8;
+		value = six ? wide->value : four->value;
+		if (six ? !differs6(packet, wide) : !differs4(packet, four)) {
+			found = six ? FOUND(wide) : FOUND(four);
+			taken = take(packet, found, best, six ? wide->tests : four->tests);
+		}
+		if (taken == TAKEN_BETTER)
+			return found;
+		if (taken == TAKEN_WORSE || value & TABLE_LAST)
+			return best;
+		index += (six ? sizeof *wide : sizeof *four) / 8;
+	}
+	return TABLE_GOES_ON | index;
 }
 
 /* --- trees ------------------------------------------------------------------------------------------------------ */
@@ -235,46 +204,64 @@ static __always_inline __u64 find_leaf(const struct packet *packet, const void *
 	return NO_LEAF;
 }
 
-/* The better of `best` and what the tree says. */
+static __always_inline __u64 walk(struct packet *packet, __u64 root, __u64 best, bool six)
+{
+	const void *words = blob();
+	__u64 index;
+
+	if (!packet || !words)
+		return best;
+	index = find_leaf(packet, words, root, best);
+	return index == NO_LEAF ? best : scan(packet, words, index, best, six);
+}
+
+static __always_inline __u64 go_on(struct packet *packet, __u64 index, __u64 best, bool six)
+{
+	const void *words = blob();
+
+	return packet && words ? scan(packet, words, index, best, six) : best;
+}
+
+/* The better of `best` and what the tree says; or TABLE_GOES_ON | where the leaf goes on. */
 __attribute__((noinline)) __u64 table_walk4(struct packet *packet, __u64 root, __u64 best)
 {
-	struct scan scan = { .packet = packet, .words = blob(), .best = best };
-
-	if (!packet || !scan.words)
-		return best;
-	scan.index = find_leaf(packet, scan.words, root, best);
-	if (scan.index == NO_LEAF)
-		return best;
-	scan.key.src = packet->src4;
-	scan.key.dst = packet->dst4;
-	fill_rest(&scan.key, packet);
-	for (int i = 0; i < TABLE_SCAN_MAX; i++)
-		if (scan_one4(&scan) == SCAN_ENDS)
-			return scan.best;
-	return scan_long4(scan);
+	return walk(packet, root, best, false);
 }
 
 __attribute__((noinline)) __u64 table_walk6(struct packet *packet, __u64 root, __u64 best)
 {
-	struct scan scan = { .packet = packet, .words = blob(), .best = best };
+	return walk(packet, root, best, true);
+}
 
-	if (!packet || !scan.words)
-		return best;
-	scan.index = find_leaf(packet, scan.words, root, best);
-	if (scan.index == NO_LEAF)
-		return best;
-	scan.key.src = packet->src_hi;
-	scan.key.src_lo = packet->src_lo;
-	scan.key.dst = packet->dst_hi;
-	scan.key.dst_lo = packet->dst_lo;
-	fill_rest(&scan.key, packet);
-	for (int i = 0; i < TABLE_SCAN_MAX; i++)
-		if (scan_one6(&scan) == SCAN_ENDS)
-			return scan.best;
-	return scan_long6(scan);
+__attribute__((noinline)) __u64 table_go_on4(struct packet *packet, __u64 index, __u64 best)
+{
+	return go_on(packet, index, best, false);
+}
+
+__attribute__((noinline)) __u64 table_go_on6(struct packet *packet, __u64 index, __u64 best)
+{
+	return go_on(packet, index, best, true);
 }
 
 /* --- the classifier --------------------------------------------------------------------------------------------- */
+
+static __always_inline __u64 search4(struct packet *packet, __u32 root, __u64 best)
+{
+	__u64 found = table_walk4(packet, root, best);
+
+	for (int i = 0; i < TABLE_PAGES_MAX && found & TABLE_GOES_ON; i++)
+		found = table_go_on4(packet, found & ~TABLE_GOES_ON, best);
+	return found;
+}
+
+static __always_inline __u64 search6(struct packet *packet, __u32 root, __u64 best)
+{
+	__u64 found = table_walk6(packet, root, best);
+
+	for (int i = 0; i < TABLE_PAGES_MAX && found & TABLE_GOES_ON; i++)
+		found = table_go_on6(packet, found & ~TABLE_GOES_ON, best);
+	return found;
+}
 
 __attribute__((noinline)) int classify(struct packet *packet)
 {
@@ -286,15 +273,14 @@ __attribute__((noinline)) int classify(struct packet *packet)
 #pragma unroll
 		for (__u32 i = 0; i < TABLE_TREES; i++)
 			if (i < table_config.trees4)
-				best = table_walk4(packet, table_config.roots4[i], best);
+				best = search4(packet, table_config.roots4[i], best);
 	} else if (packet->family == FAMILY_IPV6) {
 #pragma unroll
 		for (__u32 i = 0; i < TABLE_TREES; i++)
 			if (i < table_config.trees6)
-				best = table_walk6(packet, table_config.roots6[i], best);
+				best = search6(packet, table_config.roots6[i], best);
 	} else {
 		return classify_rest(packet);
 	}
 	return (int)best;
 }
-

@@ -34,7 +34,8 @@ enum {
 enum {
 	TABLE_TREES = 4,       /* at most, for each family */
 	TABLE_DEPTH_MAX = 20,  /* nodes on a path, the leaf included */
-	TABLE_SCAN_MAX = 256,  /* records that are read before the walker takes to a slower loop */
+	TABLE_SCAN_MAX = 256,  /* records that one function of the walker reads of a leaf */
+	TABLE_PAGES_MAX = 255, /* how often it is called again for the rest of the leaf */
 	TABLE_TESTS_MAX = 32,  /* tests of one record */
 	TABLE_SLACK = 128,     /* bytes behind the last word that may be read */
 };
@@ -88,6 +89,9 @@ enum { TABLE_REST = 16 };
 
 /* What classify_rest() answers when it is asked by a test; all else is no. */
 enum { TABLE_YES = 1 << 3 };
+
+/* What the functions of the walker return in place of an order: the leaf goes on at the word in the lower half. */
+#define TABLE_GOES_ON (1ull << 63)
 
 /* Set before load, in section .rodata.table. */
 struct table_config {
