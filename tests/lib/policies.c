@@ -476,7 +476,9 @@ static void make_chains(struct making *making)
 
 static void make_attach(struct making *making)
 {
-	static const char *const targets[] = { [TARGET_IFACE] = "lo", [TARGET_NONE] = NULL, [TARGET_CGROUP] = "/" };
+	static const char *const targets[] = {
+		[TARGET_IFACE] = "lo", [TARGET_NONE] = NULL, [TARGET_CGROUP] = "/", [TARGET_SOCKET] = NULL,
+	};
 	struct attach *attach = ARENA_NEW(making->arena, struct attach);
 
 	attach->hook = making->hook;

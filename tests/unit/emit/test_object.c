@@ -66,18 +66,19 @@ static void test_sections(void **state)
 	elf_end(elf);
 }
 
-static const struct btf *btf_of_object(void)
+static struct bpf_object *open_object(void)
 {
 	struct bpf_object *opened = bpf_object__open_mem(object.data, object.size, NULL);
 
 	assert_non_null(opened);
-	return bpf_object__btf(opened);
+	return opened;
 }
 
 /* struct packet as C has it. */
 static void test_packet_type(void **state)
 {
-	const struct btf *btf = btf_of_object();
+	struct bpf_object *opened = open_object();
+	const struct btf *btf = bpf_object__btf(opened);
 	int id = btf__find_by_name_kind(btf, "packet", BTF_KIND_STRUCT);
 	const struct btf_type *type;
 	uint32_t end = 0;
@@ -93,11 +94,12 @@ static void test_packet_type(void **state)
 		end += (uint32_t)btf__resolve_size(btf, member->type);
 	}
 	assert_int_equal(end, sizeof(struct packet));
+	bpf_object__close(opened);
 }
 
 static void test_maps(void **state)
 {
-	struct bpf_object *opened = bpf_object__open_mem(object.data, object.size, NULL);
+	struct bpf_object *opened = open_object();
 
 	(void)state;
 	for (size_t i = 0; i < random_one.plan->set_count; i++) {
@@ -119,12 +121,14 @@ static void test_maps(void **state)
 /* The rules' lines, as the verifier log shows them. */
 static void test_rule_text(void **state)
 {
-	const struct btf *btf = btf_of_object();
+	struct bpf_object *opened = open_object();
+	const struct btf *btf = bpf_object__btf(opened);
 
 	(void)state;
 	assert_true(btf__find_str((struct btf *)btf, "accept if tcp") > 0);
 	assert_true(btf__find_str((struct btf *)btf, "policy test {") > 0);
 	assert_true(btf__find_str((struct btf *)btf, "test.weir") > 0);
+	bpf_object__close(opened);
 }
 
 int main(void)
