@@ -155,6 +155,18 @@ static void promise_ipv4_rest(struct contract *contract, enum field field)
 	promise(contract, bdd_or(contract->bdd, zero, bdd_not(contract->bdd, is(contract, FIELD_FAMILY, FAMILY_IPV4))));
 }
 
+/* Sets hold nothing that is wider than their elements, so no absent value either. */
+static void promise_lookups(struct contract *contract)
+{
+	struct prove *prove = contract->prove;
+
+	for (uint32_t i = 0; i < prove->atoms.records.count && !prove_stopped(prove); i++) {
+		const struct atom *atom = intern_at(&prove->atoms, i);
+
+		promise(contract, bdd_ite(prove->bdd, atom_set(prove, atom), atom_possible(prove, atom), BDD_TRUE));
+	}
+}
+
 bdd_ref contract_packets(struct prove *prove, bool all_fields)
 {
 	const uint32_t glue = 1u << FIELD_FAMILY | 1u << FIELD_PROTO | 1u << FIELD_FRAGMENT;
@@ -172,5 +184,6 @@ bdd_ref contract_packets(struct prove *prove, bool all_fields)
 	promise_ipv4_rest(&contract, FIELD_IPV6_SRC);
 	promise_ipv4_rest(&contract, FIELD_IPV6_DST);
 	promise(&contract, field_between(prove, FIELD_FRAGMENT, 0, FRAGMENT_LATER));
+	promise_lookups(&contract);
 	return contract.packets;
 }

@@ -76,7 +76,7 @@ static bool compare(struct prove *prove, bdd_ref *ret_different)
 
 	if (compare_all(prove, packets, ret_different) || prove_stopped(prove))
 		return true;
-	likely = with_constants(prove, packets);
+	likely = with_constants(prove, contract_packets(prove, false)); /* of lookups that came up meanwhile, too */
 	return likely == packets ? false : compare_all(prove, likely, ret_different);
 }
 

@@ -279,24 +279,51 @@ static size_t short_prefixes(struct arena *arena, const struct prove_map *map, u
 	return count;
 }
 
-int64_t atom_meaning(struct prove *prove, const struct atom *atom)
+/* The number in the key, most significant bit first; returns how many bits. */
+static unsigned key_number(struct prove *prove, const struct atom *atom, bdd_ref bits[128])
 {
 	const struct prove_map *map = &prove->input->maps[atom->map];
 	unsigned bytes = key_bytes(map) - (map->lpm ? 4 : 0);
+
+	for (unsigned i = 0; i < bytes * 8; i++)
+		bits[i] = bit_set(prove, atom->key[significant_byte(map, i / 8) * 8 + 7 - i % 8]);
+	return bytes * 8;
+}
+
+bdd_ref atom_possible(struct prove *prove, const struct atom *atom)
+{
+	static const uint8_t type_bits[SET_TYPE_COUNT] = {
+		[SET_ADDRESS] = 128, [SET_PREFIX] = 128, [SET_PORT] = 16, [SET_MAC] = 48, [SET_MARK] = 32, [SET_USER] = 32,
+	};
+	const struct prove_map *map = &prove->input->maps[atom->map];
+	struct range range = { 0, 0 };
+	bdd_ref bits[128];
+
+	if (map->key != PROVE_KEY_VALUE)
+		return BDD_TRUE;
+	if (map->named >= 0)
+		range.hi = u128_max(type_bits[prove->input->ruleset->sets[map->named].type]);
+	else if (map->count)
+		range.hi = map->elements[map->count - 1].hi;
+	return bits_in(prove, bits, key_number(prove, atom, bits), &range, 1);
+}
+
+int64_t atom_meaning(struct prove *prove, const struct atom *atom)
+{
+	const struct prove_map *map = &prove->input->maps[atom->map];
 	const struct range *ranges = map->elements;
 	size_t count = map->count;
 	bdd_ref bits[128];
+	unsigned width = key_number(prove, atom, bits);
 
 	if (map->lpm) {
 		int64_t length = asked_length(atom);
 
 		if (length < 0)
 			return -1;
-		if (length > bytes * 8)
+		if (length > width)
 			return BDD_FALSE;
-		count = short_prefixes(prove->arena, map, bytes * 8, length, &ranges);
+		count = short_prefixes(prove->arena, map, width, length, &ranges);
 	}
-	for (unsigned i = 0; i < bytes * 8; i++)
-		bits[i] = bit_set(prove, atom->key[significant_byte(map, i / 8) * 8 + 7 - i % 8]);
-	return bits_in(prove, bits, bytes * 8, ranges, count);
+	return bits_in(prove, bits, width, ranges, count);
 }

@@ -181,6 +181,8 @@ unsigned key_bytes(const struct prove_map *map);
 bdd_ref atom_set(struct prove *prove, const struct atom *atom);
 /* What the atom means while the map holds what it held at first; -1: that cannot be said. */
 int64_t atom_meaning(struct prove *prove, const struct atom *atom);
+/* Where the number in the key may be an element of its map at all. */
+bdd_ref atom_possible(struct prove *prove, const struct atom *atom);
 
 /* The bits of a field, most significant first; 64 and 64 of an IPv6 address. Returns their number. */
 unsigned field_bits(struct prove *prove, enum field field, bdd_ref bits[128]);
