@@ -140,26 +140,33 @@ static __always_inline __u32 index_of(const struct net_device *device)
 	return device ? device->ifindex : ABSENT_IFACE;
 }
 
-static __always_inline int plane_parse(struct bpf_nf_ctx *context, struct packet *packet)
+static __always_inline void set_metadata(struct bpf_nf_ctx *context, struct packet *packet, __u32 needed)
 {
 	const struct nf_hook_state *state = context->state;
+
+	if (needed & NEEDS(FIELD_IN_IFACE))
+		packet->in_iface = index_of(state->in);
+	if (needed & NEEDS(FIELD_OUT_IFACE))
+		packet->out_iface = index_of(state->out);
+	if (needed & NEEDS(FIELD_MARK))
+		packet->mark = context->skb->mark;
+	if (config.hook == HOOK_NF_OUTPUT)
+		set_owner(context->skb, packet, needed);
+}
+
+static __always_inline int plane_parse(struct bpf_nf_ctx *context, struct packet *packet)
+{
 	const __u32 needed = config.needed;
 	struct sk_buff *skb = context->skb;
 	struct bpf_dynptr bytes;
 	struct view view = { .source = &bytes, .length = skb->len, .needed = needed };
 
 	packet_clear(packet);
-	if (needed & NEEDS(FIELD_IN_IFACE))
-		packet->in_iface = index_of(state->in);
-	if (needed & NEEDS(FIELD_OUT_IFACE))
-		packet->out_iface = index_of(state->out);
-	if (needed & NEEDS(FIELD_MARK))
-		packet->mark = skb->mark;
-	if (config.hook == HOOK_NF_OUTPUT)
-		set_owner(skb, packet, needed);
+	if (!config.trace)
+		set_metadata(context, packet, needed);
 	if (bpf_dynptr_from_skb(skb, 0, &bytes))
 		return PARSE_MALFORMED;
-	return parse_network(&view, packet, RAW16(state->pf == PF_IPV6 ? ETHER_IPV6 : ETHER_IPV4), 0, NULL);
+	return parse_network(&view, packet, RAW16(context->state->pf == PF_IPV6 ? ETHER_IPV6 : ETHER_IPV4), 0, NULL);
 }
 
 static __always_inline struct weight plane_weigh(struct bpf_nf_ctx *context)
@@ -188,8 +195,7 @@ static __always_inline void plane_describe(struct bpf_nf_ctx *context, struct ev
 	event->user = sk ? sk->sk_uid.val : ABSENT_OWNER;
 	event->mark = skb->mark;
 	event->length = size;
-	if (size > EVENT_BYTES)
-		size = EVENT_BYTES;
+	size = bounded(size, EVENT_BYTES);
 	if (!bpf_dynptr_from_skb(skb, 0, &bytes) && !bpf_dynptr_read(event->data, size, &bytes, 0, 0))
 		event->captured = size;
 }

@@ -108,6 +108,21 @@ static __always_inline void plane_describe(plane_context *context, struct event 
 static __always_inline __u32 plane_mark(plane_context *context);
 static __always_inline void plane_set_mark(plane_context *context, __u32 mark);
 
+/*
+ * `size` as a number from 1 to `most`, where a helper wants to be sure of that; `most` for 0. Kernels before
+ * 6.8 learn nothing from a comparison with 0: the bounds are shown on size - 1.
+ */
+static __always_inline __u32 bounded(__u32 size, __u32 most)
+{
+	__u32 last = size - 1;
+
+	barrier_var(last);
+	if (last >= most)
+		last = most - 1;
+	barrier_var(last);
+	return last + 1;
+}
+
 /* --- counting --------------------------------------------------------------------------------------------------- */
 
 /*

@@ -200,13 +200,10 @@ struct move {
 static long move_chunk(__u32 index, struct move *move)
 {
 	__u8 chunk[CHUNK] __attribute__((aligned(8))) = { 0 };
-	__u32 from = (move->chunks - 1 - index) * CHUNK, count = move->size - from;
+	__u32 from = (move->chunks - 1 - index) * CHUNK, count = bounded(move->size - from, CHUNK);
 
 	move->failed = true;
-	if (count > CHUNK)
-		count = CHUNK;
-	barrier_var(count); /* the verifier does not see that it is not 0 */
-	if (!count || source_copy(move->context, move->at + from, chunk, count))
+	if (source_copy(move->context, move->at + from, chunk, count))
 		return 1;
 	move->sum = sum(chunk, sizeof chunk, move->sum);
 	if (move->shift && reply_write(move->context, move->at + from + move->shift, chunk, count))

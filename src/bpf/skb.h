@@ -52,6 +52,8 @@ static __always_inline __u32 skb_owner(struct __sk_buff *skb)
 /* Tells what the kernel knows beside the bytes, where the hook has an owner. */
 static __always_inline void set_owner(struct __sk_buff *skb, struct packet *packet, __u32 needed)
 {
+	if (config.trace)
+		return;
 	if (needed & NEEDS(FIELD_USER))
 		packet->user = skb_owner(skb);
 	if (needed & NEEDS(FIELD_CGROUP_0))
@@ -67,6 +69,8 @@ static __always_inline void set_metadata(struct __sk_buff *skb, struct packet *p
 {
 	const __u32 needed = config.needed;
 
+	if (config.trace)
+		return;
 	if (needed & NEEDS(FIELD_IN_IFACE) && !leaving)
 		packet->in_iface = skb->ifindex;
 	if (needed & NEEDS(FIELD_OUT_IFACE) && leaving)
@@ -99,9 +103,8 @@ static __always_inline void describe_skb(struct __sk_buff *skb, struct event *ev
 	event->mark = skb->mark;
 	event->length = size;
 	event->frame = frame;
-	if (size > EVENT_BYTES)
-		size = EVENT_BYTES;
-	if (size && !source_copy(skb, 0, event->data, size))
+	size = bounded(size, EVENT_BYTES);
+	if (!source_copy(skb, 0, event->data, size))
 		event->captured = size;
 }
 

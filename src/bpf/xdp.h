@@ -52,7 +52,7 @@ static __always_inline int plane_parse(struct xdp_md *context, struct packet *pa
 
 	view.length = view.end - view.data;
 	packet_clear(packet);
-	if (view.needed & NEEDS(FIELD_IN_IFACE))
+	if (view.needed & NEEDS(FIELD_IN_IFACE) && !config.trace)
 		packet->in_iface = context->ingress_ifindex;
 	done = parse_frame(&view, packet, false);
 	if (LIKELY(done != PARSE_AGAIN))
@@ -85,9 +85,8 @@ static __always_inline void plane_describe(struct xdp_md *context, struct event 
 	event->user = ABSENT_OWNER;
 	event->length = size;
 	event->frame = 1;
-	if (size > EVENT_BYTES)
-		size = EVENT_BYTES;
-	if (size && !bpf_xdp_load_bytes(context, 0, event->data, size))
+	size = bounded(size, EVENT_BYTES);
+	if (!bpf_xdp_load_bytes(context, 0, event->data, size))
 		event->captured = size;
 }
 

@@ -5,12 +5,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
+#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 
 #include "bpf/objects.h"
@@ -106,6 +108,22 @@ static inline void plane_close(struct plane *plane)
 static inline int plane_map(const struct plane *plane, const char *name)
 {
 	return bpf_object__find_map_fd_by_name(plane->object, name);
+}
+
+/* Netfilter programs came with Linux 6.4; its kfuncs tell. */
+static inline bool plane_possible(enum hook hook)
+{
+	struct btf *btf;
+	bool possible;
+
+	if (!plane_for_hook(hook))
+		return false;
+	if (hook < HOOK_NF_PREROUTING || hook > HOOK_NF_POSTROUTING)
+		return true;
+	btf = btf__load_vmlinux_btf();
+	possible = btf && btf__find_by_name_kind(btf, "bpf_dynptr_from_skb", BTF_KIND_FUNC) > 0;
+	btf__free(btf);
+	return possible;
 }
 
 /* One counter, summed over CPUs. */

@@ -24,7 +24,7 @@ struct {
 
 int classify(struct packet *packet)
 {
-	__u32 zero = 0, *answer;
+	__u32 zero = 0, resume, *answer;
 	struct packet *copy;
 
 	if (!packet)
@@ -32,6 +32,7 @@ int classify(struct packet *packet)
 	copy = bpf_map_lookup_elem(&seen, &zero);
 	if (copy)
 		*copy = *packet;
-	answer = bpf_map_lookup_elem(&answers, &packet->resume);
+	resume = packet->resume; /* Linux 6.1 wants keys on the stack */
+	answer = bpf_map_lookup_elem(&answers, &resume);
 	return answer ? *answer : 0;
 }
