@@ -91,7 +91,7 @@ struct plane_config {
 	__u32 slots;         /* counter slots */
 	__u32 steps;         /* steps in map `steps` */
 	__u8 malformed_accept;
-	__u8 trace;          /* write the last packet's answer to map `trace` (weir test) */
+	__u8 trace;          /* a test run: the last packet's answer goes to map `trace`; no interface, mark or owner */
 	__u8 levels[3];      /* cgroup ancestor levels behind packet.cgroup[] */
 	__u8 level_count;
 	__u8 bare;           /* TC: the device has no link-layer header (tun, WireGuard): packets begin with the IP header */

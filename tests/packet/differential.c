@@ -194,15 +194,6 @@ static bool kernel_agrees(struct subject *subject, const struct outcome *model, 
 	return same(subject, "kernel", model, &outcome, false);
 }
 
-/* In a test run the kernel says that packets come in and go out by the loopback device. */
-static void test_run_metadata(enum hook hook, struct model_packet *packet)
-{
-	bool in = hook_table[hook].direction == DIRECTION_INGRESS;
-
-	packet->in_iface = in ? 1 : 0;
-	packet->out_iface = in ? 0 : 1;
-}
-
 static bool agrees(struct subject *subject, const unsigned char *frame, size_t length, struct outcome *ret_model)
 {
 	struct outcome other;
@@ -213,7 +204,6 @@ static bool agrees(struct subject *subject, const unsigned char *frame, size_t l
 		ret_model->hit_count = 0;
 		return true;
 	}
-	test_run_metadata(subject->hook, &packet);
 	ask_model(subject, &packet, ret_model);
 	ask_plan(subject, &packet, &other);
 	if (!same(subject, "plan", ret_model, &other, true))
