@@ -279,6 +279,39 @@ int weir_tester_run(struct weir *weir, struct weir_tester *tester, const void *f
 		    struct weir_judgement *ret_judgement);
 void weir_tester_free(struct weir_tester *tester);
 
+/* A rule that the packet met on its way. */
+struct weir_explained_rule {
+	uint32_t number;
+	const char *file;   /* NULL: nowhere */
+	uint32_t line;      /* from 1 */
+	const char *text;   /* as written, blanks folded to one */
+	const char *chain;  /* "main", or the chain it stands in */
+	bool matched;       /* its condition holds */
+	bool acted;         /* false also for a frame that is not IP, where the rule does not name the link layer */
+	const char *words;  /* the part of the condition that decides whether it holds; "" if there is no condition */
+	uint32_t words_line, words_column;
+	const char *facts;  /* what the packet has there: "dst_port is 22"; "" */
+};
+
+struct weir_explanation {
+	const char *policy;
+	const char *hook;
+	const char *packet;  /* all that it is taken to be, on one line */
+	const char *verdict; /* "accept", "drop", "reject" */
+	int32_t rule;        /* that decides: number from 1, or WEIR_RULE_* */
+	uint32_t mark;       /* afterwards */
+	const struct weir_explained_rule *rules; /* in the order in which they were read; the deciding one last */
+	size_t rule_count;
+};
+
+/*
+ * Judges one packet by the model and says why. `packet` is a line as `weir log` prints it, or a part of that, or words
+ * after it as "user=1000 vlan=5"; what is not said is plain. `policy` and `hook` as for weir_emit(). Lives with the
+ * program. WEIR_INPUT: the description is wrong.
+ */
+int weir_explain(struct weir *weir, struct weir_program *program, const char *policy, const char *hook,
+		 const char *packet, const struct weir_explanation **ret_explanation);
+
 struct weir_bench {
 	double ns, min_ns, max_ns;                   /* a packet: median, least, most of the rounds */
 	double empty_ns, empty_min_ns, empty_max_ns; /* of an empty program in the same run */

@@ -111,4 +111,7 @@ bool frame_for_hook(enum hook hook, const void *frame, size_t length, struct mod
 
 const char *verdict_name(unsigned verdict);
 
+/* The span's text on one line: runs of blanks become one, comments go. In the arena. */
+char *span_fold(struct arena *arena, struct span span);
+
 #endif

@@ -72,8 +72,7 @@ int bundle_decode(struct arena *arena, const void *data, size_t size, struct bun
 
 /* --- description ------------------------------------------------------------------------------------------------- */
 
-/* The span's text on one line: runs of blanks become one, comments go. */
-static char *fold(struct arena *arena, struct span span)
+char *span_fold(struct arena *arena, struct span span)
 {
 	const char *text = span.source ? span.source->text + span.offset : "";
 	char *folded = arena_alloc(arena, span.length + 1), *to = folded;
@@ -129,7 +128,7 @@ static json_t *describe_rules(struct arena *arena, const struct ruleset *ruleset
 
 		for (size_t r = 0; r < chain->rule_count; r++) {
 			const struct rule *rule = &chain->rules[r];
-			char *text = fold(arena, rule->span);
+			char *text = span_fold(arena, rule->span);
 
 			json_array_append_new(rules, json_pack("{s:i, s:i, s:s, s:s, s:s}", "n", (int)rule->number,
 							       "line", (int)line_of(rule->span), "text", text,

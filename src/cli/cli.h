@@ -76,7 +76,7 @@ struct cli {
 
 extern const struct command command_check, command_apply, command_confirm, command_list, command_show, command_delete,
 	command_flush, command_load, command_test, command_bench, command_compile, command_set, command_log,
-	command_version, command_help;
+	command_explain, command_version, command_help;
 
 /* --- options.c ------------------------------------------------------------------------------------------------- */
 

@@ -10,12 +10,12 @@
 static const struct command *const commands[] = {
 	&command_check, &command_apply, &command_confirm, &command_list,    &command_show,
 	&command_delete, &command_flush, &command_set,    &command_log,     &command_test,
-	&command_bench, &command_compile, &command_load,  &command_version, &command_help,
+	&command_explain, &command_bench, &command_compile, &command_load,  &command_version, &command_help,
 };
 
 static const char *const not_yet[] = {
 	"attach",    "capture",   "detach",        "diff",           "disable",           "doctor",
-	"enable",    "explain",   "flows",         "import",         "ip6tables",         "ip6tables-restore",
+	"enable",    "flows",         "import",         "ip6tables",         "ip6tables-restore",
 	"ip6tables-save", "iptables", "iptables-restore", "iptables-save", "knock",       "metrics",
 	"preset",    "refresh",   "rule",          "run",            "systemd",           "top",
 	"tune",      "verify",

@@ -23,6 +23,8 @@ struct judging {
 	struct model_fields fields;
 	VEC(struct frame) calls;
 	VEC(uint32_t) hits;
+	bool traced;
+	VEC(struct model_visit) visits;
 	struct model_result result;
 };
 
@@ -129,17 +131,21 @@ static bool step(struct judging *judging)
 {
 	struct frame *frame = &judging->calls.items[judging->calls.count - 1];
 	const struct rule *rule;
-	bool named, applies;
+	bool named, applies, matches;
 
 	if (frame->next == frame->chain->rule_count) {
 		judging->calls.count--;
 		return false;
 	}
 	rule = &frame->chain->rules[frame->next++];
-	if (rule->cond && !holds(judging, rule->cond))
-		return false;
+	matches = !rule->cond || holds(judging, rule->cond);
 	named = frame->named || rule->names_link;
 	applies = named || is_ip(judging);
+	if (judging->traced)
+		VEC_PUSH(judging->arena, &judging->visits) =
+			(struct model_visit){ rule, matches, matches && applies };
+	if (!matches)
+		return false;
 	if (applies)
 		VEC_PUSH(judging->arena, &judging->hits) = rule->number;
 	for (size_t i = 0; i < rule->action_count; i++)
@@ -175,14 +181,37 @@ static void judge(struct judging *judging)
 	decide_by_default(judging);
 }
 
+static void judge_packet(struct judging *judging, enum hook hook, const struct model_packet *packet)
+{
+	judging->result.mark = packet->mark;
+	model_parse(hook, packet, &judging->fields);
+	judge(judging);
+	judging->result.hits = judging->hits.items;
+	judging->result.hit_count = judging->hits.count;
+}
+
 void model_judge(struct arena *arena, const struct ruleset *ruleset, enum hook hook,
 		 const struct model_packet *packet, struct model_result *ret_result)
 {
-	struct judging judging = { .arena = arena, .ruleset = ruleset, .result = { .mark = packet->mark } };
+	struct judging judging = { .arena = arena, .ruleset = ruleset };
 
-	model_parse(hook, packet, &judging.fields);
-	judge(&judging);
-	judging.result.hits = judging.hits.items;
-	judging.result.hit_count = judging.hits.count;
+	judge_packet(&judging, hook, packet);
 	*ret_result = judging.result;
+}
+
+void model_trace(struct arena *arena, const struct ruleset *ruleset, enum hook hook,
+		 const struct model_packet *packet, struct model_trace *ret_trace)
+{
+	struct judging judging = { .arena = arena, .ruleset = ruleset, .traced = true };
+
+	judge_packet(&judging, hook, packet);
+	*ret_trace = (struct model_trace){ .result = judging.result, .fields = judging.fields,
+					   .visits = judging.visits.items, .visit_count = judging.visits.count };
+}
+
+bool model_holds(const struct ruleset *ruleset, const struct model_fields *fields, const struct cond *cond)
+{
+	const struct judging judging = { .ruleset = ruleset, .fields = *fields };
+
+	return holds(&judging, cond);
 }

@@ -45,6 +45,28 @@ struct model_fields {
 void model_judge(struct arena *arena, const struct ruleset *ruleset, enum hook hook,
 		 const struct model_packet *packet, struct model_result *ret_result);
 
+/* A rule that was read. */
+struct model_visit {
+	const struct rule *rule;
+	bool holds;   /* its condition */
+	bool applies; /* it held, and acts: on frames that are not IP, only rules that name the link layer do */
+};
+
+/* How the packet was judged: all rules that were read, in order, with repeats. */
+struct model_trace {
+	struct model_result result;
+	struct model_fields fields;
+	const struct model_visit *visits;
+	size_t visit_count;
+};
+
+/* As model_judge(), step by step. */
+void model_trace(struct arena *arena, const struct ruleset *ruleset, enum hook hook,
+		 const struct model_packet *packet, struct model_trace *ret_trace);
+
+/* Whether a condition of the policy holds for a packet with these fields. */
+bool model_holds(const struct ruleset *ruleset, const struct model_fields *fields, const struct cond *cond);
+
 void model_parse(enum hook hook, const struct model_packet *packet, struct model_fields *ret_fields);
 
 #endif

@@ -475,6 +475,16 @@ static const struct cond *logic(struct lower *lower, struct expr *expr, hook_mas
 	return cond_list(lower, conjunction ? COND_AND : COND_OR, items, expr->count, lower_span(lower, expr->span));
 }
 
+/* The negation is pushed down; what comes of it stands for the words from `not` on. */
+static const struct cond *negation(struct lower *lower, struct expr *expr, hook_mask hooks, bool negate)
+{
+	const struct cond *inner = lower_expr(lower, expr->items[0], hooks, !negate);
+	struct cond *cond = arena_copy(lower->arena, inner, sizeof *inner);
+
+	cond->span = lower_span(lower, expr->span);
+	return cond;
+}
+
 static const struct cond *lower_kind(struct lower *lower, struct expr *expr, hook_mask hooks, bool negate)
 {
 	switch (expr->kind) {
@@ -482,7 +492,7 @@ static const struct cond *lower_kind(struct lower *lower, struct expr *expr, hoo
 	case EXPR_OR:
 		return logic(lower, expr, hooks, negate);
 	case EXPR_NOT:
-		return lower_expr(lower, expr->items[0], hooks, !negate);
+		return negation(lower, expr, hooks, negate);
 	case EXPR_COMPARE:
 		return compare(lower, expr, hooks, negate);
 	case EXPR_KNOWN:

