@@ -120,6 +120,36 @@ int weir_emit(struct weir *weir, struct weir_program *program, const char *polic
 int weir_emit_object(struct weir *weir, struct weir_program *program, const char *policy, const char *hook,
 		     const void **ret_data, size_t *ret_size);
 
+/* --- proofs ------------------------------------------------------------------------------------------------------ */
+
+enum weir_proof {
+	WEIR_PROVEN,    /* the program does what the rules say, for every packet and whatever named sets hold */
+	WEIR_DIFFERENT, /* a bug in weir: see the example */
+	WEIR_NOT_PROVEN, /* nothing is known: see the reason */
+};
+
+struct weir_verification {
+	const char *policy;
+	const char *hook;
+	enum weir_proof proof;
+	const char *reason;     /* WEIR_NOT_PROVEN: "it takes too long"; else NULL */
+	const char *example;    /* WEIR_DIFFERENT: a packet, "tcp 10.0.0.1:40000 > 10.0.0.2:80"; else NULL */
+	const char *assumed;    /* what it needs of named sets that they do not hold in the file, or NULL */
+	const char *by_rules;   /* what becomes of it: "drop (rule 3)" */
+	const char *by_program;
+	size_t rules;
+	size_t instructions;
+	uint64_t nanoseconds;
+};
+
+/*
+ * Proves one policy at one hook (as for weir_emit()) from the finished object, independently of the compiler.
+ * `milliseconds` 0: as long as it takes. The data plane's parser, the execution of steps, the loader and the kernel
+ * are trusted. Lives with the program. 0 whatever the proof says.
+ */
+int weir_verify(struct weir *weir, struct weir_program *program, const char *policy, const char *hook,
+		unsigned milliseconds, const struct weir_verification **ret_verification);
+
 /* --- in force ---------------------------------------------------------------------------------------------------- */
 
 struct weir_apply_options {
@@ -128,6 +158,7 @@ struct weir_apply_options {
 	bool force;      /* even if it cuts the caller's own remote session */
 	bool prune;      /* remove policies loaded from the same file earlier and no longer in it */
 	bool reset_sets; /* forget what was added to sets at run time */
+	bool no_verify;  /* do not prove the programs first (which takes at most a second; a difference is an error) */
 };
 
 /*

@@ -44,6 +44,7 @@ struct call {
 	struct weir *weir;
 	struct arena *arena;
 	struct diags *diags;
+	struct proof_budget *proofs; /* what api_install() builds is to be proven; or NULL */
 };
 
 /* `arena` NULL: a temporary one. Keeps the context's earlier diagnostics if `append`. */
@@ -82,6 +83,18 @@ struct built {
 	struct object object;
 };
 int api_build(struct call *call, const struct ruleset *ruleset, enum hook hook, struct built *ret_built);
+
+/* Proves what was built; see weir_verify(). */
+void api_prove(struct call *call, const struct built *built, unsigned milliseconds,
+	       struct weir_verification *ret_verification);
+
+/* Time that proofs on the way may take, and how many did not come to an end in it. */
+struct proof_budget {
+	unsigned milliseconds;
+	size_t skipped;
+};
+/* A difference is an error; what is too large is counted. */
+int api_require_proof(struct call *call, const struct built *built, struct proof_budget *budget);
 
 /* --- what is pinned beside a policy ------------------------------------------------------------------------------ */
 

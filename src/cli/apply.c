@@ -59,6 +59,7 @@ static int apply_program(struct cli *cli, struct weir_program *program)
 		.force = cli->set.force || cli->set.confirm,
 		.prune = cli->set.prune,
 		.reset_sets = cli->set.reset_sets,
+		.no_verify = cli->set.no_verify,
 	};
 	int status = weir_apply(cli->weir, program, &options);
 
@@ -189,6 +190,7 @@ static const struct option apply_options[] = {
 	NUMBER("confirm", 0, "SECONDS", confirm, "roll back unless `weir confirm` comes in time", 1, 86400),
 	FLAG("force", 0, force, "even if it cuts this remote session, or another apply is unconfirmed"),
 	FLAG("prune", 0, prune, "remove policies loaded from FILE earlier and no longer in it"),
+	FLAG("no-verify", 0, no_verify, "do not prove the programs first"),
 	FLAG("reset-sets", 0, reset_sets, "forget what was added to sets at run time"),
 };
 

@@ -10,7 +10,7 @@
 static const struct command *const commands[] = {
 	&command_check, &command_apply, &command_confirm, &command_list,    &command_show,
 	&command_delete, &command_flush, &command_set,    &command_log,     &command_test,
-	&command_explain, &command_bench, &command_compile, &command_load,  &command_version, &command_help,
+	&command_explain, &command_bench, &command_compile, &command_verify, &command_load,  &command_version, &command_help,
 };
 
 static const char *const not_yet[] = {

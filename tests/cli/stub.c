@@ -535,6 +535,23 @@ int weir_explain(struct weir *weir, struct weir_program *program, const char *po
 	return 0;
 }
 
+int weir_verify(struct weir *weir, struct weir_program *program, const char *policy, const char *hook,
+		unsigned milliseconds, const struct weir_verification **ret_verification)
+{
+	static const struct weir_verification verifications[] = {
+		{ "web", "tc-ingress", WEIR_PROVEN, NULL, NULL, NULL, NULL, NULL, 3, 42, 1500000 },
+		{ "web", "xdp", WEIR_DIFFERENT, NULL, "tcp 10.0.0.1:1 > 10.0.0.2:2", "a member in set `s`", "accept (default)",
+		  "drop (rule 1)", 1, 7, 0 },
+	};
+
+	(void)program;
+	(void)policy;
+	(void)milliseconds;
+	clear(weir);
+	*ret_verification = &verifications[hook && !strcmp(hook, "xdp")];
+	return 0;
+}
+
 int weir_bench(struct weir *weir, struct weir_program *program, const char *policy, const char *hook,
 	       const char *capture, unsigned rounds, struct weir_bench *ret_bench)
 {

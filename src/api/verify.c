@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Proofs of what was compiled: hands the prover the finished object and what the loader would install beside it. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "api/api.h"
+#include "prove/prove.h"
+
+/* The proof has an arena of its own, which is gone before anything else is allocated. */
+enum { TEXT_MAX = 1000 };
+
+struct proof {
+	struct arena *arena;
+	struct prove_input input;
+	struct prove_result result;
+	char reason[TEXT_MAX], example[TEXT_MAX], rules[TEXT_MAX], program[TEXT_MAX], assumed[TEXT_MAX];
+};
+
+static const struct prove_map *maps_of(struct arena *arena, const struct plan *plan)
+{
+	static const enum prove_key keys[] = { [KEY_IPV4] = PROVE_KEY_IPV4, [KEY_IPV6] = PROVE_KEY_IPV6,
+					       [KEY_VALUE] = PROVE_KEY_VALUE };
+	struct prove_map *maps = ARENA_ARRAY(arena, struct prove_map, plan->set_count);
+
+	for (size_t i = 0; i < plan->set_count; i++) {
+		const struct plan_set *set = &plan->sets[i];
+
+		maps[i] = (struct prove_map){ .name = set->map, .key = keys[set->key], .lpm = set->lpm,
+					      .named = set->named, .elements = set->elements, .count = set->count };
+	}
+	return maps;
+}
+
+static struct prove_input input_of(struct arena *arena, const struct built *built, unsigned milliseconds)
+{
+	const struct plan *plan = built->plan;
+
+	return (struct prove_input){
+		.ruleset = plan->ruleset,
+		.hook = plan->hook,
+		.object = built->object.data,
+		.object_size = built->object.size,
+		.needed = plan->needed,
+		.slots = plan->slots,
+		.steps = plan->steps,
+		.step_count = plan->step_count,
+		.logs = plan->logs,
+		.log_count = plan->log_count,
+		.maps = maps_of(arena, plan),
+		.map_count = plan->set_count,
+		.milliseconds = milliseconds,
+	};
+}
+
+static void keep(char to[TEXT_MAX], const char *text)
+{
+	snprintf(to, TEXT_MAX, "%s", text ? text : "");
+}
+
+static int run_proof(void *context)
+{
+	struct proof *proof = context;
+
+	prove_run(proof->arena, &proof->input, &proof->result);
+	keep(proof->reason, proof->result.reason);
+	keep(proof->example, proof->result.example);
+	keep(proof->rules, proof->result.rules);
+	keep(proof->program, proof->result.program);
+	keep(proof->assumed, proof->result.assumed);
+	return 0;
+}
+
+static const char *text_of(struct arena *arena, const char *text)
+{
+	return *text ? arena_strndup(arena, text, strlen(text)) : NULL;
+}
+
+void api_prove(struct call *call, const struct built *built, unsigned milliseconds,
+	       struct weir_verification *ret_verification)
+{
+	static const enum weir_proof proofs[] = {
+		[PROVE_EQUAL] = WEIR_PROVEN, [PROVE_DIFFERENT] = WEIR_DIFFERENT,
+		[PROVE_TOO_LARGE] = WEIR_NOT_PROVEN, [PROVE_UNKNOWN] = WEIR_NOT_PROVEN,
+	};
+	struct proof *proof = ARENA_NEW(call->arena, struct proof);
+
+	proof->input = input_of(call->arena, built, milliseconds);
+	proof->arena = arena_new();
+	if (!proof->arena || arena_run(proof->arena, run_proof, proof)) {
+		proof->result.outcome = PROVE_TOO_LARGE;
+		keep(proof->reason, "out of memory");
+	}
+	arena_free(proof->arena);
+	*ret_verification = (struct weir_verification){
+		.policy = built->plan->ruleset->name,
+		.hook = hook_table[built->plan->hook].name,
+		.proof = proofs[proof->result.outcome],
+		.reason = text_of(call->arena, proof->reason),
+		.example = text_of(call->arena, proof->example),
+		.assumed = text_of(call->arena, proof->assumed),
+		.by_rules = text_of(call->arena, proof->rules),
+		.by_program = text_of(call->arena, proof->program),
+		.rules = built->plan->ruleset->rule_count,
+		.instructions = proof->result.insn_count,
+		.nanoseconds = proof->result.nanoseconds,
+	};
+}
+
+int api_require_proof(struct call *call, const struct built *built, struct proof_budget *budget)
+{
+	struct weir_verification verification;
+	struct diag *diag;
+
+	if (!budget->milliseconds) {
+		budget->skipped++;
+		return WEIR_OK;
+	}
+	api_prove(call, built, budget->milliseconds, &verification);
+	budget->milliseconds -= verification.nanoseconds / 1000000 < budget->milliseconds ?
+				(unsigned)(verification.nanoseconds / 1000000) : budget->milliseconds;
+	if (verification.proof == WEIR_DIFFERENT) {
+		diag = diag_error(call->diags, (struct span){ 0 },
+				  "a bug in weir: at %s policy `%s` does not do what its rules say: for %s the rules say %s, "
+				  "the program %s", verification.hook, verification.policy, verification.example,
+				  verification.by_rules, verification.by_program);
+		diag_hint(call->diags, diag, "please report it; `classifier = list` may avoid it");
+		return WEIR_SYSTEM;
+	}
+	budget->skipped += verification.proof == WEIR_NOT_PROVEN;
+	return WEIR_OK;
+}
+
+/* --- weir_verify() ----------------------------------------------------------------------------------------------- */
+
+struct verifying {
+	struct weir_program *program;
+	const char *policy, *hook;
+	unsigned milliseconds;
+	struct weir_verification *verification;
+};
+
+static int verify(struct call *call, void *context)
+{
+	struct verifying *verifying = context;
+	const struct ruleset *ruleset;
+	struct built built;
+	enum hook hook;
+	int status = api_select(call, verifying->program, verifying->policy, verifying->hook, &ruleset, &hook);
+
+	if (!status)
+		status = api_build(call, ruleset, hook, &built);
+	if (status)
+		return status;
+	verifying->verification = ARENA_NEW(call->arena, struct weir_verification);
+	api_prove(call, &built, verifying->milliseconds, verifying->verification);
+	return WEIR_OK;
+}
+
+WEIR_EXPORT int weir_verify(struct weir *weir, struct weir_program *program, const char *policy, const char *hook,
+			    unsigned milliseconds, const struct weir_verification **ret_verification)
+{
+	struct verifying verifying = { .program = program, .policy = policy, .hook = hook,
+				       .milliseconds = milliseconds };
+	int status = api_call(weir, program->arena, false, verify, &verifying);
+
+	if (!status)
+		*ret_verification = verifying.verification;
+	return status;
+}
