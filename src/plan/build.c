@@ -175,8 +175,11 @@ static diagram_ref acting(struct attempt *attempt, bool named)
 /* The rule is counted (and logs and so on), then judging goes on with `next`. */
 static diagram_ref counted(struct attempt *attempt, const struct rule *rule, bool named, diagram_ref next)
 {
-	diagram_ref hit = diagram_cons(attempt->diagrams, rule->number, FALL);
+	diagram_ref hit;
 
+	if (attempt->deciders)
+		return next;
+	hit = diagram_cons(attempt->diagrams, rule->number, FALL);
 	return apply(attempt, OP_THEN, apply(attempt, OP_GUARD, acting(attempt, named), hit), next);
 }
 
@@ -239,9 +242,8 @@ static diagram_ref chain_diagram(struct attempt *attempt, uint32_t chain, bool n
 }
 
 /* What happens to packets that no rule decides. */
-static diagram_ref default_diagram(struct attempt *attempt)
+static diagram_ref default_diagram(struct attempt *attempt, const struct ruleset *ruleset)
 {
-	const struct ruleset *ruleset = attempt->work->ruleset;
 	bool frames = hook_table[attempt->work->hook].frames;
 	size_t base = diagram_begin(attempt->diagrams);
 	diagram_ref other = LEAF(ruleset->non_ip_accept ? LIST_NON_IP : LIST_DEFAULT);
@@ -252,6 +254,14 @@ static diagram_ref default_diagram(struct attempt *attempt)
 	diagram_push(attempt->diagrams, base, FAMILY_EXEMPT, frames ? LEAF(LIST_NON_IP) : other);
 	diagram_push(attempt->diagrams, base, FAMILY_MAX, LEAF(LIST_DEFAULT));
 	return diagram_make(attempt->diagrams, family, base);
+}
+
+diagram_ref attempt_policy(struct attempt *attempt, uint32_t chain, const struct ruleset *defaults)
+{
+	diagram_ref rules = apply(attempt, OP_RETURNS, chain_diagram(attempt, chain, false), REF_NO);
+
+	return diagram_prune(attempt->diagrams,
+			     apply(attempt, OP_THEN, rules, default_diagram(attempt, defaults)));
 }
 
 /* --- the whole ------------------------------------------------------------------------------------------ */
@@ -296,10 +306,8 @@ bool attempt_build(struct attempt *attempt, size_t edge_budget)
 {
 	struct diagrams *diagrams = attempt->diagrams;
 	struct tally tally = { .diagrams = diagrams, .edge_max = edge_budget };
-	diagram_ref main_chain = chain_diagram(attempt, 0, false);
 
-	main_chain = apply(attempt, OP_RETURNS, main_chain, REF_NO);
-	attempt->root = diagram_prune(diagrams, apply(attempt, OP_THEN, main_chain, default_diagram(attempt)));
+	attempt->root = attempt_policy(attempt, 0, attempt->work->ruleset);
 	if (diagrams->over)
 		return false;
 	tally.seen = ARENA_ARRAY(attempt->work->arena, bool, diagrams->nodes.count);

@@ -90,6 +90,7 @@ enum diagram_op {
 	OP_LEAVES,  /* one operand: LIST_FALL becomes LIST_RETURN */
 	OP_PRUNE,   /* not for diagram_apply() */
 	OP_CELL,
+	OP_DIFFER,
 };
 
 /*
@@ -157,6 +158,7 @@ struct attempt {
 	uint32_t *level_of;     /* by work dimension: its index in the diagram's order */
 	struct dim *dims;       /* in the diagram's order */
 	size_t rule_cap;        /* most rules of a chain to look at; for trials */
+	bool deciders;          /* lists hold no rule but the one that decides */
 	diagram_ref *conds;     /* by rule number; REF_UNKNOWN until asked for */
 	diagram_ref *chains[2]; /* by `named`, then chain */
 	diagram_ref ip;         /* condition: the packet is IP */
@@ -172,6 +174,8 @@ enum { ORDER_COUNT = 5 };
 /* Sets up an attempt with the given order (0 .. ORDER_COUNT - 1) of the work's dimensions. */
 struct attempt *attempt_new(struct work *work, unsigned order, size_t effort_max);
 diagram_ref attempt_condition(struct attempt *attempt, uint32_t rule);
+/* What a packet meets that is judged by this chain and what comes behind it, with these defaults. */
+diagram_ref attempt_policy(struct attempt *attempt, uint32_t chain, const struct ruleset *defaults);
 /* Builds and prunes the whole; false if over budget. */
 bool attempt_build(struct attempt *attempt, size_t edge_budget);
 
