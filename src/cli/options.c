@@ -120,10 +120,20 @@ static int set_number(const struct command *command, const struct option *option
 	return 0;
 }
 
+static void add_text(struct texts *texts, const char *value)
+{
+	texts->items = memory_grow(texts->items, texts->count + 1, sizeof *texts->items);
+	texts->items[texts->count++] = value;
+}
+
 static int set_value(struct cli *cli, const struct option *option, const char *value)
 {
 	void *member = (char *)&cli->set + option->offset;
 
+	if (option->kind == OPTION_TEXTS) {
+		add_text(member, value);
+		return 0;
+	}
 	if (option->kind == OPTION_NUMBER)
 		return set_number(cli->command, option, value, member);
 	*(const char **)member = value;
@@ -199,9 +209,10 @@ int options_parse(struct cli *cli, int argc, char **argv)
 		char *argument = argv[i];
 		int used = 1, error = 0;
 
-		if (!options || argument[0] != '-' || !argument[1])
+		if (!options || argument[0] != '-' || !argument[1]) {
 			cli->operands[cli->operand_count++] = argument;
-		else if (argument[1] != '-')
+			options = options && !cli->command->command;
+		} else if (argument[1] != '-')
 			error = short_options(cli, argument + 1, i + 1 < argc ? argv[i + 1] : NULL, &used);
 		else if (argument[2])
 			error = long_option(cli, argument + 2, i + 1 < argc ? argv[i + 1] : NULL, &used);
@@ -211,6 +222,7 @@ int options_parse(struct cli *cli, int argc, char **argv)
 			return error;
 		i += used;
 	}
+	cli->operands[cli->operand_count] = NULL; /* a command's argv ends so */
 	return cli->set.help ? 0 : check_operands(cli);
 }
 

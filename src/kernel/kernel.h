@@ -181,6 +181,9 @@ int kernel_pin(struct kernel *kernel, const struct install *install, const char 
 int kernel_socket_load(struct kernel *kernel, const struct install *install, struct diags *diags, int *ret_prog);
 int kernel_socket_open(struct kernel *kernel, const char *path, struct diags *diags, int *ret_prog);
 
+/* Attaches a program (kernel_socket_load() loads those too) to a cgroup for as long as that exists. */
+int kernel_cgroup_attach(struct kernel *kernel, int cgroup, enum hook hook, int prog, struct diags *diags);
+
 /* A loaded, unattached program for BPF_PROG_TEST_RUN. `install` has one hook. */
 struct kernel_tester;
 int kernel_tester_new(struct kernel *kernel, const struct install *install, struct diags *diags,

@@ -573,3 +573,159 @@ int weir_features(struct weir *weir, const struct weir_feature **ret_features, s
 	*ret_count = 2;
 	return 0;
 }
+
+/* --- applications: a run prints what it was asked for -------------------------------------------------------------- */
+
+struct weir_filter {
+	char text[512];
+	enum weir_backend backend;
+};
+
+struct weir_run {
+	struct weir_run_options options;
+};
+
+static int make_filter(struct weir *weir, const char *kind, const char *text, struct weir_filter **ret_filter)
+{
+	struct weir_filter *filter;
+
+	clear(weir);
+	if (strstr(text, "ERROR"))
+		return say(weir, WEIR_ERROR, "expression", "unknown field", WEIR_INPUT);
+	filter = calloc(1, sizeof *filter);
+	if (!filter)
+		return WEIR_SYSTEM;
+	snprintf(filter->text, sizeof filter->text, "%s%s", kind, text);
+	*ret_filter = filter;
+	return 0;
+}
+
+const char *weir_backend_name(enum weir_backend backend)
+{
+	static const char *const names[] = { "auto", "ebpf", "pinned", "cbpf", "reuseport" };
+
+	return names[backend];
+}
+
+int weir_filter_compile(struct weir *weir, const char *text, struct weir_filter **ret_filter)
+{
+	return make_filter(weir, "", text, ret_filter);
+}
+
+int weir_filter_compile_file(struct weir *weir, const char *path, const char *policy, struct weir_filter **ret_filter)
+{
+	return make_filter(weir, policy ? policy : "file ", path, ret_filter);
+}
+
+int weir_filter_for_app(struct weir *weir, const char *app, const char *text, struct weir_filter **ret_filter)
+{
+	(void)text;
+	if (!strcmp(app, "known"))
+		return make_filter(weir, "override ", app, ret_filter);
+	clear(weir);
+	*ret_filter = NULL;
+	return 0;
+}
+
+int weir_filter_pinned(struct weir *weir, const char *path, struct weir_filter **ret_filter)
+{
+	return make_filter(weir, "pin ", path, ret_filter);
+}
+
+int weir_filter_choose(struct weir *weir, struct weir_filter *filter, enum weir_backend backend, const char *pinned)
+{
+	(void)pinned;
+	clear(weir);
+	filter->backend = backend;
+	return 0;
+}
+
+void weir_filter_free(struct weir_filter *filter)
+{
+	free(filter);
+}
+
+int weir_filter_attach(struct weir *weir, struct weir_filter *filter, int fd)
+{
+	(void)fd;
+	clear(weir);
+	return strstr(filter->text, "REFUSE") ? say(weir, WEIR_ERROR, NULL, "no way", WEIR_SYSTEM) : 0;
+}
+
+enum weir_backend weir_filter_backend(const struct weir_filter *filter)
+{
+	return filter->backend;
+}
+
+int weir_filter_lock(struct weir *weir, int fd)
+{
+	(void)fd;
+	clear(weir);
+	return 0;
+}
+
+int weir_filter_detach(struct weir *weir, int fd)
+{
+	(void)fd;
+	clear(weir);
+	return 0;
+}
+
+bool weir_unfiltered(const struct weir *weir)
+{
+	return weir->count && !strcmp(weir->text[0], "no way");
+}
+
+int weir_run_new(struct weir *weir, const struct weir_run_options *options, struct weir_run **ret_run)
+{
+	struct weir_run *run;
+
+	clear(weir);
+	for (size_t i = 0; i < options->filter_count; i++)
+		if (strstr(options->filters[i].filter->text, "REFUSE"))
+			return say(weir, WEIR_ERROR, NULL, "no way", WEIR_SYSTEM);
+	for (size_t i = 0; i < options->filter_count; i++)
+		printf("filter %s: %s by %s\n", options->filters[i].socket ? options->filters[i].socket : "*",
+		       options->filters[i].filter->text, weir_backend_name(options->filters[i].filter->backend));
+	for (size_t i = 0; i < options->listen_count; i++)
+		printf("listen %s\n", options->listen[i]);
+	if (options->accept)
+		printf("accept %u\n", options->accept);
+	if (options->user)
+		printf("user %s\n", options->user);
+	run = calloc(1, sizeof *run);
+	if (!run)
+		return WEIR_SYSTEM;
+	run->options = *options;
+	*ret_run = run;
+	return 0;
+}
+
+size_t weir_run_socket_count(const struct weir_run *run)
+{
+	return run->options.listen_count;
+}
+
+struct weir_run_socket weir_run_socket(const struct weir_run *run, size_t index)
+{
+	return (struct weir_run_socket){ "web", run->options.listen[index], 3, WEIR_BACKEND_CBPF };
+}
+
+int weir_run_exec(struct weir *weir, struct weir_run *run, char *const *argv, int *ret_status)
+{
+	(void)run;
+	clear(weir);
+	*ret_status = 0;
+	for (size_t i = 0; argv[i]; i++)
+		printf("%s%s", i ? " " : "", argv[i]);
+	printf("\n");
+	if (strcmp(argv[0], "missing"))
+		return 0;
+	*ret_status = WEIR_RUN_NOT_FOUND;
+	return say(weir, WEIR_ERROR, NULL, "`missing`: command not found", WEIR_SYSTEM);
+}
+
+void weir_run_free(struct weir_run *run)
+{
+	free(run);
+}

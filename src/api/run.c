@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* A command behind filters: sockets, a cgroup, another user, and then the command in place of this process. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "api/filter.h"
+
+struct weir_run {
+	struct app_socket *sockets;
+	size_t count, room;
+	struct app_identity identity;
+	struct app_cgroup cgroup;
+	unsigned accept;
+};
+
+/* What making one needs besides. */
+struct making {
+	struct weir_run *run;
+	struct weir_run_options options;
+	struct app_address *addresses; /* malloc()ed: app/ uses no arena */
+	bool *used;                    /* for each filter */
+	struct kernel *kernel;
+	int prog;
+	struct app app;
+};
+
+/* --- which filter for which socket ------------------------------------------------------------------------------- */
+
+static struct weir_filter *find_filter(struct making *making, const char *name, bool network)
+{
+	const struct weir_run_options *options = &making->options;
+	struct weir_filter *common = NULL;
+
+	for (size_t i = 0; i < options->filter_count; i++) {
+		const struct weir_run_filter *filter = &options->filters[i];
+
+		if (filter->socket && strcmp(filter->socket, name))
+			continue;
+		if (!filter->socket && !network)
+			continue;
+		making->used[i] = true;
+		if (filter->socket)
+			return filter->filter;
+		common = filter->filter;
+	}
+	return common;
+}
+
+static bool for_all_sockets(const struct making *making)
+{
+	for (size_t i = 0; i < making->options.filter_count; i++)
+		if (!making->options.filters[i].socket)
+			return true;
+	return false;
+}
+
+static int check_filters_used(struct making *making)
+{
+	for (size_t i = 0; i < making->options.filter_count; i++) {
+		const char *name = making->options.filters[i].socket;
+
+		if (making->used[i])
+			continue;
+		if (name)
+			return app_fail(&making->app, -EINVAL, "no socket is named `%.100s`, as a filter says", name);
+		app_hint(&making->app, "sockets come from `--listen`, or from who started weir (LISTEN_FDS)");
+		return app_fail(&making->app, -EINVAL, "there is no socket to put the filter on");
+	}
+	return 0;
+}
+
+/* --- sockets ----------------------------------------------------------------------------------------------------- */
+
+static void say_unfiltered(struct making *making, const struct app_socket *socket)
+{
+	if (for_all_sockets(making) && !socket_is_network(socket))
+		app_warn(&making->app, "%s is no socket of the network: the filter is not for it", socket->text);
+}
+
+static int protect_passed(struct making *making, struct weir *weir)
+{
+	struct weir_run *run = making->run;
+	int error = 0;
+
+	for (size_t i = 0; !error && i < run->count; i++) {
+		struct app_socket *socket = &run->sockets[i];
+		struct weir_filter *filter = find_filter(making, socket->name, socket_is_network(socket));
+		struct app_listen listening = app_listening(making->options.listening, filter);
+
+		if (!filter) {
+			say_unfiltered(making, socket);
+			continue;
+		}
+		filter->weir = weir;
+		error = socket_protect(&making->app, socket, &filter->app, &listening, true);
+	}
+	return error;
+}
+
+static int listen_all(struct making *making, struct weir *weir)
+{
+	struct weir_run *run = making->run;
+	int error = 0;
+
+	for (size_t i = 0; !error && i < making->options.listen_count; i++) {
+		const struct app_address *address = &making->addresses[i];
+		struct weir_filter *filter = find_filter(making, address->name, address->kind != APP_UNIX);
+		struct app_listen listening = app_listening(making->options.listening, filter);
+
+		if (filter)
+			filter->weir = weir;
+		error = app_listen(&making->app, address, filter ? &filter->app : NULL, &listening,
+				   &run->sockets[run->count]);
+		if (error)
+			break;
+		if (!filter)
+			say_unfiltered(making, &run->sockets[run->count]);
+		run->count++;
+	}
+	return error;
+}
+
+/* Everything that can be wrong with the words is found before anything is made. */
+static int parse(struct making *making)
+{
+	const struct weir_run_options *options = &making->options;
+	size_t passed = 0;
+	int error = 0;
+
+	making->addresses = calloc(options->listen_count + 1, sizeof *making->addresses);
+	making->used = calloc(options->filter_count + 1, sizeof *making->used);
+	if (!making->addresses || !making->used)
+		return -ENOMEM;
+	for (size_t i = 0; !error && i < options->listen_count; i++)
+		error = address_parse(&making->app, options->listen[i], &making->addresses[i]);
+	if (!error)
+		error = identity_find(&making->app, options->user, options->group, &making->run->identity);
+	if (!error)
+		error = activation_count(&making->app, &passed);
+	if (error)
+		return error;
+	making->run->sockets = calloc(passed + options->listen_count + 1, sizeof *making->run->sockets);
+	if (!making->run->sockets)
+		return -ENOMEM;
+	error = activation_sockets(&making->app, making->run->sockets, passed);
+	if (!error)
+		making->run->count = passed;
+	return error;
+}
+
+/* Names are checked first: nothing may be bound, and no passed socket drained, for a command that will not run. */
+static int check_names(struct making *making)
+{
+	for (size_t i = 0; i < making->run->count; i++)
+		find_filter(making, making->run->sockets[i].name, socket_is_network(&making->run->sockets[i]));
+	for (size_t i = 0; i < making->options.listen_count; i++)
+		find_filter(making, making->addresses[i].name, making->addresses[i].kind != APP_UNIX);
+	return check_filters_used(making);
+}
+
+static int make_sockets(struct making *making, struct weir *weir)
+{
+	int error = parse(making);
+
+	if (!error)
+		error = check_names(making);
+	if (!error && making->options.accept && !making->run->count && !making->options.listen_count)
+		error = app_fail(&making->app, -EINVAL, "there is no socket to accept connections from");
+	if (!error)
+		error = protect_passed(making, weir);
+	if (!error)
+		error = listen_all(making, weir);
+	return error;
+}
+
+/* --- the cgroup -------------------------------------------------------------------------------------------------- */
+
+static int attach_to_cgroup(struct call *call, struct making *making, struct weir_program *program, enum hook hook)
+{
+	const struct ruleset *ruleset;
+	struct install install;
+	enum hook chosen;
+	int status, error;
+
+	if (!program)
+		return WEIR_OK;
+	status = api_select(call, program, NULL, hook_table[hook].name, &ruleset, &chosen);
+	if (!status)
+		status = api_install(call, ruleset, hook, &program->bundle, &install);
+	if (status)
+		return status;
+	error = kernel_socket_load(making->kernel, &install, call->diags, &making->prog);
+	if (!error)
+		error = kernel_cgroup_attach(making->kernel, making->run->cgroup.fd, hook, making->prog, call->diags);
+	if (making->prog >= 0)
+		close(making->prog);
+	making->prog = -1;
+	return error ? WEIR_SYSTEM : WEIR_OK;
+}
+
+static int make_cgroup(struct call *call, struct making *making)
+{
+	const struct weir_run_options *options = &making->options;
+	int status;
+
+	if (!options->ingress && !options->egress)
+		return WEIR_OK;
+	if (app_report(&making->app, call->diags, cgroup_make(&making->app, &making->run->cgroup)))
+		return WEIR_SYSTEM;
+	if (kernel_open(KERNEL_TEST, call->diags, &making->kernel))
+		return WEIR_SYSTEM;
+	status = attach_to_cgroup(call, making, options->ingress, HOOK_CGROUP_INGRESS);
+	return status ? status : attach_to_cgroup(call, making, options->egress, HOOK_CGROUP_EGRESS);
+}
+
+/* --- the public calls -------------------------------------------------------------------------------------------- */
+
+static int make(struct call *call, void *context)
+{
+	struct making *making = context;
+	int error = make_sockets(making, call->weir);
+
+	call->weir->unfiltered = error == -EPERM;
+	error = app_report(&making->app, call->diags, error);
+	return error ? app_status(error) : make_cgroup(call, making);
+}
+
+WEIR_EXPORT int weir_run_new(struct weir *weir, const struct weir_run_options *options, struct weir_run **ret_run)
+{
+	struct making making = { .run = calloc(1, sizeof *making.run), .prog = -1 };
+	int status;
+
+	if (!making.run)
+		return WEIR_SYSTEM;
+	memcpy(&making.options, options,
+	       options->size < sizeof making.options ? options->size : sizeof making.options);
+	making.run->identity.drop_caps = making.options.drop_caps;
+	making.run->accept = making.options.accept;
+	status = api_call(weir, NULL, false, make, &making);
+	kernel_close(making.kernel);
+	free(making.addresses);
+	free(making.used);
+	if (status)
+		weir_run_free(making.run);
+	else
+		*ret_run = making.run;
+	return status;
+}
+
+WEIR_EXPORT size_t weir_run_socket_count(const struct weir_run *run)
+{
+	return run->count;
+}
+
+WEIR_EXPORT struct weir_run_socket weir_run_socket(const struct weir_run *run, size_t index)
+{
+	const struct app_socket *socket = &run->sockets[index];
+
+	return (struct weir_run_socket){ socket->name, socket->text, socket->fd, (enum weir_backend)socket->backend };
+}
+
+struct executing {
+	struct weir_run *run;
+	char *const *argv;
+	int status;
+};
+
+static int become(struct app *app, struct executing *executing)
+{
+	struct weir_run *run = executing->run;
+	const struct app_serve serve = { run->sockets, run->count, run->accept, executing->argv };
+	int error = run->cgroup.path[0] ? cgroup_enter(app, &run->cgroup) : 0;
+
+	if (!error)
+		error = identity_become(app, &run->identity);
+	if (!error)
+		error = activation_pass(app, run->sockets, run->accept ? 0 : run->count);
+	if (error)
+		return error;
+	cgroup_close(&run->cgroup);
+	if (run->accept)
+		return app_serve(app, &serve, &executing->status);
+	error = app_exec(app, executing->argv);
+	executing->status = error == -ENOENT ? WEIR_RUN_NOT_FOUND : WEIR_RUN_NOT_EXECUTABLE;
+	return error;
+}
+
+static int execute(struct call *call, void *context)
+{
+	struct app app = { 0 };
+	int error = become(&app, context);
+
+	return app_report(&app, call->diags, error) ? WEIR_SYSTEM : WEIR_OK;
+}
+
+WEIR_EXPORT int weir_run_exec(struct weir *weir, struct weir_run *run, char *const *argv, int *ret_status)
+{
+	struct executing executing = { run, argv, WEIR_RUN_FAILED };
+	int status = api_call(weir, NULL, false, execute, &executing);
+
+	*ret_status = executing.status;
+	return status;
+}
+
+WEIR_EXPORT void weir_run_free(struct weir_run *run)
+{
+	if (!run)
+		return;
+	for (size_t i = 0; i < run->count; i++)
+		if (run->sockets[i].fd >= 0)
+			close(run->sockets[i].fd);
+	cgroup_close(&run->cgroup);
+	free(run->sockets);
+	free(run);
+}
