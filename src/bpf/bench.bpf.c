@@ -28,7 +28,7 @@ struct {
 } frames SEC(".maps");
 
 const volatile __u32 frame_count SEC(".rodata.frames") = 1;
-__u32 turn_of_frame SEC(".data.frames") = 0;
+__u32 turn_of_frame SEC(".data.turn") = 0;
 
 /*
  * Stores begin where fields do (MAC addresses at 0 and 6, IP addresses at 26 or 22): a field that two stores

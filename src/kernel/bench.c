@@ -12,7 +12,6 @@
 #include <errno.h>
 #include <sched.h>
 #include <string.h>
-#include <time.h>
 
 #include "bpf/bench_abi.h"
 #include "kernel/tester.h"
