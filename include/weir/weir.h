@@ -354,6 +354,136 @@ struct weir_bench {
 int weir_bench(struct weir *weir, struct weir_program *program, const char *policy, const char *hook,
 	       const char *capture, unsigned rounds, struct weir_bench *ret_bench);
 
+/* --- applications ------------------------------------------------------------------------------------------------ */
+
+/*
+ * A filter that an application puts on its own sockets, usually without any privileges:
+ *
+ *     if (weir_filter_compile(weir, "src in { 10.0.0.0/8, ::1 }", &filter) == 0 &&
+ *         weir_filter_attach(weir, filter, fd) == 0 && weir_filter_lock(weir, fd) == 0)
+ *             bind(fd, ...), listen(fd, ...);
+ *
+ * Connections that a listening socket accepts inherit it. Attach before bind(), or let weir_listen() do all of it.
+ */
+struct weir_filter;
+
+/* How a filter sits on its socket, the strongest first. */
+enum weir_backend {
+	WEIR_BACKEND_AUTO,      /* the first of these that works */
+	WEIR_BACKEND_EBPF,      /* an eBPF program; loading it needs CAP_BPF */
+	WEIR_BACKEND_PINNED,    /* one that root pinned with `weir load --hook socket --pin PATH` */
+	WEIR_BACKEND_CBPF,      /* classic BPF; recent kernels want CAP_NET_ADMIN for TCP */
+	WEIR_BACKEND_REUSEPORT, /* weir_listen() on TCP only: refused clients are steered to a decoy that never answers */
+};
+
+/* "auto", "ebpf", "pinned", "cbpf", "reuseport". Static. */
+const char *weir_backend_name(enum weir_backend backend);
+
+/* From an expression, or the text of one policy `on socket`. */
+int weir_filter_compile(struct weir *weir, const char *text, struct weir_filter **ret_filter);
+
+/* From a file. `policy` NULL: the only one. */
+int weir_filter_compile_file(struct weir *weir, const char *path, const char *policy, struct weir_filter **ret_filter);
+
+/*
+ * Users have the last word: from $XDG_CONFIG_HOME/weir/APP.weir (~/.config if it is not set), else from
+ * /etc/weir/apps/APP.weir, else from `text`, the application's own rules. No file and `text` NULL: *ret_filter is NULL.
+ */
+int weir_filter_for_app(struct weir *weir, const char *app, const char *text, struct weir_filter **ret_filter);
+
+/* Only a pinned program, no rules. */
+int weir_filter_pinned(struct weir *weir, const char *path, struct weir_filter **ret_filter);
+
+/* Forces a backend. `pinned` (or NULL): the path of a program that does what the rules say, for WEIR_BACKEND_PINNED. */
+int weir_filter_choose(struct weir *weir, struct weir_filter *filter, enum weir_backend backend, const char *pinned);
+
+void weir_filter_free(struct weir_filter *filter);
+
+/*
+ * Puts the filter on a socket, replacing one that is there and not locked. What waits in the socket already is judged
+ * too. WEIR_INPUT: not a socket, a connected one, or one that takes no filters (unix, MPTCP); WEIR_SYSTEM: no backend
+ * works. Any number of sockets may have the same filter, and keep it when it is freed.
+ */
+int weir_filter_attach(struct weir *weir, struct weir_filter *filter, int fd);
+
+/* The backend of the last success. */
+enum weir_backend weir_filter_backend(const struct weir_filter *filter);
+
+/* Makes the filter on the socket stay, and as it is, for as long as the socket. Not for WEIR_BACKEND_REUSEPORT. */
+int weir_filter_lock(struct weir *weir, int fd);
+
+/* Takes the filter off, unless it is locked. */
+int weir_filter_detach(struct weir *weir, int fd);
+
+struct weir_listen_options {
+	size_t size;     /* sizeof(struct weir_listen_options) of the caller */
+	int backlog;     /* 0: as long as the system allows */
+	bool reuse_port; /* SO_REUSEPORT */
+	bool freebind;   /* IP_FREEBIND: the address need not be there yet */
+	bool no_lock;    /* do not lock the filter */
+};
+
+/*
+ * A listening (or datagram) socket with the filter on it, and locked, before any packet can arrive. `address`:
+ * "tcp:ADDR:PORT", "udp:...", "sctp:...", "unix:PATH"; IPv6 in brackets; "tcp:PORT" is every address, IPv6 and IPv4.
+ * `filter` NULL: none; `options` NULL: none. The descriptor is closed on exec. With WEIR_BACKEND_REUSEPORT a process
+ * that holds the decoy is forked; it ends with the listener.
+ */
+int weir_listen(struct weir *weir, const char *address, struct weir_filter *filter,
+		const struct weir_listen_options *options, int *ret_fd);
+
+/* Did the last call fail because there was no way to put a filter on a socket? */
+bool weir_unfiltered(const struct weir *weir);
+
+/* A command behind filters, by the socket activation protocol (sd_listen_fds(3)). */
+struct weir_run;
+
+struct weir_run_filter {
+	const char *socket; /* its name; NULL: all sockets of the network without a filter of their own */
+	struct weir_filter *filter;
+};
+
+struct weir_run_options {
+	size_t size;                           /* sizeof(struct weir_run_options) of the caller */
+	const char *const *listen;             /* "[NAME=]tcp:ADDR:PORT" and so on; see weir_listen() */
+	size_t listen_count;
+	const struct weir_run_filter *filters; /* used until weir_run_new() returns */
+	size_t filter_count;
+	const struct weir_listen_options *listening; /* NULL: none */
+	struct weir_program *ingress, *egress; /* expressions for a cgroup of the command's own; NULL: none */
+	const char *user, *group;              /* names or numbers; NULL: no change */
+	bool drop_caps;                        /* no capabilities, and none to be gained by executing anything */
+	unsigned accept;                       /* one process a connection on its standard input and output, at most so
+						  many at once; 0: no */
+};
+
+/*
+ * Makes all that the command will find: sockets that were passed to this process (LISTEN_FDS) come first, then those of
+ * `listen`; filters, the cgroup. Nothing is started yet.
+ */
+int weir_run_new(struct weir *weir, const struct weir_run_options *options, struct weir_run **ret_run);
+
+struct weir_run_socket {
+	const char *name; /* "" if it has none */
+	const char *address;
+	int fd;
+	enum weir_backend backend; /* WEIR_BACKEND_AUTO: no filter */
+};
+
+size_t weir_run_socket_count(const struct weir_run *run);
+struct weir_run_socket weir_run_socket(const struct weir_run *run, size_t index);
+
+enum { WEIR_RUN_FAILED = 125, WEIR_RUN_NOT_EXECUTABLE = 126, WEIR_RUN_NOT_FOUND = 127 };
+
+/*
+ * Becomes the command: returns only on failure, when the process may already be in the cgroup and another user. With
+ * `accept` it serves, and ends by the signal that ends it. argv ends with NULL. *ret_status: the exit status to end with.
+ */
+int weir_run_exec(struct weir *weir, struct weir_run *run, char *const *argv, int *ret_status);
+
+/* Closes what was made; the cgroup goes. */
+void weir_run_free(struct weir_run *run);
+
 /* --- what this machine can do ------------------------------------------------------------------------------------ */
 
 struct weir_feature {

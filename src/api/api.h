@@ -37,6 +37,7 @@ struct weir {
 	size_t errors;
 	size_t warnings;
 	struct weir_feature features[FEATURES_MAX];
+	bool unfiltered; /* weir_unfiltered() */
 };
 
 /* One public call under way. */

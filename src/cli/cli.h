@@ -20,16 +20,25 @@ enum exit_status {
 	EXIT_USAGE = 3,
 };
 
+/* The values of an option that may be given more than once. */
+struct texts {
+	const char **items;
+	size_t count;
+};
+
 /* Values of all options of all commands; an option's row says which member it sets. */
 struct settings {
 	bool help, json, verbose;
-	bool no_verify;
 	bool strict, dry_run, force, prune, reset_sets, source, reset, all, follow;
-	uint64_t confirm, rounds, seconds;
+	uint64_t confirm, rounds;
 	const char *expression, *policy, *pcap, *hook, *engine, *emit, *output, *pin, *file;
+	bool drop_caps, accept, inetd, reuse_port, freebind, no_lock, lock;
+	uint64_t limit, backlog;
+	const char *ingress, *egress, *user, *group, *backend, *pinned, *app;
+	struct texts listen, filters;
 };
 
-enum option_kind { OPTION_FLAG, OPTION_TEXT, OPTION_NUMBER };
+enum option_kind { OPTION_FLAG, OPTION_TEXT, OPTION_NUMBER, OPTION_TEXTS };
 
 struct option {
 	const char *name;
@@ -45,6 +54,8 @@ struct option {
 	{ name, letter, OPTION_FLAG, NULL, offsetof(struct settings, member), help, 0, 0 }
 #define TEXT(name, letter, value, member, help) \
 	{ name, letter, OPTION_TEXT, value, offsetof(struct settings, member), help, 0, 0 }
+#define TEXTS(name, letter, value, member, help) \
+	{ name, letter, OPTION_TEXTS, value, offsetof(struct settings, member), help, 0, 0 }
 #define NUMBER(name, letter, value, member, help, least, most) \
 	{ name, letter, OPTION_NUMBER, value, offsetof(struct settings, member), help, least, most }
 
@@ -58,6 +69,7 @@ struct command {
 	const struct option *options; /* own ones; --json and --help come with every command */
 	size_t option_count;
 	size_t least, most;           /* operands */
+	bool command;                 /* operands are another program's: the first one ends the options */
 	bool stream;                  /* --json: one object a line, and diagnostics stay on standard error */
 	int (*run)(struct cli *cli);  /* returns enum exit_status */
 };
@@ -76,8 +88,8 @@ struct cli {
 };
 
 extern const struct command command_check, command_apply, command_confirm, command_list, command_show, command_delete,
-	command_flush, command_load, command_test, command_bench, command_compile, command_set, command_log, command_verify,
-	command_explain, command_version, command_help;
+	command_flush, command_load, command_test, command_bench, command_compile, command_set, command_log,
+	command_explain, command_run, command_attach, command_detach, command_version, command_help;
 
 /* --- options.c ------------------------------------------------------------------------------------------------- */
 
@@ -141,6 +153,11 @@ int input_compile(struct cli *cli, enum input_kind kind, const char *text, struc
 int input_program(struct cli *cli, struct weir_program **ret_program);
 /* Reads a whole file or standard input ("-"); *ret_text is to be freed. 0 or -errno. */
 int input_read(const char *path, char **ret_text, size_t *ret_length);
+
+/* --- run.c ----------------------------------------------------------------------------------------------------- */
+
+/* What `--backend` and `--pinned` ask for; 0 or EXIT_USAGE. */
+int backend_choose(struct cli *cli, enum weir_backend *ret_backend);
 
 /* --- caps.c ---------------------------------------------------------------------------------------------------- */
 

@@ -4,20 +4,22 @@
 
 #include <fcntl.h>
 #include <locale.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 static const struct command *const commands[] = {
 	&command_check, &command_apply, &command_confirm, &command_list,    &command_show,
 	&command_delete, &command_flush, &command_set,    &command_log,     &command_test,
-	&command_explain, &command_bench, &command_compile, &command_verify, &command_load,  &command_version, &command_help,
+	&command_explain, &command_bench, &command_compile, &command_load,  &command_run,     &command_attach, &command_detach,
+	&command_version, &command_help,
 };
 
 static const char *const not_yet[] = {
-	"attach",    "capture",   "detach",        "diff",           "disable",           "doctor",
-	"enable",    "flows",         "import",         "ip6tables",         "ip6tables-restore",
+	"capture",   "diff",           "disable",           "doctor",
+	"enable",      "flows",         "import",         "ip6tables",         "ip6tables-restore",
 	"ip6tables-save", "iptables", "iptables-restore", "iptables-save", "knock",       "metrics",
-	"preset",    "refresh",   "rule",          "run",            "systemd",           "top",
+	"preset",    "refresh",   "rule",          "systemd",           "top",
 	"tune",      "verify",
 };
 
@@ -71,6 +73,8 @@ static int run(struct cli *cli)
 	}
 	status = cli->command->run(cli);
 	json_decref(cli->diagnostics);
+	free(cli->set.listen.items);
+	free(cli->set.filters.items);
 	weir_free(cli->weir);
 	return status;
 }
