@@ -116,6 +116,10 @@ const int32_t *meta_carry(struct arena *arena, json_t *old, json_t *now, uint32_
 int api_install(struct call *call, const struct ruleset *ruleset, int only, const struct bundle *bundle,
 		struct install *ret_install);
 
+/* Gives a set of a policy in force, which is not shared, other elements in one step. */
+int api_replace_set(struct call *call, struct kernel *kernel, const struct policy_state *state, const char *name,
+		    const struct set *elements);
+
 /* Are there remote sessions of the caller that the rule sets would cut? An error each, with `force` a warning. */
 bool session_check(struct call *call, const struct rulesets *rulesets, bool force);
 

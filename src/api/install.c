@@ -381,6 +381,39 @@ struct former {
 	size_t source_size;
 };
 
+/* The former text compiled again; the policy of that name only, for its file may hold others. */
+static int recompile(struct call *call, const struct former *former, struct bundle *ret_bundle,
+		     struct ruleset *ret_ruleset)
+{
+	struct weir_program program = { .arena = call->arena };
+	struct lang_input input = { .names = &names_system };
+	const struct rulesets *rulesets;
+
+	if (bundle_decode(call->arena, former->source, former->source_size, &program.bundle))
+		return api_fail(call, WEIR_SYSTEM, "the pinned text of policy `%s` is damaged", former->name);
+	input = (struct lang_input){ .source = program.bundle.files.items[0], .names = &names_system,
+				     .read = api_read_bundle, .read_context = &program.bundle };
+	if (lang_compile(call->arena, &input, call->diags, &rulesets))
+		return WEIR_INPUT;
+	for (size_t i = 0; i < rulesets->count; i++) {
+		if (strcmp(rulesets->items[i].name, former->name))
+			continue;
+		*ret_ruleset = rulesets->items[i];
+		*ret_bundle = program.bundle;
+		return WEIR_OK;
+	}
+	return api_fail(call, WEIR_SYSTEM, "the pinned text of policy `%s` does not hold it", former->name);
+}
+
+static int install_former(struct call *call, const struct former *former, struct install *ret_install)
+{
+	struct ruleset *ruleset = ARENA_NEW(call->arena, struct ruleset);
+	struct bundle *bundle = ARENA_NEW(call->arena, struct bundle);
+	int status = recompile(call, former, bundle, ruleset);
+
+	return status ? status : api_install(call, ruleset, -1, bundle, ret_install);
+}
+
 struct weir_snapshot {
 	struct arena *arena;
 	VEC(struct former) policies;
@@ -450,30 +483,6 @@ WEIR_EXPORT void weir_snapshot_free(struct weir_snapshot *snapshot)
 	free(snapshot);
 }
 
-/* The former text compiled again; the policy of that name only, for its file may hold others. */
-static int recompile(struct call *call, const struct former *former, struct bundle *ret_bundle,
-		     struct ruleset *ret_ruleset)
-{
-	struct weir_program program = { .arena = call->arena };
-	struct lang_input input = { .names = &names_system };
-	const struct rulesets *rulesets;
-
-	if (bundle_decode(call->arena, former->source, former->source_size, &program.bundle))
-		return api_fail(call, WEIR_SYSTEM, "the pinned text of policy `%s` is damaged", former->name);
-	input = (struct lang_input){ .source = program.bundle.files.items[0], .names = &names_system,
-				     .read = api_read_bundle, .read_context = &program.bundle };
-	if (lang_compile(call->arena, &input, call->diags, &rulesets))
-		return WEIR_INPUT;
-	for (size_t i = 0; i < rulesets->count; i++) {
-		if (strcmp(rulesets->items[i].name, former->name))
-			continue;
-		*ret_ruleset = rulesets->items[i];
-		*ret_bundle = program.bundle;
-		return WEIR_OK;
-	}
-	return api_fail(call, WEIR_SYSTEM, "the pinned text of policy `%s` does not hold it", former->name);
-}
-
 struct restoring {
 	struct weir_snapshot *snapshot;
 	struct kernel *kernel;
@@ -490,15 +499,8 @@ static int restore(struct call *call, void *context)
 	int status = WEIR_OK;
 
 	for (size_t i = 0; i < snapshot->policies.count && !status; i++) {
-		const struct former *former = &snapshot->policies.items[i];
-		struct ruleset *ruleset = ARENA_NEW(call->arena, struct ruleset);
-		struct bundle *bundle = ARENA_NEW(call->arena, struct bundle);
-
-		if (!former->source)
-			continue;
-		status = recompile(call, former, bundle, ruleset);
-		if (!status)
-			status = api_install(call, ruleset, -1, bundle, &installs[count++]);
+		if (snapshot->policies.items[i].source)
+			status = install_former(call, &snapshot->policies.items[i], &installs[count++]);
 	}
 	if (status)
 		return status;
@@ -522,6 +524,33 @@ WEIR_EXPORT int weir_snapshot_restore(struct weir *weir, struct weir_snapshot *s
 
 	kernel_close(restoring.kernel);
 	return status;
+}
+
+/*
+ * The policy as it is, but for one set: the same change that replaces a policy replaces a set, so that a packet meets
+ * the old elements or the new ones.
+ */
+int api_replace_set(struct call *call, struct kernel *kernel, const struct policy_state *state, const char *name,
+		    const struct set *elements)
+{
+	const struct former former = { state->policy, state->source, state->source_size };
+	struct install install;
+	struct install_set *sets;
+	int status = install_former(call, &former, &install);
+
+	if (status)
+		return status;
+	sets = arena_copy(call->arena, install.sets, install.set_count * sizeof *sets);
+	for (size_t i = 0; i < install.set_count; i++) {
+		bool six = sets[i].key == KEY_IPV6, given = !strcmp(sets[i].name, name);
+
+		sets[i].filling = given ? SET_AS_GIVEN : SET_AS_IT_IS;
+		sets[i].elements = (const struct install_range *)(six ? elements->ranges6 : elements->ranges);
+		sets[i].count = !given ? 0 : six ? elements->count6 : elements->count;
+	}
+	install.sets = sets;
+	carry_counters(call, kernel, &install);
+	return kernel_apply(kernel, &install, 1, NULL, 0, 0, call->diags) ? WEIR_SYSTEM : WEIR_OK;
 }
 
 /* --- for others to attach ---------------------------------------------------------------------------------------- */

@@ -16,6 +16,8 @@ struct set_call {
 	json_t *meta;
 	enum set_type type;
 	json_t *maps; /* borrowed from meta */
+	bool shared;
+	struct policy_state state;
 	const struct set_element *elements;
 	size_t count;
 	bool found;
@@ -41,6 +43,7 @@ static int find_set(struct call *call, struct set_call *at)
 			continue;
 		at->type = (enum set_type)type;
 		at->maps = json_object_get(set, "maps");
+		at->shared = json_is_true(json_object_get(set, "shared"));
 		return WEIR_OK;
 	}
 	return api_fail(call, WEIR_INPUT, "policy `%s` has no set `%s`", at->policy, at->set);
@@ -49,17 +52,16 @@ static int find_set(struct call *call, struct set_call *at)
 /* Opens the store and looks the set up in the policy's description. */
 static int open_set(struct call *call, struct set_call *at, enum kernel_access access)
 {
-	struct policy_state state;
 	int error;
 
 	if (kernel_open(access, call->diags, &at->kernel))
 		return WEIR_SYSTEM;
-	error = kernel_policy(at->kernel, call->arena, at->policy, call->diags, &state);
+	error = kernel_policy(at->kernel, call->arena, at->policy, call->diags, &at->state);
 	if (error == -ENOENT)
 		return api_fail(call, WEIR_INPUT, "no policy `%s` is in force", at->policy);
 	if (error)
 		return WEIR_SYSTEM;
-	at->meta = meta_decode(state.meta, state.meta_size);
+	at->meta = meta_decode(at->state.meta, at->state.meta_size);
 	if (!at->meta)
 		return api_fail(call, WEIR_SYSTEM, "the pinned description of policy `%s` is damaged", at->policy);
 	return find_set(call, at);
@@ -111,6 +113,8 @@ static int change(struct call *call, void *context)
 		return status;
 	if (lang_elements(call->arena, &at->text, at->type, &names_system, call->diags, &elements))
 		return WEIR_INPUT;
+	if (at->operation >= WEIR_SET_REPLACE && !at->shared)
+		return api_replace_set(call, at->kernel, &at->state, at->set, &elements);
 	count = changed_maps(call, at, &elements, &maps);
 	if (kernel_set_change(at->kernel, at->policy, changes[at->operation], maps, count, call->diags))
 		return WEIR_SYSTEM;

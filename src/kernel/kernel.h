@@ -38,12 +38,20 @@ struct install_range {
 };
 
 /* Elements of a set; see struct plan_set, which this mirrors. */
+/* Where a named set's elements come from when its policy is installed over an earlier one. */
+enum set_filling {
+	SET_FROM_TEXT, /* `elements`, and what was added to the set in force at run time */
+	SET_AS_GIVEN,  /* `elements` alone, as if added at run time */
+	SET_AS_IT_IS,  /* what the set in force holds */
+};
+
 struct install_set {
 	const char *map;       /* map name in the classifier objects */
 	const char *name;      /* run-time name, or NULL for a rule's constants */
 	uint8_t key;           /* 0: IPv4, 1: IPv6, 2: other */
 	bool lpm;
 	bool shared;           /* one map for every policy that has this name */
+	enum set_filling filling;
 	uint32_t max_elements;
 	const struct install_range *elements;
 	size_t count;

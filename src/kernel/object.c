@@ -330,7 +330,9 @@ static int fill_map(struct kernel *kernel, const struct bpf_map *map, const stru
 	if (!strcmp(name, "table") && load->hook->table)
 		return fill_table(fd, load->hook);
 	set = find_set(load, name);
-	return set ? setmap_fill(kernel, fd, set, ORIGIN_FILE) : 0;
+	if (!set || set->filling == SET_AS_IT_IS)
+		return 0;
+	return setmap_fill(kernel, fd, set, set->filling == SET_AS_GIVEN ? ORIGIN_RUN_TIME : ORIGIN_FILE);
 }
 
 static int fill_maps(struct kernel *kernel, const struct bpf_object *object, const struct load *load)

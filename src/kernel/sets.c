@@ -163,7 +163,7 @@ static int stage_shared(struct change *change, const struct install_set *set, in
 
 	shared_name(set->name, set->key, name, sizeof name);
 	if (present >= 0)
-		return in_force ? refill_shared(change, set, present, name) : 0;
+		return in_force && set->filling == SET_FROM_TEXT ? refill_shared(change, set, present, name) : 0;
 	if (present != -ENOENT)
 		return present;
 	if (make_folder(change->kernel, change->stage.text, SETS_NAME, &folder))
@@ -173,16 +173,18 @@ static int stage_shared(struct change *change, const struct install_set *set, in
 
 /* --- a policy's own --------------------------------------------------------------------------------------------- */
 
-static int keep_run_time(struct change *change, const struct install *install, const struct install_set *set, int fd)
+static int keep_elements(struct change *change, const struct install *install, const struct install_set *set, int fd)
 {
+	const struct setmap_form form = { set->key, set->lpm };
 	const struct generation *old = view_find(&change->view, install->policy);
 	const struct record_set *before = old ? record_find_set(old->record, set->name, set->key) : NULL;
 	CLEANUP_CLOSE int from = before ? pin_open(old->folder.text, "set-%s", before->map) : -1;
 
-	if (from < 0 || (change->flags & APPLY_RESET_SETS))
+	if (from < 0 || set->filling == SET_AS_GIVEN || (change->flags & APPLY_RESET_SETS))
 		return 0;
-	return setmap_keep_run_time(change->kernel, fd, (struct setmap_form){ set->key, set->lpm }, from,
-				    (struct setmap_form){ before->key, before->lpm });
+	if (set->filling == SET_AS_IT_IS)
+		return setmap_assign(change->kernel, fd, from, form);
+	return setmap_keep_run_time(change->kernel, fd, form, from, (struct setmap_form){ before->key, before->lpm });
 }
 
 static int stage_set(struct change *change, const struct install *install, const struct generation *staged,
@@ -197,7 +199,7 @@ static int stage_set(struct change *change, const struct install *install, const
 	entry->lpm = set->lpm;
 	entry->shared = set->shared;
 	entry->max_elements = set->max_elements;
-	error = set->shared ? stage_shared(change, set, fd) : keep_run_time(change, install, set, fd);
+	error = set->shared ? stage_shared(change, set, fd) : keep_elements(change, install, set, fd);
 	return error ? error : pin_make(change->kernel, fd, staged->folder.text, "set-%s", set->map);
 }
 
