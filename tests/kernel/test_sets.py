@@ -55,6 +55,18 @@ class Sets(TestCase):
         self.assertEqual(elements("blocked"), [])
         self.assertEqual(probe([7003]), {7003})
 
+    def test_replace_leaves_the_rest(self):
+        """Other sets stay as they are at run time, and so do the counters."""
+        weir("set", "del", "t", "ports", "7001")
+        weir("set", "add", "t", "hosts", "192.0.2.9")
+        probe([7003])
+        before = [rule["packets"] for rule in show("t")["rules"]]
+        weir("set", "replace", "t", "blocked", "10.77.0.0/16")
+        self.assertEqual(elements("ports"), [])
+        self.assertEqual(elements("hosts"), ["192.0.2.9"])
+        self.assertEqual([rule["packets"] for rule in show("t")["rules"]], before)
+        self.assertEqual(probe([7001, 7003]), {7001})
+
     def test_file(self):
         path = policy_file("# blocked\n10.77.0.0/24   # the peer\n\n198.51.100.7\n", "elements.txt")
         weir("set", "add", "t", "blocked", "-f", path)
