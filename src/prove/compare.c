@@ -56,6 +56,8 @@ static struct effect effect_of_step(const struct step *step)
 		effect.a = step->a;
 		effect.b = step->b;
 	}
+	if (step->kind == STEP_MARK)
+		effect.a &= effect.b;
 	return effect;
 }
 

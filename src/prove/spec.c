@@ -295,7 +295,7 @@ static struct effect effect_of(const struct prove *prove, const struct rule *rul
 		return (struct effect){ STEP_LOG, SLOT_RULE(rule->number), log,
 					last && last->kind == ACTION_VERDICT ? (uint32_t)last->verdict : LOG_ONLY };
 	case ACTION_MARK:
-		return (struct effect){ STEP_MARK, 0, action->mark.value, action->mark.mask };
+		return (struct effect){ STEP_MARK, 0, action->mark.value & action->mark.mask, action->mark.mask };
 	default: /* the rule's own counter */
 		return (struct effect){ STEP_COUNT, SLOT_RULE(rule->number), 0, 0 };
 	}

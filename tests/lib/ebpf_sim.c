@@ -202,6 +202,33 @@ static int run_alu(struct machine *machine, struct frame *frame, const struct bp
 	return 0;
 }
 
+/* What the emitter does not use. */
+static int compare_otherwise(const struct bpf_insn *insn, bool half, uint64_t left, uint64_t right, bool *ret_taken)
+{
+	int64_t a = half ? (int32_t)left : (int64_t)left, b = half ? (int32_t)right : (int64_t)right;
+
+	switch (BPF_OP(insn->code)) {
+	case BPF_JGE:
+		*ret_taken = left >= right;
+		break;
+	case BPF_JLT:
+		*ret_taken = left < right;
+		break;
+	case BPF_JSGT:
+		*ret_taken = a > b;
+		break;
+	case BPF_JSLE:
+		*ret_taken = a <= b;
+		break;
+	case BPF_JSLT:
+		*ret_taken = a < b;
+		break;
+	default:
+		*ret_taken = (left & right) != 0;
+	}
+	return 0;
+}
+
 static int compare(struct machine *machine, const struct frame *frame, const struct bpf_insn *insn, size_t at,
 		   bool *ret_taken)
 {
@@ -231,6 +258,8 @@ static int compare(struct machine *machine, const struct frame *frame, const str
 		*ret_taken = half ? (int32_t)left >= (int32_t)right : (int64_t)left >= (int64_t)right;
 		return 0;
 	default:
+		if (machine->sim->any_comparison)
+			return compare_otherwise(insn, half, left, right, ret_taken);
 		return fail(machine, at, "unknown comparison");
 	}
 }

@@ -15,6 +15,7 @@ struct ebpf_sim {
 	/* Whether the map of plan.sets[set] has the key (layouts in bpf/plane_abi.h). */
 	bool (*lookup)(void *context, uint32_t set, const void *key);
 	void *context;
+	bool any_comparison; /* for harmed programs: all that the kernel knows */
 	uint64_t steps;    /* instructions run so far */
 	const char *error; /* what was wrong, after -EFAULT */
 	size_t at;         /* and at which instruction */

@@ -17,6 +17,7 @@ struct judged {
 	uint32_t mark;
 	uint32_t hits[JUDGE_HITS_MAX]; /* rules counted, in order */
 	size_t hit_count;
+	size_t others;       /* sum of other slots counted, each plus 1 */
 	size_t logs;
 	size_t runs;         /* how often classify() was called */
 };
@@ -56,6 +57,8 @@ static inline void judge_count(struct judged *judged, const struct plan *plan, u
 	} else if (slot >= SLOT_RULES && slot <= SLOT_RULE(plan->ruleset->rule_count)) {
 		if (judged->hit_count < JUDGE_HITS_MAX)
 			judged->hits[judged->hit_count++] = slot - SLOT_RULES + 1;
+	} else {
+		judged->others += slot + 1;
 	}
 }
 

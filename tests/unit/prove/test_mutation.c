@@ -1,0 +1,468 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Planted bugs: single changes in finished objects and in the tables beside them. A bug must be found, with a packet for
+ * which the changed program, interpreted, does something else than the plan. What the prover still calls proven is judged
+ * with random packets: none may show a difference.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "tests/lib/ebpf_sim.h"
+#include "tests/lib/ir_text.h"
+#include "tests/lib/packets.h"
+#include "tests/unit/plan/judge.h"
+#include "tests/unit/prove/subject.h"
+
+static const struct policy {
+	const char *name;
+	enum hook hook;
+	struct plan_options options;
+	const char *text;
+} policies[] = {
+	{ "ports", HOOK_XDP, { 0 },
+	  "policy \"p\" { attach xdp \"lo\" default drop chain \"main\" {\n"
+	  "rule 1 accept if all(proto = 6, dst_port in {22, 80, 443, 8000-8999})\n"
+	  "rule 2 reject if all(proto = 17, dst_port = 53, not(ip.src in {10.0.0.0/8}))\n"
+	  "rule 3 accept if icmp.type in {8, 128} } }" },
+	{ "addresses", HOOK_TC_INGRESS, { 0 },
+	  "policy \"p\" { attach tc-ingress \"lo\" default accept chain \"main\" {\n"
+	  "rule 1 drop if ip.src in {192.0.2.0/24, 198.51.100.7}\n"
+	  "rule 2 drop if ipv6.src in {2001:db8::/32, fe80::1-fe80::ff}\n"
+	  "rule 3 reject if all(ipv6.dst = 2001:db8:1::1, dst_port = 25)\n"
+	  "rule 4 link drop if eth.type = 0x88cc\n"
+	  "rule 5 drop if eth.src = 02:00:00:00:00:66 } }" },
+	{ "masks", HOOK_NF_INPUT, { 0 },
+	  "policy \"p\" { attach netfilter-input default drop chain \"main\" {\n"
+	  "rule 1 accept if mark & 0xff00ff = 0x120034\n"
+	  "rule 2 drop if tcp.flags & 0x12 = 0x2\n"
+	  "rule 3 accept if any(tcp.flags & 0x7 in {1, 4}, ttl in {1, 255}, dscp = 46)\n"
+	  "rule 4 drop if length in {1500-4294967295} } }" },
+	{ "sets", HOOK_TC_EGRESS, { 0 },
+	  "policy \"p\" { attach tc-egress \"lo\" default accept\n"
+	  "set \"blocked\" prefix max 64 { 192.0.2.0/24 198.51.100.7 2001:db8::/32 }\n"
+	  "set \"hosts\" address max 64 { 10.0.0.1 10.0.0.2 fd00::1 }\n"
+	  "set \"others\" address max 64 { 10.0.0.3 fd00::3 }\n"
+	  "set \"ports\" port max 64 { 22 80 8080 }\n"
+	  "chain \"main\" {\n"
+	  "rule 1 drop if any(ip.dst in set \"blocked\", ipv6.dst in set \"blocked\")\n"
+	  "rule 2 accept if all(any(ip.src in set \"hosts\", ipv6.src in set \"hosts\"), dst_port in set \"ports\")\n"
+	  "rule 3 drop if any(ip.src in set \"others\", ipv6.src in set \"others\") } }" },
+	{ "actions", HOOK_TC_INGRESS, { 0 },
+	  "policy \"p\" { attach tc-ingress \"lo\" default drop counter \"web\" chain \"main\" {\n"
+	  "rule 1 log \"seen\" every 1000000 burst 5 if ip.src in {10.0.0.0/8}\n"
+	  "rule 2 mark 0x10/0xf0 if proto = 17\n"
+	  "rule 3 jump \"tcp\" if proto = 6\n"
+	  "rule 4 count \"web\", accept if ttl in {64-255} }\n"
+	  "chain \"tcp\" {\n"
+	  "rule 5 return if not(dst_port in {80, 443, 8000-8999})\n"
+	  "rule 6 count \"web\", accept if tcp.flags & 0x12 = 0x2 } }" },
+	{ "list", HOOK_CGROUP_EGRESS, { 0 },
+	  "policy \"p\" { attach cgroup-egress \"/\" default drop classifier list chain \"main\" {\n"
+	  "rule 1 log \"seen\" if ip.dst in {10.0.0.0/8}\n"
+	  "rule 2 mark 0x1/0xff if dst_port in {1024-65535}\n"
+	  "rule 3 jump \"user\" if user in {1000-1999}\n"
+	  "rule 4 accept if proto in {6, 17} }\n"
+	  "chain \"user\" {\n"
+	  "rule 5 reject if dst_port = 25\n"
+	  "rule 6 return if dst_port in {80, 443} \n"
+	  "rule 7 drop if ip.dst in {192.168.0.0/16} } }" },
+	{ "constants in maps", HOOK_XDP, { .inline_set_min = 2 },
+	  "policy \"p\" { attach xdp \"lo\" default drop chain \"main\" {\n"
+	  "rule 1 accept if all(proto = 6, dst_port in {22, 80, 443, 8080})\n"
+	  "rule 2 drop if ip.src in {10.0.0.1, 10.0.0.3, 10.0.0.9}\n"
+	  "rule 3 accept if ipv6.src in {fd00::1, fd00::3, fd00::7}\n"
+	  "rule 4 accept if ip.dst in {10.0.0.1, 10.0.0.3, 10.0.0.9} } }" },
+};
+enum { POLICIES = sizeof policies / sizeof policies[0], PACKETS = 10000 };
+
+struct tally {
+	size_t planted, caught, assumed, refused, same;
+};
+
+struct hunt {
+	struct arena *arena;
+	const struct policy *policy;
+	struct subject subject; /* unharmed */
+	struct bpf_insn *insns; /* harmed */
+	struct code code;
+	struct step *steps;
+	struct plan plan;       /* with the harmed steps; first, so that judge() leads here */
+	struct tally tally;
+	struct packet *packets; /* random ones */
+	size_t packet_count;
+	bool wrong;
+};
+
+/* --- running -------------------------------------------------------------------------------------------- */
+
+static u128 big_endian(const unsigned char *octets, unsigned size)
+{
+	u128 value = 0;
+
+	for (unsigned i = 0; i < size; i++)
+		value = value << 8 | octets[i];
+	return value;
+}
+
+/* An LPM trie finds elements that are no longer than what is asked for. */
+static bool in_trie(const struct plan_set *set, const unsigned char *key)
+{
+	unsigned bits = set->key == KEY_IPV4 ? 32 : 128;
+	u128 value = big_endian(key + 4, bits / 8);
+	uint32_t length;
+
+	memcpy(&length, key, sizeof length);
+	for (size_t i = 0; i < set->count && length <= bits; i++) {
+		u128 span = set->elements[i].hi - set->elements[i].lo;
+
+		if (value >= set->elements[i].lo && value <= set->elements[i].hi &&
+		    (length == bits || span >= u128_max(bits - length)))
+			return true;
+	}
+	return false;
+}
+
+static bool find(void *context, uint32_t number, const void *key)
+{
+	const struct plan *plan = context;
+	const struct plan_set *set = &plan->sets[number];
+	uint64_t parts[2] = { 0, 0 };
+	u128 value;
+
+	if (set->lpm)
+		return in_trie(set, key);
+	memcpy(parts, key, set->key == KEY_IPV6 ? 16 : set->key == KEY_IPV4 ? 4 : 8);
+	value = set->key == KEY_IPV6 ? u128_make(parts[0], parts[1]) : parts[0];
+	for (size_t i = 0; i < set->count; i++)
+		if (value >= set->elements[i].lo && value <= set->elements[i].hi)
+			return true;
+	return false;
+}
+
+static uint32_t run_harmed(const struct plan *plan, const struct packet *packet)
+{
+	const struct hunt *hunt = (const struct hunt *)((const char *)plan - offsetof(struct hunt, plan));
+	struct ebpf_sim sim = { .plan = plan, .code = &hunt->code, .lookup = find, .context = (void *)plan,
+				.any_comparison = true };
+	uint32_t answer;
+
+	/* What cannot be run is an answer like none else. */
+	return ebpf_sim_run(&sim, packet, &answer) ? ANSWER(3, 0) : answer;
+}
+
+static bool differs(struct hunt *hunt, const struct packet *packet)
+{
+	struct judged right = judge(hunt->subject.plan, *packet, plan_evaluate);
+	struct judged harmed = judge(&hunt->plan, *packet, run_harmed);
+
+	return harmed.error || harmed.verdict != right.verdict || harmed.slot != right.slot ||
+	       harmed.mark != right.mark || harmed.logs != right.logs || harmed.others != right.others || harmed.hit_count != right.hit_count ||
+	       memcmp(harmed.hits, right.hits, right.hit_count * sizeof right.hits[0]);
+}
+
+static void make_packets(struct hunt *hunt)
+{
+	unsigned char buffer[PACKET_BYTES_MAX];
+	struct packet_source source;
+
+	packets_seed(&source, 7);
+	packets_add_ruleset(&source, hunt->subject.ruleset);
+	source.well_formed = true;
+	hunt->packets = ARENA_ARRAY(hunt->arena, struct packet, PACKETS);
+	while (hunt->packet_count < PACKETS) {
+		struct model_packet input;
+		struct model_fields fields;
+
+		packets_next_at(&source, hunt->policy->hook, buffer, sizeof buffer, &input);
+		model_parse(hunt->policy->hook, &input, &fields);
+		if (!fields.malformed)
+			judge_fill(&hunt->packets[hunt->packet_count++], &fields);
+	}
+}
+
+/* --- judging one planted bug ---------------------------------------------------------------------------- */
+
+struct proof {
+	struct arena *arena;
+	struct prove_input input;
+	struct prove_result result;
+};
+
+static int run_proof(void *context)
+{
+	struct proof *proof = context;
+
+	prove_run(proof->arena, &proof->input, &proof->result);
+	return 0;
+}
+
+static void blame(struct hunt *hunt, const char *what, size_t at, const struct prove_result *result, const char *why)
+{
+	print_error("%s: %s at %zu: %s (%s; rules %s, program %s)\n", hunt->policy->name, what, at, why,
+		    result->example ? result->example : "no packet", result->rules, result->program);
+	hunt->wrong = true;
+}
+
+static void check_same(struct hunt *hunt, const char *what, size_t at, const struct prove_result *result)
+{
+	hunt->tally.same++;
+	for (size_t i = 0; i < hunt->packet_count; i++)
+		if (differs(hunt, &hunt->packets[i])) {
+			blame(hunt, what, at, result, "proven, but a packet differs");
+			return;
+		}
+}
+
+/* The object is made anew from the harmed code: its bytes differ in what was planted and in nothing else. */
+static void try_bug(struct hunt *hunt, const char *what, size_t at)
+{
+	struct proof proof = { .arena = arena_new(), .input = subject_input(&hunt->subject) };
+	const struct prove_result *result = &proof.result;
+	struct object object;
+
+	assert_int_equal(emit_object(hunt->arena, hunt->subject.plan, &hunt->code, &object), 0);
+	proof.input.object = object.data;
+	proof.input.object_size = object.size;
+	proof.input.steps = hunt->steps;
+	assert_int_equal(arena_run(proof.arena, run_proof, &proof), 0);
+	hunt->tally.planted++;
+	switch (result->outcome) {
+	case PROVE_EQUAL:
+		check_same(hunt, what, at, result);
+		break;
+	case PROVE_DIFFERENT:
+		hunt->tally.caught++;
+		if (result->assumed)
+			hunt->tally.assumed++;
+		else if (!differs(hunt, &result->packet))
+			blame(hunt, what, at, result, "the packet does not differ");
+		break;
+	default:
+		hunt->tally.refused++;
+		break;
+	}
+	arena_free(proof.arena);
+}
+
+/* --- planting ------------------------------------------------------------------------------------------- */
+
+static bool is_branch(const struct bpf_insn *insn)
+{
+	uint8_t class = BPF_CLASS(insn->code), operation = BPF_OP(insn->code);
+
+	return (class == BPF_JMP || class == BPF_JMP32) && operation != BPF_JA && operation != BPF_CALL &&
+	       operation != BPF_EXIT;
+}
+
+static bool is_wide(const struct bpf_insn *insn)
+{
+	return insn->code == (BPF_LD | BPF_IMM | BPF_DW);
+}
+
+/* Not the check for NULL at the beginning of a function, which no packet fails. */
+static bool is_test(const struct hunt *hunt, size_t at)
+{
+	for (size_t i = 0; i < hunt->code.function_count; i++)
+		if (hunt->code.functions[i].first == at)
+			return false;
+	return is_branch(&hunt->insns[at]);
+}
+
+static void try_code(struct hunt *hunt, size_t at, uint8_t code, const char *what)
+{
+	uint8_t old = hunt->insns[at].code;
+
+	hunt->insns[at].code = code;
+	try_bug(hunt, what, at);
+	hunt->insns[at].code = old;
+}
+
+static void try_number(struct hunt *hunt, size_t at, int32_t number, const char *what)
+{
+	int32_t old = hunt->insns[at].imm;
+
+	if (number == old)
+		return;
+	hunt->insns[at].imm = number;
+	try_bug(hunt, what, at);
+	hunt->insns[at].imm = old;
+}
+
+static void try_offset(struct hunt *hunt, size_t at, int offset, const char *what)
+{
+	int16_t old = hunt->insns[at].off;
+
+	hunt->insns[at].off = (int16_t)offset;
+	try_bug(hunt, what, at);
+	hunt->insns[at].off = old;
+}
+
+static void harm_branch(struct hunt *hunt, size_t at)
+{
+	static const struct {
+		uint8_t from, to;
+		const char *what;
+	} turns[] = {
+		{ BPF_JEQ, BPF_JNE, "turned condition" }, { BPF_JNE, BPF_JEQ, "turned condition" },
+		{ BPF_JGT, BPF_JLE, "turned condition" }, { BPF_JLE, BPF_JGT, "turned condition" },
+		{ BPF_JGT, BPF_JGE, "bound" },		  { BPF_JLE, BPF_JLT, "bound" },
+		{ BPF_JGT, BPF_JSGT, "signed condition" }, { BPF_JLE, BPF_JSLE, "signed condition" },
+	};
+	struct bpf_insn *insn = &hunt->insns[at];
+
+	for (size_t i = 0; i < sizeof turns / sizeof turns[0]; i++)
+		if (BPF_OP(insn->code) == turns[i].from)
+			try_code(hunt, at, (uint8_t)((insn->code & ~0xf0) | turns[i].to), turns[i].what);
+	try_code(hunt, at, insn->code ^ (BPF_JMP ^ BPF_JMP32), "width of a comparison");
+	if (BPF_SRC(insn->code) == BPF_K) {
+		try_number(hunt, at, insn->imm + 1, "bound");
+		try_number(hunt, at, insn->imm - 1, "bound");
+		try_number(hunt, at, (int32_t)__builtin_bswap32((uint32_t)insn->imm), "byte order of a bound");
+	}
+	try_offset(hunt, at, 0, "dropped jump");
+	if (!is_wide(&hunt->insns[at + 1 + (size_t)insn->off]))
+		try_offset(hunt, at, insn->off + 1, "target of a jump");
+}
+
+static void harm_load(struct hunt *hunt, size_t at)
+{
+	static const int sizes[] = { [BPF_B >> 3] = 1, [BPF_H >> 3] = 2, [BPF_W >> 3] = 4, [BPF_DW >> 3] = 8 };
+	struct bpf_insn *insn = &hunt->insns[at];
+	int size = sizes[BPF_SIZE(insn->code) >> 3];
+
+	try_offset(hunt, at, insn->off + size, "wrong member");
+	if (insn->off >= size)
+		try_offset(hunt, at, insn->off - size, "wrong member");
+	if (size > 1)
+		try_code(hunt, at, BPF_LDX | BPF_MEM | (size == 2 ? BPF_B : size == 4 ? BPF_H : BPF_W), "half a member");
+}
+
+static void harm_answer(struct hunt *hunt, size_t at)
+{
+	const struct plan *plan = hunt->subject.plan;
+	uint32_t answer = (uint32_t)hunt->insns[at].imm;
+
+	try_number(hunt, at, (int32_t)(answer ^ 1), "verdict");
+	try_number(hunt, at, (int32_t)(answer + (1 << ANSWER_SHIFT)), "slot or step");
+	for (size_t i = 0; i < plan->answer_count; i++)
+		if (plan->answers[i] == answer) {
+			try_number(hunt, at, (int32_t)plan->answers[(i + 1) % plan->answer_count], "exchanged answer");
+			return;
+		}
+}
+
+static void harm_insn(struct hunt *hunt, size_t at)
+{
+	struct bpf_insn *insn = &hunt->insns[at];
+
+	if (is_test(hunt, at)) {
+		harm_branch(hunt, at);
+	} else if (BPF_CLASS(insn->code) == BPF_LDX) {
+		harm_load(hunt, at);
+	} else if (insn->code == (BPF_ALU | BPF_AND | BPF_K)) {
+		try_number(hunt, at, insn->imm ^ 2, "mask");
+		try_number(hunt, at, insn->imm >> 1, "mask");
+	} else if (insn->code == (BPF_ALU | BPF_END | BPF_TO_BE)) {
+		try_code(hunt, at, BPF_ALU | BPF_END | BPF_TO_LE, "byte order");
+	} else if (insn->code == (BPF_ALU | BPF_MOV | BPF_K) && at > 2) {
+		harm_answer(hunt, at);
+	} else if (insn->code == (BPF_ST | BPF_MEM | BPF_W)) {
+		try_number(hunt, at, insn->imm - 1, "length of a prefix");
+	} else if (is_wide(insn) && insn->imm) {
+		try_number(hunt, at, insn->imm + 1, "wide bound");
+	}
+}
+
+static void harm_maps(struct hunt *hunt)
+{
+	struct map_use *uses = arena_copy(hunt->arena, hunt->code.maps, hunt->code.map_count * sizeof *uses);
+	const struct plan_set *sets = hunt->subject.plan->sets;
+
+	hunt->code.maps = uses;
+	for (size_t i = 0; i < hunt->code.map_count; i++)
+		for (uint32_t other = 0; other < hunt->subject.plan->set_count; other++) {
+			uint32_t old = uses[i].set;
+
+			if (other == old || sets[other].key != sets[old].key || sets[other].lpm != sets[old].lpm)
+				continue;
+			uses[i].set = other;
+			try_bug(hunt, "wrong map", uses[i].insn);
+			uses[i].set = old;
+		}
+}
+
+static void harm_steps(struct hunt *hunt)
+{
+	for (size_t i = 0; i < hunt->plan.step_count; i++) {
+		struct step old = hunt->steps[i];
+
+		hunt->steps[i].slot++;
+		try_bug(hunt, "slot of a step", i);
+		hunt->steps[i] = old;
+		hunt->steps[i].a ^= 1;
+		try_bug(hunt, "number of a step", i);
+		hunt->steps[i] = old;
+	}
+}
+
+static int run_hunt(void *context)
+{
+	struct hunt *hunt = context;
+	const struct ruleset *ruleset = ir_text_parse(hunt->arena, hunt->policy->text);
+
+	assert_int_equal(subject_make(hunt->arena, ruleset, hunt->policy->hook, &hunt->policy->options, &hunt->subject), 0);
+	hunt->code = *hunt->subject.code;
+	hunt->insns = arena_copy(hunt->arena, hunt->code.insns, hunt->code.insn_count * sizeof *hunt->insns);
+	hunt->code.insns = hunt->insns;
+	hunt->plan = *hunt->subject.plan;
+	hunt->steps = arena_copy(hunt->arena, hunt->plan.steps, hunt->plan.step_count * sizeof *hunt->steps);
+	hunt->plan.steps = hunt->steps;
+	make_packets(hunt);
+	for (size_t at = 0; at < hunt->code.insn_count; at++) {
+		harm_insn(hunt, at);
+		at += is_wide(&hunt->insns[at]);
+	}
+	harm_maps(hunt);
+	harm_steps(hunt);
+	return 0;
+}
+
+static void planted_bugs_are_found(void **state)
+{
+	struct tally all = { 0 };
+	bool wrong = false;
+
+	(void)state;
+	for (size_t i = 0; i < POLICIES; i++) {
+		struct hunt hunt = { .arena = arena_new(), .policy = &policies[i] };
+		const struct tally *tally = &hunt.tally;
+
+		assert_int_equal(arena_run(hunt.arena, run_hunt, &hunt), 0);
+		print_message("# %s: %zu planted, %zu caught with a packet (%zu need elements in sets), %zu not understood, "
+			      "%zu equal\n", policies[i].name, tally->planted, tally->caught, tally->assumed, tally->refused,
+			      tally->same);
+		all.caught += tally->caught;
+		all.refused += tally->refused;
+		all.same += tally->same;
+		wrong |= hunt.wrong;
+		arena_free(hunt.arena);
+	}
+	print_message("# %zu caught, %zu not understood, %zu equal\n", all.caught, all.refused, all.same);
+	assert_false(wrong);
+	assert_true(all.caught >= 200);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(planted_bugs_are_found),
+	};
+
+	return cmocka_run_group_tests_name("prove/mutation", tests, NULL, NULL);
+}
