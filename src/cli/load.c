@@ -75,7 +75,8 @@ const struct command command_load = {
 	.synopsis = "--pin PATH FILE | EXPR",
 	.summary = "Load one program and pin it for others to attach",
 	.help = "For systemd's IPIngressFilterPath= and IPEgressFilterPath= (hooks cgroup-ingress and\n"
-		"cgroup-egress), bpftool and others.",
+		"cgroup-egress), bpftool and others; what is pinned for the hook socket may be attached\n"
+		"by every user to own sockets (SO_ATTACH_BPF).",
 	OPTIONS(load_options),
 	.most = 1,
 	.run = load,
