@@ -27,6 +27,8 @@ static const struct way ways[] = {
 	{ "list", CLASSIFIER_LIST, { 0 } },
 	{ "diagram with maps", CLASSIFIER_AUTO, { .inline_set_min = 2 } },
 	{ "list with maps", CLASSIFIER_LIST, { .inline_set_min = 2 } },
+	{ "table", CLASSIFIER_TABLE, { 0 } },
+	{ "table with maps", CLASSIFIER_TABLE, { .inline_set_min = 2 } },
 	{ "small budget", CLASSIFIER_AUTO, { .diagram_budget = 40 } },
 };
 enum { WAYS = sizeof ways / sizeof ways[0], PACKETS = 120 };
