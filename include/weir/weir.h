@@ -6,7 +6,7 @@
  *     struct weir_program *program;
  *
  *     if (weir_compile_file(weir, "web.weir", &program) == 0)
- *             status = weir_apply(weir, program, NULL, NULL);
+ *             status = weir_apply(weir, program, NULL);
  *     for (size_t i = 0; i < weir_diagnostic_count(weir); i++)
  *             fputs(weir_diagnostic_text(weir, i, false), stderr);
  *     weir_program_free(program);
