@@ -89,11 +89,14 @@ static struct answer_run read_steps(struct prove *prove, uint32_t first)
 	return run;
 }
 
-struct answer_run answer_read(struct prove *prove, uint32_t answer)
+struct answer_run answer_read(struct prove *prove, uint64_t number)
 {
+	uint32_t answer = (uint32_t)number;
 	struct answer_run run = { .verdict = answer & 3, .slot = answer >> ANSWER_SHIFT };
 
-	if (answer & ANSWER_STEPS)
+	if (number & NO_ANSWER)
+		run.broken = "a part of the packet as the answer";
+	else if (answer & ANSWER_STEPS)
 		run = read_steps(prove, answer >> ANSWER_SHIFT);
 	if (!run.broken && !run.resumes && (run.verdict > ANSWER_REJECT || run.slot >= prove->input->slots))
 		run.broken = "an answer out of bounds";
@@ -210,7 +213,7 @@ static bdd_ref join_leaves(void *context, uint32_t program, uint32_t rules)
 {
 	struct comparing *comparing = context;
 	struct prove *prove = comparing->prove;
-	struct answer_run run = answer_read(prove, (uint32_t)number_of_value(prove, program));
+	struct answer_run run = answer_read(prove, number_of_value(prove, program));
 	struct spec_leaf leaf = current_leaf(comparing, rules);
 	size_t owed = list_owed(comparing, comparing->now->owed);
 

@@ -315,6 +315,25 @@ static const char *end_story(const struct story *story, const char *end)
 	return arena_printf(arena, "%s after %s%s", end, story->text, story->effects > TOLD_MAX ? ", ..." : "");
 }
 
+/* The number that is returned for this packet. */
+static uint64_t concrete(const struct example *example, uint64_t number)
+{
+	const struct value *value;
+	uint64_t result = 0;
+
+	if (!(number & NO_ANSWER))
+		return number;
+	value = value_at(example->prove, (uint32_t)number);
+	for (unsigned i = 0; i < 32; i++) {
+		source_bit bit = value->bits[i];
+
+		if (bit < SOURCE_PACKET ? bit == SOURCE_1 :
+					  example->bits[example->prove->level_of_bit[bit - SOURCE_PACKET]])
+			result |= (uint64_t)1 << i;
+	}
+	return result;
+}
+
 static const char *program_story(const struct example *example)
 {
 	struct prove *prove = example->prove;
@@ -323,7 +342,7 @@ static const char *program_story(const struct example *example)
 
 	for (;;) {
 		uint32_t leaf = bdd_follow(prove->bdd, program_at(prove, resume), example->bits);
-		struct answer_run run = answer_read(prove, (uint32_t)number_of_value(prove, leaf));
+		struct answer_run run = answer_read(prove, concrete(example, number_of_value(prove, leaf)));
 
 		tell(&story, run.effects, run.effect_count);
 		if (run.broken)
@@ -385,5 +404,7 @@ void example_choose(struct prove *prove, bdd_ref different, struct prove_result 
 	result->example = packet_text(example);
 	result->rules = rules_story(example);
 	result->program = program_story(example);
+	if (!strcmp(result->rules, result->program))
+		prove_stop(prove, "the program answers with a part of the packet");
 	result->assumed = likely != BDD_FALSE ? NULL : assumed_text(example);
 }

@@ -101,7 +101,7 @@ static enum prove_outcome work(struct prove *prove, struct prove_result *result)
 		prove->bdd->deadline = 0; /* what is left is short */
 		prove->bdd->node_max += EXAMPLE_NODES;
 		example_choose(prove, different, result);
-		return PROVE_DIFFERENT;
+		return prove->why ? PROVE_UNKNOWN : PROVE_DIFFERENT;
 	}
 	if (prove->unfilled)
 		prove_stop(prove, "the program reads %s, which the data plane was not asked to fill in", prove->unfilled);

@@ -391,6 +391,8 @@ static void lead(struct walk *walk, uint32_t from, bdd_ref condition, uint32_t y
 	next->to[1] = condition == BDD_TRUE ? yes : no;
 }
 
+enum { NO_ADDRESS = 4096 }; /* nothing is there or within as much of the end */
+
 static void end_branch(struct walk *walk, uint32_t from, struct run *run, const struct insn *insn)
 {
 	const struct value *left = register_at(walk, run, insn->dst), *right = operand(walk, run, insn);
@@ -401,7 +403,8 @@ static void end_branch(struct walk *walk, uint32_t from, struct run *run, const 
 
 	if (left->kind == VALUE_BITS && right->kind == VALUE_BITS) {
 		condition = value_compare(walk->prove, insn->compare, insn->wide, left, right);
-	} else if (pointer && insn->wide && value_known(right, &number) && !number &&
+	} else if (pointer && insn->wide && value_known(right, &number) &&
+		   (number < NO_ADDRESS || number > -(uint64_t)NO_ADDRESS) &&
 		   (insn->compare == COMPARE_EQ || insn->compare == COMPARE_NE)) {
 		condition = insn->compare == COMPARE_NE ? BDD_TRUE : BDD_FALSE;
 	} else {
@@ -487,8 +490,10 @@ static void end_exit(struct walk *walk, uint32_t from, const struct run *run)
 	uint64_t number;
 
 	if (!value_known(register_at(walk, run, 0), &number)) {
-		stop_at(walk, run->at, "returns what is not a constant");
-		return;
+		/* A part of the packet as the answer: no answer at all. */
+		if (walk->depth || register_at(walk, run, 0)->kind != VALUE_BITS)
+			stop_at(walk, run->at, "returns what is not a constant");
+		number = NO_ANSWER | run->registers[0];
 	}
 	walk->nexts.items[from].expanded = walk->nexts.items[from].done = true;
 	walk->nexts.items[from].result = leaf_of_number(walk->prove, number);

@@ -150,7 +150,11 @@ static inline bool prove_stopped(const struct prove *prove)
 	return prove->why || prove->bdd->over;
 }
 
-/* Leaves of a program's diagram stand for the number it returns. */
+/*
+ * Leaves of a program's diagram stand for the number it returns. Answers have 32 bits; with this one it is no
+ * constant but the symbolic value of that number.
+ */
+#define NO_ANSWER (1ull << 63)
 bdd_ref leaf_of_number(struct prove *prove, uint64_t number);
 uint64_t number_of_leaf(const struct prove *prove, bdd_ref leaf);
 uint64_t number_of_value(const struct prove *prove, uint32_t leaf_value);
@@ -249,7 +253,7 @@ struct answer_run {
 	uint32_t resume;
 	uint32_t verdict, slot;
 };
-struct answer_run answer_read(struct prove *prove, uint32_t answer);
+struct answer_run answer_read(struct prove *prove, uint64_t number);
 
 /* Fills in the example of a result from a set that is not empty. */
 void example_choose(struct prove *prove, bdd_ref different, struct prove_result *result);
