@@ -4,6 +4,7 @@
  * agree on the verdict, on the deciding rule, and on every counter.
  *
  *     differential [--policies N] [--packets N] [--rules N] [--seed N] [--hook NAME] [--plan-only]
+ *                  [--classifier auto|diagram|table|list] [--simple]
  *
  * Prints TAP, one case a hook. A disagreement is made small and printed with its seed, policy and packet.
  */
@@ -26,6 +27,8 @@ struct options {
 	uint64_t seed;
 	int hook; /* -1: all */
 	bool plan_only;
+	bool simple; /* rules as firewalls mostly have them */
+	enum classifier classifier;
 };
 
 /* What one engine says of a packet. */
@@ -253,9 +256,11 @@ static int build(struct subject *subject, struct call *call, const struct rulese
 	static const struct source no_source = { "random", "", 0 };
 	const struct source *file = &no_source;
 	struct bundle bundle = { .files = { &file, 1, 1 } };
+	struct ruleset *copy = arena_copy(subject->arena, ruleset, sizeof *ruleset);
 	struct install install;
 
-	subject->ruleset = ruleset;
+	copy->classifier = subject->options->classifier;
+	subject->ruleset = ruleset = copy;
 	if (plan_build(subject->arena, ruleset, subject->hook, NULL, call->diags, &subject->plan))
 		return -EINVAL;
 	kernel_tester_free(subject->tester);
@@ -362,7 +367,7 @@ static int judge_packets(struct subject *subject, struct call *call)
 static int judge_policy(struct call *call, void *context)
 {
 	struct subject *subject = context;
-	struct policy_options options = { .rules = subject->options->rules };
+	struct policy_options options = { .rules = subject->options->rules, .simple = subject->options->simple };
 	const struct ruleset *ruleset;
 	const char *wrong;
 
@@ -423,12 +428,25 @@ static int judge_hook(const struct options *options, struct kernel *kernel, enum
 	return status;
 }
 
+static bool read_classifier(const char *text, enum classifier *ret_classifier)
+{
+	static const char *const names[] = { "auto", "diagram", "table", "list" };
+
+	for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
+		if (!strcmp(names[i], text)) {
+			*ret_classifier = (enum classifier)i;
+			return true;
+		}
+	return false;
+}
+
 static int parse_options(int argc, char **argv, struct options *options)
 {
 	static const struct option longs[] = {
 		{ "policies", required_argument, NULL, 'p' }, { "packets", required_argument, NULL, 'n' },
 		{ "rules", required_argument, NULL, 'r' },    { "seed", required_argument, NULL, 's' },
 		{ "hook", required_argument, NULL, 'h' },     { "plan-only", no_argument, NULL, 'o' },
+		{ "classifier", required_argument, NULL, 'c' }, { "simple", no_argument, NULL, 'i' },
 		{ 0 },
 	};
 	int option;
@@ -441,6 +459,11 @@ static int parse_options(int argc, char **argv, struct options *options)
 		case 's': options->seed = strtoull(optarg, NULL, 0); break;
 		case 'h': options->hook = hook_by_name(optarg); break;
 		case 'o': options->plan_only = true; break;
+		case 'i': options->simple = true; break;
+		case 'c':
+			if (!read_classifier(optarg, &options->classifier))
+				return -1;
+			break;
 		default: return -1;
 		}
 	}
