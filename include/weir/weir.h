@@ -123,8 +123,8 @@ int weir_emit_object(struct weir *weir, struct weir_program *program, const char
 /* --- proofs ------------------------------------------------------------------------------------------------------ */
 
 enum weir_proof {
-	WEIR_PROVEN,    /* the program does what the rules say, for every packet and whatever named sets hold */
-	WEIR_DIFFERENT, /* a bug in weir: see the example */
+	WEIR_PROVEN,     /* the program does what the rules say, for every packet and whatever named sets hold */
+	WEIR_DISPROVEN,  /* a bug in weir: see the example */
 	WEIR_NOT_PROVEN, /* nothing is known: see the reason */
 };
 
@@ -133,7 +133,7 @@ struct weir_verification {
 	const char *hook;
 	enum weir_proof proof;
 	const char *reason;     /* WEIR_NOT_PROVEN: "it takes too long"; else NULL */
-	const char *example;    /* WEIR_DIFFERENT: a packet, "tcp 10.0.0.1:40000 > 10.0.0.2:80"; else NULL */
+	const char *example;    /* WEIR_DISPROVEN: a packet, "tcp 10.0.0.1:40000 > 10.0.0.2:80"; else NULL */
 	const char *assumed;    /* what it needs of named sets that they do not hold in the file, or NULL */
 	const char *by_rules;   /* what becomes of it: "drop (rule 3)" */
 	const char *by_program;

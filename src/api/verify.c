@@ -80,7 +80,7 @@ void api_prove(struct call *call, const struct built *built, unsigned millisecon
 	       struct weir_verification *ret_verification)
 {
 	static const enum weir_proof proofs[] = {
-		[PROVE_EQUAL] = WEIR_PROVEN, [PROVE_DIFFERENT] = WEIR_DIFFERENT,
+		[PROVE_EQUAL] = WEIR_PROVEN, [PROVE_DIFFERENT] = WEIR_DISPROVEN,
 		[PROVE_TOO_LARGE] = WEIR_NOT_PROVEN, [PROVE_UNKNOWN] = WEIR_NOT_PROVEN,
 	};
 	struct proof *proof = ARENA_NEW(call->arena, struct proof);
@@ -119,7 +119,7 @@ int api_require_proof(struct call *call, const struct built *built, struct proof
 	api_prove(call, built, budget->milliseconds, &verification);
 	budget->milliseconds -= verification.nanoseconds / 1000000 < budget->milliseconds ?
 				(unsigned)(verification.nanoseconds / 1000000) : budget->milliseconds;
-	if (verification.proof == WEIR_DIFFERENT) {
+	if (verification.proof == WEIR_DISPROVEN) {
 		diag = diag_error(call->diags, (struct span){ 0 },
 				  "a bug in weir: at %s policy `%s` does not do what its rules say: for %s the rules say %s, "
 				  "the program %s", verification.hook, verification.policy, verification.example,

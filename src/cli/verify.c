@@ -5,7 +5,7 @@
 #include <string.h>
 
 static const char *const proof_names[] = {
-	[WEIR_PROVEN] = "proven", [WEIR_DIFFERENT] = "different", [WEIR_NOT_PROVEN] = "not proven",
+	[WEIR_PROVEN] = "proven", [WEIR_DISPROVEN] = "different", [WEIR_NOT_PROVEN] = "not proven",
 };
 
 static void print_verification(const struct weir_verification *verification)
@@ -17,7 +17,7 @@ static void print_verification(const struct weir_verification *verification)
 		       verification->rules == 1 ? "" : "s", verification->instructions,
 		       (double)verification->nanoseconds / 1e6);
 		break;
-	case WEIR_DIFFERENT:
+	case WEIR_DISPROVEN:
 		printf("the program does not do what the rules say\n    packet   %s\n", verification->example);
 		if (verification->assumed)
 			printf("    given    %s\n", verification->assumed);

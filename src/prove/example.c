@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "packet/names.h"
 #include "prove/work.h"
 
 /* Tried one after the other, kept where they leave a packet. Fields that a packet lacks have no such value to keep. */
@@ -207,6 +208,31 @@ static const char *protocol_text(const struct example *example)
 	return arena_printf(example->prove->arena, "proto=%u", proto);
 }
 
+static const char *flags_text(struct arena *arena, unsigned flags)
+{
+	const char *text = "";
+
+	for (unsigned i = 0; i < 8; i++)
+		if (flags >> i & 1)
+			text = arena_printf(arena, "%s%c", text, TCP_FLAG_LETTERS[i]);
+	return flags ? text : "none";
+}
+
+/* The words of `weir explain`, where they are not the fields' names. */
+static const char *word_of(enum field field)
+{
+	switch (field) {
+	case FIELD_TCP_FLAGS:
+		return "flags";
+	case FIELD_ICMP_TYPE:
+		return "type";
+	case FIELD_ICMP_CODE:
+		return "code";
+	default:
+		return field_table[field].name;
+	}
+}
+
 static const char *number_text(const struct example *example, enum field field)
 {
 	struct arena *arena = example->prove->arena;
@@ -215,7 +241,11 @@ static const char *number_text(const struct example *example, enum field field)
 	if (field_table[field].form == FORM_MAC)
 		return arena_printf(arena, "%02llx:%02llx:%02llx:%02llx:%02llx:%02llx", value >> 40 & 255,
 				    value >> 32 & 255, value >> 24 & 255, value >> 16 & 255, value >> 8 & 255, value & 255);
-	if (field == FIELD_ETH_TYPE || field == FIELD_MARK || field == FIELD_TCP_FLAGS)
+	if (field == FIELD_TCP_FLAGS)
+		return flags_text(arena, (unsigned)value);
+	if (field == FIELD_FRAGMENT && value)
+		return value == FRAGMENT_FIRST ? "first" : "later";
+	if (field == FIELD_ETH_TYPE || field == FIELD_MARK)
 		return arena_printf(arena, "%#llx", value);
 	return arena_printf(arena, "%llu", value);
 }
@@ -234,8 +264,9 @@ static const char *details_text(const struct example *example)
 	else
 		fields &= ~(1u << FIELD_ETH_TYPE);
 	for (int field = 0; field < FIELD_COUNT; field++)
-		if (fields >> field & 1 && has(example, (enum field)field))
-			text = arena_printf(example->prove->arena, "%s %s=%s", text, field_table[field].name,
+		if (fields >> field & 1 && has(example, (enum field)field) &&
+		    (field != FIELD_FRAGMENT || value_of(example, FIELD_FRAGMENT)))
+			text = arena_printf(example->prove->arena, "%s %s=%s", text, word_of((enum field)field),
 					    number_text(example, (enum field)field));
 	return text;
 }

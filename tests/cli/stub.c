@@ -540,7 +540,7 @@ int weir_verify(struct weir *weir, struct weir_program *program, const char *pol
 {
 	static const struct weir_verification verifications[] = {
 		{ "web", "tc-ingress", WEIR_PROVEN, NULL, NULL, NULL, NULL, NULL, 3, 42, 1500000 },
-		{ "web", "xdp", WEIR_DIFFERENT, NULL, "tcp 10.0.0.1:1 > 10.0.0.2:2", "a member in set `s`", "accept (default)",
+		{ "web", "xdp", WEIR_DISPROVEN, NULL, "tcp 10.0.0.1:1 > 10.0.0.2:2", "a member in set `s`", "accept (default)",
 		  "drop (rule 1)", 1, 7, 0 },
 	};
 

@@ -125,6 +125,13 @@ class Real(CommandLine):
         self.weir("compile", "--emit", "ir", "--hook", "tc-egress", "web.weir", status=INPUT)
         self.weir("compile", "--emit", "ir", "--hook", "nosuch", "tcp", status=INPUT)
 
+    def test_verify(self):
+        self.assertRegex(self.weir("verify", "web.weir").stdout, r"^web at [a-z-]+: proven for all packets \(\d+ rules?, ")
+        self.assertRegex(self.weir("verify", "tcp && dst_port == 80").stdout, "^expression at xdp: proven for all packets ")
+        self.assertEqual(self.json("verify", "web.weir")["results"][0]["proof"], "proven")
+        self.weir("verify", "--policy", "nosuch", "web.weir", status=INPUT)
+        self.weir("verify", "--hook", "nosuch", "web.weir", status=INPUT)
+
     def test_explain(self):
         def explain(packet, **options):
             return self.weir("explain", "web.weir", packet, **options).stdout.splitlines()
