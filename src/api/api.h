@@ -45,7 +45,7 @@ struct call {
 	struct weir *weir;
 	struct arena *arena;
 	struct diags *diags;
-	struct proof_budget *proofs; /* what api_install() builds is to be proven; or NULL */
+	unsigned *proof_milliseconds; /* left for proving what api_install() builds; NULL: it is not proven */
 };
 
 /* `arena` NULL: a temporary one. Keeps the context's earlier diagnostics if `append`. */
@@ -89,13 +89,8 @@ int api_build(struct call *call, const struct ruleset *ruleset, enum hook hook, 
 void api_prove(struct call *call, const struct built *built, unsigned milliseconds,
 	       struct weir_verification *ret_verification);
 
-/* Time that proofs on the way may take, and how many did not come to an end in it. */
-struct proof_budget {
-	unsigned milliseconds;
-	size_t skipped;
-};
-/* A difference is an error; what is too large is counted. */
-int api_require_proof(struct call *call, const struct built *built, struct proof_budget *budget);
+/* A difference is an error, what is not proven a warning. Takes from the time that is left. */
+int api_require_proof(struct call *call, const struct built *built, unsigned *milliseconds);
 
 /* --- what is pinned beside a policy ------------------------------------------------------------------------------ */
 

@@ -66,8 +66,8 @@ static int install_hook(struct call *call, const struct ruleset *ruleset, const 
 	struct built built;
 	int status = api_build(call, ruleset, attach->hook, &built);
 
-	if (!status && call->proofs)
-		status = api_require_proof(call, &built, call->proofs);
+	if (!status && call->proof_milliseconds)
+		status = api_require_proof(call, &built, call->proof_milliseconds);
 	if (status)
 		return status;
 	collect_sets(call->arena, built.plan, sets, &constants);
@@ -260,28 +260,17 @@ static int commit(struct call *call, struct applying *applying, struct install *
 
 enum { PROOF_MILLISECONDS = 800 }; /* for all programs of an apply together */
 
-static void warn_unproven(struct call *call, const struct proof_budget *proofs)
-{
-	struct diag *diag = diag_warning(call->diags, (struct span){ 0 },
-					 "%zu program%s could not be proven to do what the rules say in %d ms",
-					 proofs->skipped, proofs->skipped == 1 ? "" : "s", PROOF_MILLISECONDS);
-
-	diag_hint(call->diags, diag, "`weir verify` takes its time; `--no-verify` does without");
-}
-
 static int apply(struct call *call, void *context)
 {
 	struct applying *applying = context;
 	struct install *installs = ARENA_ARRAY(call->arena, struct install, applying->rulesets->count);
-	struct proof_budget proofs = { .milliseconds = PROOF_MILLISECONDS };
+	unsigned milliseconds = PROOF_MILLISECONDS;
 	int status;
 
-	call->proofs = applying->options.no_verify ? NULL : &proofs;
+	call->proof_milliseconds = applying->options.no_verify ? NULL : &milliseconds;
 	status = install_all(call, applying, installs);
 	if (status)
 		return status;
-	if (proofs.skipped)
-		warn_unproven(call, &proofs);
 	if (!applying->options.dry_run && session_check(call, applying->rulesets, applying->options.force))
 		return WEIR_INPUT;
 	if (kernel_open(KERNEL_WRITE, call->diags, &applying->kernel))

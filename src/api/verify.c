@@ -107,28 +107,40 @@ void api_prove(struct call *call, const struct built *built, unsigned millisecon
 	};
 }
 
-int api_require_proof(struct call *call, const struct built *built, struct proof_budget *budget)
+static void warn_unproven(struct call *call, const struct built *built, const char *reason)
 {
-	struct weir_verification verification;
+	struct diag *diag = diag_warning(call->diags, (struct span){ 0 },
+					 "policy `%s` at %s is not proven to do what its rules say: %s",
+					 built->plan->ruleset->name, hook_table[built->plan->hook].name, reason);
+
+	diag_hint(call->diags, diag, "`weir verify` takes more time; `--no-verify` does without");
+}
+
+static void spend(unsigned *milliseconds, uint64_t nanoseconds)
+{
+	uint64_t spent = nanoseconds / 1000000;
+
+	*milliseconds -= spent < *milliseconds ? (unsigned)spent : *milliseconds;
+}
+
+int api_require_proof(struct call *call, const struct built *built, unsigned *milliseconds)
+{
+	struct weir_verification verification = { .proof = WEIR_NOT_PROVEN, .reason = "it takes too long" };
 	struct diag *diag;
 
-	if (!budget->milliseconds) {
-		budget->skipped++;
+	if (*milliseconds)
+		api_prove(call, built, *milliseconds, &verification);
+	spend(milliseconds, verification.nanoseconds);
+	if (verification.proof == WEIR_NOT_PROVEN)
+		warn_unproven(call, built, verification.reason);
+	if (verification.proof != WEIR_DISPROVEN)
 		return WEIR_OK;
-	}
-	api_prove(call, built, budget->milliseconds, &verification);
-	budget->milliseconds -= verification.nanoseconds / 1000000 < budget->milliseconds ?
-				(unsigned)(verification.nanoseconds / 1000000) : budget->milliseconds;
-	if (verification.proof == WEIR_DISPROVEN) {
-		diag = diag_error(call->diags, (struct span){ 0 },
-				  "a bug in weir: at %s policy `%s` does not do what its rules say: for %s the rules say %s, "
-				  "the program %s", verification.hook, verification.policy, verification.example,
-				  verification.by_rules, verification.by_program);
-		diag_hint(call->diags, diag, "please report it; `classifier = list` may avoid it");
-		return WEIR_SYSTEM;
-	}
-	budget->skipped += verification.proof == WEIR_NOT_PROVEN;
-	return WEIR_OK;
+	diag = diag_error(call->diags, (struct span){ 0 },
+			  "a bug in weir: at %s policy `%s` does not do what its rules say: for %s the rules say %s, "
+			  "the program %s", verification.hook, verification.policy, verification.example,
+			  verification.by_rules, verification.by_program);
+	diag_hint(call->diags, diag, "please report it; `classifier = list` may avoid it");
+	return WEIR_SYSTEM;
 }
 
 /* --- weir_verify() ----------------------------------------------------------------------------------------------- */

@@ -662,7 +662,7 @@ bdd_ref walk_program(struct prove *prove)
 	int classify = find_classify(prove);
 
 	if (classify < 0) {
-		prove_stop(prove, "the object has no function `classify`");
+		prove_stop(prove, "it decides by a table, which is not understood yet");
 		return BDD_FALSE;
 	}
 	intern_init(&walk.states, prove->arena, sizeof(struct state));
