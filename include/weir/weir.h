@@ -459,7 +459,7 @@ struct weir_run_options {
 
 /*
  * Makes all that the command will find: sockets that were passed to this process (LISTEN_FDS) come first, then those of
- * `listen`; filters, the cgroup. Nothing is started yet.
+ * `listen`; filters, the cgroup, which this process enters. Nothing is started yet.
  */
 int weir_run_new(struct weir *weir, const struct weir_run_options *options, struct weir_run **ret_run);
 
@@ -476,7 +476,7 @@ struct weir_run_socket weir_run_socket(const struct weir_run *run, size_t index)
 enum { WEIR_RUN_FAILED = 125, WEIR_RUN_NOT_EXECUTABLE = 126, WEIR_RUN_NOT_FOUND = 127 };
 
 /*
- * Becomes the command: returns only on failure, when the process may already be in the cgroup and another user. With
+ * Becomes the command: returns only on failure, when the process may already be another user. With
  * `accept` it serves, and ends by the signal that ends it. argv ends with NULL. *ret_status: the exit status to end with.
  */
 int weir_run_exec(struct weir *weir, struct weir_run *run, char *const *argv, int *ret_status);

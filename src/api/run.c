@@ -161,7 +161,7 @@ static int check_names(struct making *making)
 	return check_filters_used(making);
 }
 
-static int make_sockets(struct making *making, struct weir *weir)
+static int check(struct making *making)
 {
 	int error = parse(making);
 
@@ -169,11 +169,14 @@ static int make_sockets(struct making *making, struct weir *weir)
 		error = check_names(making);
 	if (!error && making->options.accept && !making->run->count && !making->options.listen_count)
 		error = app_fail(&making->app, -EINVAL, "there is no socket to accept connections from");
-	if (!error)
-		error = protect_passed(making, weir);
-	if (!error)
-		error = listen_all(making, weir);
 	return error;
+}
+
+static int make_sockets(struct making *making, struct weir *weir)
+{
+	int error = protect_passed(making, weir);
+
+	return error ? error : listen_all(making, weir);
 }
 
 /* --- the cgroup -------------------------------------------------------------------------------------------------- */
@@ -213,19 +216,31 @@ static int make_cgroup(struct call *call, struct making *making)
 	if (kernel_open(KERNEL_TEST, call->diags, &making->kernel))
 		return WEIR_SYSTEM;
 	status = attach_to_cgroup(call, making, options->ingress, HOOK_CGROUP_INGRESS);
-	return status ? status : attach_to_cgroup(call, making, options->egress, HOOK_CGROUP_EGRESS);
+	if (!status)
+		status = attach_to_cgroup(call, making, options->egress, HOOK_CGROUP_EGRESS);
+	if (status)
+		return status;
+	if (making->run->count)
+		app_warn(&making->app, "the sockets that were passed in are of another cgroup: --ingress and --egress "
+				       "are not for them");
+	return app_report(&making->app, call->diags, cgroup_enter(&making->app, &making->run->cgroup)) ? WEIR_SYSTEM
+												      : WEIR_OK;
 }
 
 /* --- the public calls -------------------------------------------------------------------------------------------- */
 
+/* The cgroup first: a socket belongs to the one that its maker is in. */
 static int make(struct call *call, void *context)
 {
 	struct making *making = context;
-	int error = make_sockets(making, call->weir);
+	int error = app_report(&making->app, call->diags, check(making));
+	int status = error ? app_status(error) : make_cgroup(call, making);
 
+	if (status)
+		return status;
+	error = make_sockets(making, call->weir);
 	call->weir->unfiltered = error == -EPERM;
-	error = app_report(&making->app, call->diags, error);
-	return error ? app_status(error) : make_cgroup(call, making);
+	return app_status(app_report(&making->app, call->diags, error));
 }
 
 WEIR_EXPORT int weir_run_new(struct weir *weir, const struct weir_run_options *options, struct weir_run **ret_run)
@@ -272,15 +287,12 @@ static int become(struct app *app, struct executing *executing)
 {
 	struct weir_run *run = executing->run;
 	const struct app_serve serve = { run->sockets, run->count, run->accept, executing->argv };
-	int error = run->cgroup.path[0] ? cgroup_enter(app, &run->cgroup) : 0;
+	int error = identity_become(app, &run->identity);
 
-	if (!error)
-		error = identity_become(app, &run->identity);
 	if (!error)
 		error = activation_pass(app, run->sockets, run->accept ? 0 : run->count);
 	if (error)
 		return error;
-	cgroup_close(&run->cgroup);
 	if (run->accept)
 		return app_serve(app, &serve, &executing->status);
 	error = app_exec(app, executing->argv);

@@ -186,19 +186,26 @@ int identity_become(struct app *app, const struct app_identity *identity);
 
 /* A cgroup of one command, below the caller's own. */
 struct app_cgroup {
-	char path[512]; /* "": none */
+	bool made, entered;
 	int fd;
-	int pipe; /* to the process that removes it */
+	int parent; /* the cgroup that it is in */
+	int pipe;   /* to the process that removes it */
 };
 int cgroup_make(struct app *app, struct app_cgroup *ret_cgroup);
-/* Moves this process into it. */
+/* Moves this process into it. Sockets belong to the cgroup that they were made in. */
 int cgroup_enter(struct app *app, struct app_cgroup *cgroup);
-/* Closes; the cgroup is removed when its last process is gone, which is at once if nobody entered it. */
+/* Leaves it, if that is allowed still; the cgroup is removed when its last process is gone. */
 void cgroup_close(struct app_cgroup *cgroup);
 
-/* Forks a process that belongs to nobody, without a terminal, with only the descriptors kept. */
-int hold_start(struct app *app, const char *name, const int *keep, size_t keep_count,
-	       void (*hold)(const int *kept, const void *context), const void *context);
+/* A process that holds descriptors while something else lives. */
+struct app_hold {
+	const char *name;
+	uint32_t capabilities; /* to keep of those it has; bits */
+	void (*hold)(const int *kept, const void *context);
+	const void *context;
+};
+/* Forks it: nobody's child, without a terminal, with only the descriptors of `keep`. */
+int hold_start(struct app *app, const struct app_hold *how, const int *keep, size_t keep_count);
 
 struct app_serve {
 	struct app_socket *sockets;

@@ -6,19 +6,21 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <mntent.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "app/app.h"
 
 #define CGROUP_PREFIX "weir-run-"
 
-enum { MAKE_TRIES = 100, REMOVE_TRIES = 50, DEPTH_MAX = 64 };
+enum { REMOVE_TRIES = 50, DEPTH_MAX = 64 };
 
 static int find_mount(struct app *app, char *path, size_t size)
 {
@@ -104,116 +106,119 @@ static bool populated(int events)
 	return strstr(text, "populated 1");
 }
 
-/* kept: the pipe, the cgroup's events, its parent. The pipe ends when the command runs, or never will. */
+/* kept: a pipe that ends when the command runs, or never will; the folder that the cgroup is made in. */
 static void hold(const int *kept, const void *context)
 {
 	const struct removal *removal = context;
-	struct pollfd event = { .fd = kept[1], .events = POLLPRI };
-	char byte;
+	struct pollfd event = { .events = POLLPRI };
+	char path[96], byte;
 
 	while (read(kept[0], &byte, 1) < 0 && errno == EINTR)
 		;
-	while (populated(kept[1]))
+	snprintf(path, sizeof path, "%s/cgroup.events", removal->name);
+	event.fd = openat(kept[1], path, O_RDONLY | O_CLOEXEC);
+	while (event.fd >= 0 && populated(event.fd))
 		poll(&event, 1, -1);
-	for (int i = 0; i < REMOVE_TRIES && remove_tree(kept[2], removal->name, 0); i++)
+	for (int i = 0; i < REMOVE_TRIES && remove_tree(kept[1], removal->name, 0); i++)
 		poll(NULL, 0, 20);
 }
 
 /* --- making ------------------------------------------------------------------------------------------------------ */
 
-static int make_folder(struct app *app, int parent, const char *above, struct removal *removal)
+/* Unlike any other: not even that of an earlier process with the same number, whose children still run. */
+static void choose_name(struct removal *removal)
 {
-	for (unsigned i = 0; i < MAKE_TRIES; i++) {
-		snprintf(removal->name, sizeof removal->name, CGROUP_PREFIX "%d%s%.0u", (int)getpid(), i ? "-" : "", i);
-		if (!mkdirat(parent, removal->name, 0755))
-			return 0;
-		if (errno != EEXIST)
-			break;
-	}
-	if (errno == EACCES || errno == EPERM || errno == EROFS)
-		app_hint(app, "root may, and so may a user whom the cgroup is delegated to (systemd: Delegate=yes)");
-	return app_fail(app, -errno, "no cgroup can be made below %s: %s", above, strerror(errno));
+	struct timespec now;
+
+	clock_gettime(CLOCK_BOOTTIME, &now);
+	snprintf(removal->name, sizeof removal->name, CGROUP_PREFIX "%d-%llx", (int)getpid(),
+		 (unsigned long long)now.tv_sec * 1000000000ull + (unsigned long long)now.tv_nsec);
 }
 
-static int start_holder(struct app *app, int parent, const struct removal *removal, struct app_cgroup *cgroup)
+/* Before there is anything to remove, so that no moment to be killed in leaves it behind. */
+static int start_holder(struct app *app, const struct removal *removal, struct app_cgroup *cgroup)
 {
-	int pipe[2], keep[3], error;
+	/* The hierarchy's root may be written to by nobody without that capability. */
+	const struct app_hold how = { .name = "weir-cgroup", .hold = hold, .context = removal,
+				      .capabilities = 1u << CAP_DAC_OVERRIDE };
+	int pipe[2], keep[2], error;
 
 	if (pipe2(pipe, O_CLOEXEC))
 		return app_fail(app, -errno, "no pipe: %s", strerror(errno));
 	keep[0] = pipe[0];
-	keep[1] = openat(cgroup->fd, "cgroup.events", O_RDONLY | O_CLOEXEC);
-	keep[2] = parent;
-	error = keep[1] < 0 ? app_fail(app, -errno, "%s: %s", cgroup->path, strerror(errno))
-			    : hold_start(app, "weir-cgroup", keep, 3, hold, removal);
+	keep[1] = cgroup->parent;
+	cgroup->pipe = pipe[1];
+	error = hold_start(app, &how, keep, 2);
 	close(pipe[0]);
-	if (keep[1] >= 0)
-		close(keep[1]);
-	if (error)
-		close(pipe[1]);
-	else
-		cgroup->pipe = pipe[1];
 	return error;
 }
 
-static int make(struct app *app, int parent, const char *above, struct app_cgroup *cgroup)
+static int make_folder(struct app *app, const char *above, const struct removal *removal, struct app_cgroup *cgroup)
 {
-	struct removal removal;
-	int error;
-
-	sweep(parent);
-	error = make_folder(app, parent, above, &removal);
-	if (error)
-		return error;
-	if (snprintf(cgroup->path, sizeof cgroup->path, "%s/%s", above, removal.name) >= (int)sizeof cgroup->path)
-		error = app_fail(app, -ENAMETOOLONG, "the path of the cgroup is too long");
-	cgroup->fd = openat(parent, removal.name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (!error && cgroup->fd < 0)
-		error = app_fail(app, -errno, "%s: %s", cgroup->path, strerror(errno));
-	if (!error)
-		error = start_holder(app, parent, &removal, cgroup);
-	if (error)
-		unlinkat(parent, removal.name, AT_REMOVEDIR);
-	return error;
+	if (mkdirat(cgroup->parent, removal->name, 0755)) {
+		if (errno == EACCES || errno == EPERM || errno == EROFS)
+			app_hint(app, "root may, and so may a user whom the cgroup is delegated to (systemd: "
+				      "Delegate=yes) and who has CAP_BPF and CAP_NET_ADMIN");
+		return app_fail(app, -errno, "no cgroup can be made below %s: %s", above, strerror(errno));
+	}
+	cgroup->fd = openat(cgroup->parent, removal->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return cgroup->fd < 0 ? app_fail(app, -errno, "%s/%s: %s", above, removal->name, strerror(errno)) : 0;
 }
 
 int cgroup_make(struct app *app, struct app_cgroup *ret_cgroup)
 {
-	struct app_cgroup cgroup = { .fd = -1, .pipe = -1 };
-	char above[400];
-	int error = find_mount(app, above, sizeof above), parent;
+	struct app_cgroup cgroup = { .made = true, .fd = -1, .pipe = -1, .parent = -1 };
+	struct removal removal;
+	char above[512];
+	int error = find_mount(app, above, sizeof above);
 
 	if (!error)
 		error = own_cgroup(app, above, sizeof above);
 	if (error)
 		return error;
-	parent = open(above, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (parent < 0)
+	cgroup.parent = open(above, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (cgroup.parent < 0)
 		return app_fail(app, -errno, "%s: %s", above, strerror(errno));
-	error = make(app, parent, above, &cgroup);
-	close(parent);
+	sweep(cgroup.parent);
+	choose_name(&removal);
+	error = start_holder(app, &removal, &cgroup);
 	if (!error)
+		error = make_folder(app, above, &removal, &cgroup);
+	if (error)
+		cgroup_close(&cgroup);
+	else
 		*ret_cgroup = cgroup;
-	else if (cgroup.fd >= 0)
-		close(cgroup.fd);
+	return error;
+}
+
+static int move_to(int folder)
+{
+	int fd = openat(folder, "cgroup.procs", O_WRONLY | O_CLOEXEC);
+	int error = fd < 0 || write(fd, "0", 1) != 1 ? -errno : 0;
+
+	if (fd >= 0)
+		close(fd);
 	return error;
 }
 
 int cgroup_enter(struct app *app, struct app_cgroup *cgroup)
 {
-	int fd = openat(cgroup->fd, "cgroup.procs", O_WRONLY | O_CLOEXEC);
-	int error = fd < 0 || write(fd, "0", 1) != 1 ? -errno : 0;
+	int error = move_to(cgroup->fd);
 
-	if (fd >= 0)
-		close(fd);
-	return error ? app_fail(app, error, "%s cannot be entered: %s", cgroup->path, strerror(-error)) : 0;
+	cgroup->entered = !error;
+	return error ? app_fail(app, error, "the command's cgroup cannot be entered: %s", strerror(-error)) : 0;
 }
 
 void cgroup_close(struct app_cgroup *cgroup)
 {
-	if (!cgroup->path[0])
+	if (!cgroup->made)
 		return;
-	close(cgroup->fd);
-	close(cgroup->pipe);
-	cgroup->path[0] = '\0';
+	if (cgroup->entered)
+		move_to(cgroup->parent);
+	if (cgroup->fd >= 0)
+		close(cgroup->fd);
+	if (cgroup->pipe >= 0)
+		close(cgroup->pipe);
+	close(cgroup->parent);
+	cgroup->made = false;
 }

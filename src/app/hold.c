@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * A process that outlives the command and belongs to nobody: it holds what must stay while the application runs, and
- * ends when that is over. In: the descriptors it keeps and what it does; it has no privileges and no terminal.
+ * ends when that is over. In: the descriptors it keeps and what it does; it has no terminal, and no privileges but those
+ * it needs.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -49,12 +50,14 @@ static void leave_terminal(void)
 		return; /* it keeps a folder busy, no more */
 }
 
-static void drop_capabilities(void)
+static void drop_capabilities(uint32_t but)
 {
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct none[2] = { 0 };
+	struct __user_cap_data_struct now[2] = { 0 }, kept[2] = { 0 };
 
-	syscall(SYS_capset, &header, none);
+	if (!syscall(SYS_capget, &header, now))
+		kept[0].permitted = kept[0].effective = now[0].permitted & but;
+	syscall(SYS_capset, &header, kept);
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 }
 
@@ -71,24 +74,22 @@ static void reset_signals(void)
 }
 
 /* keep[0] is the pipe on which the parent waits until all is in order. */
-static _Noreturn void become_holder(const char *name, const int *keep, size_t count,
-				    void (*hold)(const int *kept, const void *context), const void *context)
+static _Noreturn void become_holder(const struct app_hold *how, const int *keep, size_t count)
 {
-	prctl(PR_SET_NAME, name, 0, 0, 0);
+	prctl(PR_SET_NAME, how->name, 0, 0, 0);
 	leave_terminal();
 	close_others(keep, count);
 	reset_signals();
-	drop_capabilities();
+	drop_capabilities(how->capabilities);
 	if (write(keep[0], "", 1) != 1)
 		_exit(1);
 	close(keep[0]);
-	hold(keep + 1, context);
+	how->hold(keep + 1, how->context);
 	_exit(0);
 }
 
 /* Forks twice: the holder is nobody's child here, so the application never meets a child that it did not start. */
-static int fork_twice(const char *name, const int *keep, size_t count,
-		      void (*hold)(const int *kept, const void *context), const void *context)
+static int fork_twice(const struct app_hold *how, const int *keep, size_t count)
 {
 	pid_t child = fork();
 	int status;
@@ -99,7 +100,7 @@ static int fork_twice(const char *name, const int *keep, size_t count,
 		setsid();
 		child = fork();
 		if (!child)
-			become_holder(name, keep, count, hold, context);
+			become_holder(how, keep, count);
 		_exit(child < 0);
 	}
 	while (waitpid(child, &status, 0) < 0)
@@ -108,8 +109,7 @@ static int fork_twice(const char *name, const int *keep, size_t count,
 	return status ? -EAGAIN : 0;
 }
 
-int hold_start(struct app *app, const char *name, const int *keep, size_t keep_count,
-	       void (*hold)(const int *kept, const void *context), const void *context)
+int hold_start(struct app *app, const struct app_hold *how, const int *keep, size_t keep_count)
 {
 	int ready[2], kept[KEEP_MAX + 1], error;
 	char byte;
@@ -118,11 +118,11 @@ int hold_start(struct app *app, const char *name, const int *keep, size_t keep_c
 		return app_fail(app, -errno, "no pipe: %s", strerror(errno));
 	kept[0] = ready[1];
 	memcpy(kept + 1, keep, keep_count * sizeof *keep);
-	error = fork_twice(name, kept, keep_count + 1, hold, context);
+	error = fork_twice(how, kept, keep_count + 1);
 	close(ready[1]);
 	while (!error && read(ready[0], &byte, 1) != 1)
 		if (errno != EINTR)
 			error = -ECHILD;
 	close(ready[0]);
-	return error ? app_fail(app, error, "%s cannot be started: %s", name, strerror(-error)) : 0;
+	return error ? app_fail(app, error, "%s cannot be started: %s", how->name, strerror(-error)) : 0;
 }

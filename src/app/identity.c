@@ -101,14 +101,19 @@ static int become_user(struct app *app, const struct app_identity *identity)
 	return 0;
 }
 
+/* While there is a right to; without it no_new_privs must do. */
+static void shrink_bounds(void)
+{
+	for (unsigned long capability = 0; capability < 64; capability++)
+		prctl(PR_CAPBSET_DROP, capability, 0, 0, 0);
+}
+
 /* No capability now, and none by executing anything later. */
 static int drop_capabilities(struct app *app)
 {
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	struct __user_cap_data_struct none[2] = { 0 };
 
-	for (unsigned long capability = 0; capability < 64; capability++)
-		prctl(PR_CAPBSET_DROP, capability, 0, 0, 0); /* without the right to, no_new_privs must do */
 	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || syscall(SYS_capset, &header, none))
 		return app_fail(app, -errno, "giving up capabilities: %s", strerror(errno));
@@ -117,8 +122,11 @@ static int drop_capabilities(struct app *app)
 
 int identity_become(struct app *app, const struct app_identity *identity)
 {
-	int error = identity->change_group ? become_group(app, identity) : 0;
+	int error;
 
+	if (identity->drop_caps)
+		shrink_bounds();
+	error = identity->change_group ? become_group(app, identity) : 0;
 	if (!error && identity->change_user)
 		error = become_user(app, identity);
 	if (!error && identity->drop_caps)

@@ -167,6 +167,7 @@ static void hold(const int *kept, const void *context)
 static int start_holder(struct app *app, const struct steering *steering, int real)
 {
 	struct watch watch = { .family = steering->address.address.ss_family, .application = getpid() };
+	const struct app_hold how = { .name = "weir-decoy", .hold = hold, .context = &watch };
 	const int keep[] = { steering->decoy, steering->filler };
 	socklen_t size = sizeof watch.cookie;
 	int there;
@@ -178,7 +179,7 @@ static int start_holder(struct app *app, const struct steering *steering, int re
 	if (there != 1)
 		return app_fail(app, there < 0 ? there : -ENOTSUP,
 				"the decoy's holder could not see the listener (INET_DIAG)");
-	return hold_start(app, "weir-decoy", keep, 2, hold, &watch);
+	return hold_start(app, &how, keep, 2);
 }
 
 static int steer(struct app *app, const struct app_filter *filter, const struct app_listen *options, int real,
