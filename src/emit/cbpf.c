@@ -91,7 +91,7 @@ static void warn_of_charge(const struct ruleset *ruleset, uint32_t charge, struc
 		return;
 	diag = diag_warning(diags, ruleset->span,
 			    "as classic BPF this takes about %u bytes of a socket's option memory, more than the %u that "
-			    "kernels before 6.9 allow", charge, CBPF_CHARGE_USUAL);
+			    "older kernels allow", charge, CBPF_CHARGE_USUAL);
 	diag_hint(diags, diag, "`sysctl net.core.optmem_max` shows and sets the limit");
 }
 

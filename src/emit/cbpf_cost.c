@@ -7,12 +7,32 @@
 
 #include "emit/cbpf.h"
 
-enum { RULES_MAX = 2000 /* that are measured one by one */ };
+enum { MEASURED_MAX = 32 }; /* rules that are emitted one by one: those with the most constants */
 
 struct cost {
 	const struct rule *rule;
+	size_t constants;
 	size_t insns;
 };
+
+static size_t count_constants(const struct cond *cond)
+{
+	size_t count = 0;
+
+	switch (cond->kind) {
+	case COND_MATCH:
+		return cond->match.count;
+	case COND_NOT:
+		return count_constants(cond->inner);
+	case COND_AND:
+	case COND_OR:
+		for (size_t i = 0; i < cond->list.count; i++)
+			count += count_constants(cond->list.items[i]);
+		return count;
+	default:
+		return 0;
+	}
+}
 
 static int by_cost(const void *left, const void *right)
 {
@@ -20,6 +40,8 @@ static int by_cost(const void *left, const void *right)
 
 	if (a->insns != b->insns)
 		return a->insns < b->insns ? 1 : -1;
+	if (a->constants != b->constants)
+		return a->constants < b->constants ? 1 : -1;
 	return (a->rule->number > b->rule->number) - (a->rule->number < b->rule->number);
 }
 
@@ -46,11 +68,16 @@ static struct cost *measure(struct arena *arena, const struct ruleset *ruleset, 
 	size_t count = 0;
 
 	for (size_t i = 0; i < ruleset->chain_count; i++)
-		for (size_t j = 0; j < ruleset->chains[i].rule_count && count < RULES_MAX; j++) {
+		for (size_t j = 0; j < ruleset->chains[i].rule_count; j++) {
 			const struct rule *rule = &ruleset->chains[i].rules[j];
 
-			costs[count++] = (struct cost){ rule, cost_alone(arena, ruleset, rule) };
+			costs[count++] = (struct cost){ rule, rule->cond ? count_constants(rule->cond) : 0, 0 };
 		}
+	qsort(costs, count, sizeof *costs, by_cost);
+	if (count > MEASURED_MAX)
+		count = MEASURED_MAX;
+	for (size_t i = 0; i < count; i++)
+		costs[i].insns = cost_alone(arena, ruleset, costs[i].rule);
 	qsort(costs, count, sizeof *costs, by_cost);
 	*ret_count = count;
 	return costs;

@@ -71,8 +71,8 @@ char *emit_disassemble(struct arena *arena, const struct plan *plan, const struc
 enum { CBPF_INSNS_MAX = BPF_MAXINSNS, CBPF_EXTENSIONS_MAX = 4 };
 
 /*
- * Bytes of option memory that a socket may hold (net.core.optmem_max): 20,480 before Linux 6.9, 131,072 since. The
- * kernel takes 8 for each instruction of its own translation.
+ * Bytes of option memory that a socket may hold (net.core.optmem_max): 20,480 by default on older kernels, 131,072 on newer
+ * ones. The kernel takes 8 for each instruction of its own translation.
  */
 enum { CBPF_CHARGE_USUAL = 20480 };
 

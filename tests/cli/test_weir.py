@@ -125,6 +125,16 @@ class Real(CommandLine):
         self.weir("compile", "--emit", "ir", "--hook", "tc-egress", "web.weir", status=INPUT)
         self.weir("compile", "--emit", "ir", "--hook", "nosuch", "tcp", status=INPUT)
 
+    def test_compile_classic(self):
+        """Classic BPF is for sockets: an expression is taken as meant for one, a policy must say so."""
+        text = self.weir("compile", "--emit", "cbpf", "ip.src == 10.0.0.1").stdout
+        self.assertIn("ld       [net+12]", text)
+        self.assertTrue(text.endswith("ret      #0\n"))
+        self.assertIn("not on hook socket", self.weir("compile", "--emit", "cbpf", "web.weir", status=INPUT).stderr)
+        self.write("log.weir", "policy l {\n on socket\n default drop\n log \"x\" if tcp\n accept if tcp\n}\n")
+        self.assertIn("log.weir:4:2: error: classic BPF cannot `log`",
+                      self.weir("compile", "--emit", "cbpf", "log.weir", status=INPUT).stderr)
+
     def test_verify(self):
         self.assertRegex(self.weir("verify", "web.weir").stdout, r"^web at [a-z-]+: proven for all packets \(\d+ rules?, ")
         self.assertRegex(self.weir("verify", "tcp && dst_port == 80").stdout, "^expression at xdp: proven for all packets ")
