@@ -343,6 +343,45 @@ struct weir_explanation {
 int weir_explain(struct weir *weir, struct weir_program *program, const char *policy, const char *hook,
 		 const char *packet, const struct weir_explanation **ret_explanation);
 
+enum weir_diff_result { WEIR_DIFF_EQUIVALENT, WEIR_DIFF_DIFFERENT, WEIR_DIFF_NOT_KNOWN };
+
+/* What one of the two says to the packet. */
+struct weir_diff_side {
+	const char *verdict; /* "accept", "drop", "reject" */
+	int32_t rule;        /* that decides: number from 1, or WEIR_RULE_* */
+	const char *file;    /* of the rule, or of the policy; NULL: nowhere */
+	uint32_t line;       /* from 1; 0: nowhere */
+	const char *text;    /* the rule as written, blanks folded to one; "" */
+};
+
+/* One kind of difference: all packets that these two rules decide. */
+struct weir_difference {
+	const char *policy;
+	const char *hook;
+	struct weir_diff_side old_side, new_side;
+	const char *packet; /* one of them, as weir_explain() reads it */
+	const char *given;  /* what sets must hold for it, if not what is written: "the set `blocked` holds 192.0.2.1"; or NULL */
+};
+
+struct weir_diff {
+	enum weir_diff_result result; /* WEIR_DIFF_EQUIVALENT only if that is proven for all packets */
+	const struct weir_difference *differences;
+	size_t difference_count;
+	const char *const *changes; /* sentences: policies and hooks that are only in one of the two */
+	size_t change_count;
+	const char *const *notes;   /* sentences: what was assumed */
+	size_t note_count;
+	const char *unknown;        /* why it is not known whether there are more differences; NULL: there are none */
+};
+
+/*
+ * Which packets two programs treat differently. Policies are matched by name (`policy` NULL: all), or an expression
+ * with the only policy of the other; they are compared at the hooks that both are at (`hook` NULL: all of them). Only
+ * verdicts count, not counters, events and marks. Lives with `new_program`.
+ */
+int weir_diff(struct weir *weir, struct weir_program *old_program, struct weir_program *new_program,
+	      const char *policy, const char *hook, const struct weir_diff **ret_diff);
+
 struct weir_bench {
 	double ns, min_ns, max_ns;                   /* a packet: median, least, most of the rounds */
 	double empty_ns, empty_min_ns, empty_max_ns; /* of an empty program in the same run */

@@ -312,5 +312,49 @@ class Trying(CommandLine):
         self.assertEqual(self.read("hook"), "tc-ingress")
 
 
+class Explain(CommandLine):
+    def test_text(self):
+        self.assertEqual(self.weir("explain", "tcp", "udp").stdout,
+                         "web at xdp: udp\n"
+                         "rule 1 (line 4): `tcp` is false: proto is udp\n"
+                         "rule 2 (line 5) acts, and judging goes on: it has no condition\n"
+                         "rule 3 decides: `udp` is true: proto is udp\n"
+                         "drop: rule 3: drop if udp\n")
+        self.assertEqual(self.weir("explain", "tcp", "tcp").stdout.splitlines()[-1], "accept: by default")
+
+    def test_json(self):
+        told = self.json("explain", "-e", "tcp", "udp")
+        self.assertEqual([rule["decides"] for rule in told["rules"]], [False, False, True])
+        self.assertEqual((told["verdict"], told["rule"], told["packet"]), ("drop", 3, "udp"))
+        self.assertEqual(self.json("explain", "tcp", "tcp")["rule"], "default")
+
+    def test_bad_packet(self):
+        self.assertIn("packet: error: no packet", self.weir("explain", "tcp", "bad", status=INPUT).stderr)
+
+
+class Diff(CommandLine):
+    def test_text(self):
+        self.assertEqual(self.weir("diff", "tcp", "tcp").stdout, "equivalent\n")
+        self.assertEqual(self.weir("diff", "tcp", "udp", status=INPUT).stdout,
+                         "policy `x` is added\n"
+                         "web at xdp:\n"
+                         "  accept (a.weir:7) -> drop (default): tcp 192.0.2.1:1024 > 192.0.2.2:22\n"
+                         "  drop (rule 1) -> reject (rule 2): udp, if the set `s` holds 192.0.2.1\n"
+                         "note: a note\n"
+                         "there may be more: too large\n")
+        self.assertEqual(self.weir("diff", "tcp", "LARGE", status=SYSTEM).stdout, "not known: too large\n")
+
+    def test_json(self):
+        told = self.json("diff", "tcp", "udp", status=INPUT)
+        self.assertEqual((told["result"], told["changes"], told["unknown"]),
+                         ("different", ["policy `x` is added"], "too large"))
+        self.assertEqual(told["differences"][0]["new"],
+                         {"verdict": "drop", "rule": "default", "file": "b.weir", "line": 1, "text": ""})
+        self.assertEqual(self.json("diff", "tcp", "tcp")["result"], "equivalent")
+
+    def test_trouble(self):
+        self.weir("diff", "ERROR", "tcp", status=SYSTEM)
+
+
 if __name__ == "__main__":
     main()

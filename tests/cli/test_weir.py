@@ -145,8 +145,9 @@ class Real(CommandLine):
     def test_explain(self):
         def explain(packet, **options):
             return self.weir("explain", "web.weir", packet, **options).stdout.splitlines()
-        self.assertEqual(explain("tcp 10.0.0.1:999 > 10.0.0.2:22"), [
-            "web at xdp: tcp 10.0.0.1:999 > 10.0.0.2:22",
+        self.assertTrue(explain("tcp 10.0.0.1:999 > 10.0.0.2:22")[0]
+                        .startswith("web at xdp: tcp 10.0.0.1:999 > 10.0.0.2:22"))
+        self.assertEqual(explain("tcp 10.0.0.1:999 > 10.0.0.2:22")[1:], [
             "rule 1 (line 7): `src in blocked` is false: ip.src is 10.0.0.1",
             "rule 2 (line 8): `neighbour or icmp` is false: the packet is IPv4; proto is tcp",
             "rule 3 (line 9): `tcp.dst_port in { 80, 443 }` is false: dst_port is 22",
@@ -157,7 +158,7 @@ class Real(CommandLine):
             "drop: rule 1 (web.weir:7): drop if src in blocked"])
         self.assertEqual(explain("arp")[-1], "accept: not IP, and no rule names it")
         told = self.json("explain", "web.weir", "udp [fd00::1]:9 > [fd00::2]:53")
-        self.assertEqual((told["verdict"], told["rule"], told["rules"][-1]["words_column"]), ("accept", 4, 31))
+        self.assertEqual((told["verdict"], told["rule"], told["rules"][-1]["words_column"]), ("accept", 4, 29))
         self.assertEqual(self.weir("explain", "-e", "not tcp", "tcp").stdout.splitlines()[1],
                          "rule 1 (line 1): `not tcp` is false: proto is tcp")
 
@@ -165,6 +166,53 @@ class Real(CommandLine):
         for bad in ("", "tpc", "tcp >", "tcp dst_prot=5", "tcp 10.0.0.1:70000 > 10.0.0.2:1", "tcp length=1"):
             self.assertRegex(self.weir("explain", "web.weir", bad, status=INPUT).stderr, r"^packet:1:\d+: error: ")
         self.weir("explain", "web.weir", status=USAGE)
+
+    def test_diff(self):
+        self.assertEqual(self.weir("diff", "web.weir", "web.weir").stdout, "equivalent\n")
+        self.write("new.weir", POLICY.replace("80, 443", "80, 443, 22").replace("udp.dst", "udp.src"))
+        self.assertEqual(self.weir("diff", "web.weir", "new.weir", status=INPUT).stdout,
+                         "web at xdp:\n"
+                         "  accept (web.weir:10) -> drop (default): udp 198.51.100.1:1024 > 192.0.2.2:53\n"
+                         "  drop (default) -> accept (new.weir:9): tcp 198.51.100.1:1024 > 192.0.2.2:22\n"
+                         "  drop (default) -> accept (new.weir:10): udp 198.51.100.1:53 > 192.0.2.2:1024\n")
+        told = self.json("diff", "web.weir", "new.weir", "--hook", "xdp", status=INPUT)
+        for difference in told["differences"]:
+            for side, file in (("old", "web.weir"), ("new", "new.weir")):
+                judged = self.json("explain", file, difference["packet"])
+                self.assertEqual((judged["verdict"], judged["rule"]),
+                                 (difference[side]["verdict"], difference[side]["rule"]))
+
+    def test_diff_of_policies_and_hooks(self):
+        self.write("old.weir", POLICY + POLICY.replace("policy web", "policy dns").replace("eth0", "lo"))
+        self.write("new.weir", POLICY.replace("xdp eth0", "tc eth0 ingress"))
+        self.assertEqual(self.weir("diff", "old.weir", "new.weir", status=INPUT).stdout,
+                         "policy `web` is no longer on xdp eth0\n"
+                         "policy `web` is now on tc-ingress eth0\n"
+                         "policy `dns` is removed\n")
+        self.assertEqual(self.weir("diff", "new.weir", "old.weir", "--policy", "dns", status=INPUT).stdout,
+                         "policy `dns` is added\n")
+
+    def test_diff_of_sets(self):
+        self.write("new.weir", POLICY.replace("192.0.2.0/24", "192.0.2.0/25"))
+        told = self.json("diff", "web.weir", "new.weir", status=INPUT)
+        self.assertEqual(len(told["notes"]), 1)
+        self.assertEqual(told["differences"][0]["old"]["rule"], 1)
+        self.write("new.weir", POLICY.replace("\tdrop                    if src in blocked\n", ""))
+        self.assertEqual(self.json("diff", "web.weir", "new.weir", status=INPUT)["differences"][0]["given"], None)
+        empty = POLICY.replace("{ 192.0.2.0/24 }", "{ }")
+        self.write("old.weir", empty)
+        self.write("new.weir", empty.replace("\tdrop                    if src in blocked\n", ""))
+        self.assertEqual(self.json("diff", "old.weir", "new.weir", status=INPUT)["differences"][0]["given"],
+                         "the set `blocked` holds 192.0.2.1")
+
+    def test_diff_of_expressions(self):
+        for old, new in (("tcp or udp", "udp || tcp"), ("mark & 0x5 == 1 and mark < 3", "mark == 1"),
+                         ("not (tcp and dst_port == 22)", "not tcp or dst_port != 22"),
+                         ("tcp and udp", "arp and src == 10.0.0.1")):
+            self.assertEqual(self.weir("diff", old, new).stdout, "equivalent\n", (old, new))
+        self.weir("diff", "tcp", "udp", status=INPUT)
+        self.weir("diff", "tpc", "udp", status=SYSTEM)
+        self.weir("diff", "tcp", status=USAGE)
 
     def judge(self, *arguments, status=0, **options):
         return self.weir("test", "web.weir", *arguments, status=status, **options).stdout
@@ -222,7 +270,7 @@ class Real(CommandLine):
     def test_usage(self):
         self.weir("check", status=USAGE)
         self.weir("nosuch", status=USAGE)
-        self.weir("explain", "web.weir", "x", status=USAGE)
+        self.weir("rule", "web.weir", "x", status=USAGE)
 
 
 if __name__ == "__main__":
