@@ -28,11 +28,10 @@ extern int classify_rest(struct packet *packet);
 
 enum { WORDS = sizeof(struct packet) / 8 };
 
+/* The stack's 512 bytes are shared with all callers: even the key is elsewhere. */
 static __always_inline const void *blob(void)
 {
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&table, &zero);
+	return bpf_map_lookup_elem(&table, (const void *)&table_config.zero);
 }
 
 /* Whether `index` is a word of the blob; opaque, so that the compiler keeps the comparison where the kernel needs it. */
@@ -137,19 +136,25 @@ static __always_inline __u64 differs6(const struct packet *packet, const struct 
 
 enum taken { TAKEN_NOT, TAKEN_BETTER, TAKEN_WORSE };
 
-/* What a record that agrees means, `found` being its order << 32 | answer. Those behind are worse than it. */
-static __always_inline enum taken take(struct packet *packet, __u64 found, __u64 best, __u32 tests)
+/* What a record that agrees means. Those behind it are worse. */
+static __always_inline enum taken take(struct packet *packet, __u32 order, __u32 tests, __u64 best)
 {
-	if (found >> 32 >= best >> 32)
+	if (order >= best >> 32)
 		return TAKEN_WORSE;
-	if (table_config.resumes && found >> 32 < packet->resume)
+	if (table_config.resumes && order < packet->resume)
 		return TAKEN_NOT;
 	if (table_config.tests && tests && !table_tests(packet, tests))
 		return TAKEN_NOT;
 	return TAKEN_BETTER;
 }
 
-#define FOUND(record) ((__u64)(record)->order << 32 | (record)->answer)
+/* Order and answer; both forms of records begin with them. Read once more rather than kept on the stack. */
+static __always_inline __u64 found_at(const void *words, __u64 index)
+{
+	const volatile __u32 *record = words + index * 8;
+
+	return (__u64)record[0] << 32 | record[1];
+}
 
 /* Reads records from `index` on: the better of `best` and what they say; or TABLE_GOES_ON | the next index. */
 static __always_inline __u64 scan(struct packet *packet, const void *words, __u64 index, __u64 best, bool six)
@@ -158,21 +163,16 @@ static __always_inline __u64 scan(struct packet *packet, const void *words, __u6
 		const struct table_record4 *four;
 		const struct table_record6 *wide;
 		enum taken taken = TAKEN_NOT;
-		__u64 found = 0;
-		__u32 value;
 
 		if (!inside(&index))
 			return best;
 		four = words + index * 8;
 		wide = words + index * 8;
-		value = six ? wide->value : four->value;
-		if (six ? !differs6(packet, wide) : !differs4(packet, four)) {
-			found = six ? FOUND(wide) : FOUND(four);
-			taken = take(packet, found, best, six ? wide->tests : four->tests);
-		}
+		if (six ? !differs6(packet, wide) : !differs4(packet, four))
+			taken = take(packet, four->order, six ? wide->tests : four->tests, best);
 		if (taken == TAKEN_BETTER)
-			return found;
-		if (taken == TAKEN_WORSE || value & TABLE_LAST)
+			return found_at(words, index);
+		if (taken == TAKEN_WORSE || (six ? FIELD(wide, value) : FIELD(four, value)) & TABLE_LAST)
 			return best;
 		index += (six ? sizeof *wide : sizeof *four) / 8;
 	}
@@ -245,6 +245,7 @@ __attribute__((noinline)) __u64 table_go_on6(struct packet *packet, __u64 index,
 
 /* --- the classifier --------------------------------------------------------------------------------------------- */
 
+/* Loops are not unrolled, for the stack's sake: it is nearly full below netfilter's plane. */
 static __always_inline __u64 search4(struct packet *packet, __u32 root, __u64 best)
 {
 	__u64 found = table_walk4(packet, root, best);
@@ -270,15 +271,13 @@ __attribute__((noinline)) int classify(struct packet *packet)
 	if (!packet)
 		return ANSWER(ANSWER_DROP, SLOT_MALFORMED);
 	if (packet->family == FAMILY_IPV4) {
-#pragma unroll
-		for (__u32 i = 0; i < TABLE_TREES; i++)
-			if (i < table_config.trees4)
-				best = search4(packet, table_config.roots4[i], best);
+#pragma clang loop unroll(disable)
+		for (__u32 i = 0; i < TABLE_TREES && i < table_config.trees4; i++)
+			best = search4(packet, table_config.roots4[i], best);
 	} else if (packet->family == FAMILY_IPV6) {
-#pragma unroll
-		for (__u32 i = 0; i < TABLE_TREES; i++)
-			if (i < table_config.trees6)
-				best = search6(packet, table_config.roots6[i], best);
+#pragma clang loop unroll(disable)
+		for (__u32 i = 0; i < TABLE_TREES && i < table_config.trees6; i++)
+			best = search6(packet, table_config.roots6[i], best);
 	} else {
 		return classify_rest(packet);
 	}

@@ -103,7 +103,8 @@ struct table_config {
 	__u32 limit;    /* the last word of the blob */
 	__u8 resumes;   /* packet.resume may be set */
 	__u8 tests;     /* some record has tests */
-	__u8 reserved[6];
+	__u8 reserved[2];
+	__u32 zero;     /* the blob's key */
 };
 
 #define TABLE_CONFIG ".rodata.table"
