@@ -290,6 +290,17 @@ class Trying(CommandLine):
         self.assertEqual((shown["ns_per_packet"], shown["empty_ns_per_packet"], shown["packets"], shown["rounds"]),
                          (12.5, 7.5, 1, 9))
 
+    def test_verify(self):
+        self.assertEqual(self.weir("verify", "tcp").stdout,
+                         "web at tc-ingress: proven for all packets (3 rules, 42 instructions, 1.5 ms)\n")
+        self.assertEqual(self.weir("verify", "--hook", "xdp", "tcp", status=INPUT).stdout,
+                         "web at xdp: the program does not do what the rules say\n"
+                         "    packet   tcp 10.0.0.1:1 > 10.0.0.2:2\n    given    a member in set `s`\n"
+                         "    rules    accept (default)\n    program  drop (rule 1)\n")
+        shown = self.json("verify", "--hook", "xdp", "tcp", status=INPUT)
+        self.assertEqual((shown["ok"], shown["results"][0]["proof"], shown["results"][0]["by_program"]),
+                         (False, "different", "drop (rule 1)"))
+
     def test_compile(self):
         for stage in ("ir", "diagram", "plan", "bpf", "dot"):
             self.assertEqual(self.weir("compile", "--emit", stage, "tcp").stdout, "stage\n")
