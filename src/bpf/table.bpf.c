@@ -156,10 +156,10 @@ static __always_inline __u64 found_at(const void *words, __u64 index)
 	return (__u64)record[0] << 32 | record[1];
 }
 
-/* Reads records from `index` on: the better of `best` and what they say; or TABLE_GOES_ON | the next index. */
-static __always_inline __u64 scan(struct packet *packet, const void *words, __u64 index, __u64 best, bool six)
+/* Reads at most so many records from `index` on: the better of `best` and what they say; or TABLE_GOES_ON | the next index. */
+static __always_inline __u64 scan(struct packet *packet, const void *words, __u64 index, __u64 best, int most, bool six)
 {
-	for (int i = 0; i < TABLE_SCAN_MAX; i++) {
+	for (int i = 0; i < most; i++) {
 		const struct table_record4 *four;
 		const struct table_record6 *wide;
 		enum taken taken = TAKEN_NOT;
@@ -212,14 +212,16 @@ static __always_inline __u64 walk(struct packet *packet, __u64 root, __u64 best,
 	if (!packet || !words)
 		return best;
 	index = find_leaf(packet, words, root, best);
-	return index == NO_LEAF ? best : scan(packet, words, index, best, six);
+	return index == NO_LEAF ? best : scan(packet, words, index, best, TABLE_SCAN_MAX, six);
 }
 
 static __always_inline __u64 go_on(struct packet *packet, __u64 index, __u64 best, bool six)
 {
 	const void *words = blob();
 
-	return packet && words ? scan(packet, words, index, best, six) : best;
+	if (!packet || !words || !(six ? table_config.long6 : table_config.long4))
+		return best; /* the kernel knows that it always gets here, if it does */
+	return scan(packet, words, index, best, TABLE_PAGE_MAX, six);
 }
 
 /* The better of `best` and what the tree says; or TABLE_GOES_ON | where the leaf goes on. */
@@ -245,13 +247,15 @@ __attribute__((noinline)) __u64 table_go_on6(struct packet *packet, __u64 index,
 
 /* --- the classifier --------------------------------------------------------------------------------------------- */
 
-/* Loops are not unrolled, for the stack's sake: it is nearly full below netfilter's plane. */
+/* Unrolled: in loops within loops, the kernel would have to follow too many ways. */
 static __always_inline __u64 search4(struct packet *packet, __u32 root, __u64 best)
 {
 	__u64 found = table_walk4(packet, root, best);
 
-	for (int i = 0; i < TABLE_PAGES_MAX && found & TABLE_GOES_ON; i++)
-		found = table_go_on4(packet, found & ~TABLE_GOES_ON, best);
+#pragma unroll
+	for (int i = 0; i < TABLE_PAGES; i++)
+		if (table_config.long4 && found & TABLE_GOES_ON)
+			found = table_go_on4(packet, found & ~TABLE_GOES_ON, best);
 	return found;
 }
 
@@ -259,8 +263,10 @@ static __always_inline __u64 search6(struct packet *packet, __u32 root, __u64 be
 {
 	__u64 found = table_walk6(packet, root, best);
 
-	for (int i = 0; i < TABLE_PAGES_MAX && found & TABLE_GOES_ON; i++)
-		found = table_go_on6(packet, found & ~TABLE_GOES_ON, best);
+#pragma unroll
+	for (int i = 0; i < TABLE_PAGES; i++)
+		if (table_config.long6 && found & TABLE_GOES_ON)
+			found = table_go_on6(packet, found & ~TABLE_GOES_ON, best);
 	return found;
 }
 
@@ -271,13 +277,15 @@ __attribute__((noinline)) int classify(struct packet *packet)
 	if (!packet)
 		return ANSWER(ANSWER_DROP, SLOT_MALFORMED);
 	if (packet->family == FAMILY_IPV4) {
-#pragma clang loop unroll(disable)
-		for (__u32 i = 0; i < TABLE_TREES && i < table_config.trees4; i++)
-			best = search4(packet, table_config.roots4[i], best);
+#pragma unroll
+		for (__u32 i = 0; i < TABLE_TREES; i++)
+			if (i < table_config.trees4)
+				best = search4(packet, table_config.roots4[i], best);
 	} else if (packet->family == FAMILY_IPV6) {
-#pragma clang loop unroll(disable)
-		for (__u32 i = 0; i < TABLE_TREES && i < table_config.trees6; i++)
-			best = search6(packet, table_config.roots6[i], best);
+#pragma unroll
+		for (__u32 i = 0; i < TABLE_TREES; i++)
+			if (i < table_config.trees6)
+				best = search6(packet, table_config.roots6[i], best);
 	} else {
 		return classify_rest(packet);
 	}

@@ -34,8 +34,10 @@ enum {
 enum {
 	TABLE_TREES = 4,       /* at most, for each family */
 	TABLE_DEPTH_MAX = 20,  /* nodes on a path, the leaf included */
-	TABLE_SCAN_MAX = 256,  /* records that one function of the walker reads of a leaf */
-	TABLE_PAGES_MAX = 255, /* how often it is called again for the rest of the leaf */
+	TABLE_SCAN_MAX = 256,  /* records of a leaf that are read at first; of a longer one, so many pages follow at most */
+	TABLE_PAGES = 4,
+	TABLE_PAGE_MAX = 4096,
+	TABLE_LEAF_MAX = TABLE_SCAN_MAX + TABLE_PAGES * TABLE_PAGE_MAX,
 	TABLE_TESTS_MAX = 32,  /* tests of one record */
 	TABLE_SLACK = 128,     /* bytes behind the last word that may be read */
 };
@@ -103,7 +105,8 @@ struct table_config {
 	__u32 limit;    /* the last word of the blob */
 	__u8 resumes;   /* packet.resume may be set */
 	__u8 tests;     /* some record has tests */
-	__u8 reserved[2];
+	__u8 long4;     /* some leaf is longer than TABLE_SCAN_MAX */
+	__u8 long6;
 	__u32 zero;     /* the blob's key */
 };
 

@@ -112,6 +112,7 @@ static bool build_one(struct table_work *table, const struct tree_shape *shape, 
 	attempt->config = (struct table_config){
 		.trees4 = trees[0].count, .trees6 = trees[1].count, .scale = scale, .start = end << 32 | code,
 		.limit = (uint32_t)attempt->blob.count, .resumes = table->resumes, .tests = table->extras.count > 1,
+		.long4 = trees[0].longest > TABLE_SCAN_MAX, .long6 = trees[1].longest > TABLE_SCAN_MAX,
 	};
 	memcpy(attempt->config.roots4, trees[0].roots, trees[0].count * sizeof *trees[0].roots);
 	memcpy(attempt->config.roots6, trees[1].roots, trees[1].count * sizeof *trees[1].roots);
@@ -204,7 +205,7 @@ bool table_build(struct work *work, struct answers *answers, struct plan *plan, 
 		find_fields(&table, &table.families[1]);
 		try_shapes(&table, plan, &best);
 		if (!best.blob.count)
-			table.refused = "a table would need more than its share of memory";
+			table.refused = "too many rules overlap: a table would need too much memory, or leaves too long";
 	}
 	if (table.refused) {
 		*ret_reason = table.refused;

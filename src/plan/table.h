@@ -113,9 +113,10 @@ struct blob {
 struct trees {
 	uint32_t roots[TABLE_TREES];
 	unsigned count;
+	size_t longest; /* leaf, in records */
 };
 
-/* Appends the family's trees to the blob; false if it grew beyond shape.words_max. */
+/* Appends the family's trees to the blob; false if that or a leaf grew beyond its limit. */
 bool trees_build(struct table_work *table, const struct table_family *family, const struct tree_shape *shape,
 		 unsigned scale, struct blob *blob, struct trees *ret_trees);
 

@@ -29,6 +29,7 @@ struct tree {
 	struct blob *blob;
 	VEC(uint32_t) stack; /* lists of entries on the path from the root */
 	struct region regions[TABLE_FIELDS_MAX];
+	size_t longest;      /* leaf, in records */
 	bool full;           /* the blob is */
 };
 
@@ -125,6 +126,7 @@ static uint64_t put_leaf(struct tree *tree, size_t first, size_t count)
 
 	if (!count)
 		return nothing;
+	tree->longest = count > tree->longest ? count : tree->longest;
 	base = blob_add(tree, count * words, words);
 	for (size_t i = 0; i < count && !tree->full; i++) {
 		const struct table_entry *entry = &tree->family->entries.items[tree->stack.items[first + i]];
@@ -539,5 +541,6 @@ bool trees_build(struct table_work *table, const struct table_family *family, co
 		node = build_node(&tree, 0, count, 0);
 		blob->items[root] = node;
 	}
-	return !tree.full;
+	ret_trees->longest = tree.longest;
+	return !tree.full && tree.longest <= TABLE_LEAF_MAX;
 }
