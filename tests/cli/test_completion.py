@@ -35,7 +35,8 @@ class Completion(CommandLine):
 
     def test_options(self):
         self.assertEqual(self.complete("apply", "--"),
-                         ["--confirm", "--dry-run", "--force", "--help", "--json", "--prune", "--reset-sets"])
+                         ["--confirm", "--dry-run", "--force", "--help", "--json", "--no-verify", "--prune",
+                          "--reset-sets"])
         self.assertEqual(self.complete("check", "--s"), ["--strict"])
 
     def test_values(self):
