@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The socket plane: what one socket receives, as an eBPF socket filter (SO_ATTACH_BPF). The data begins at the transport
- * header and cannot be read in place; all is copied relative to the IP header.
+ * The socket plane: what one socket receives, as an eBPF socket filter (SO_ATTACH_BPF). The data begins at the
+ * transport header and cannot be read in place; all is copied relative to the IP header.
  *
- * Before a filter runs, the kernel has checked the IP header, joined fragments, and cut the packet to its IP length, UDP
- * even to its own (which may be less). So an IP length that is not 0 is taken as it is. In test runs (config.bare) the
- * packet begins with the IP header, and has been checked by nobody.
+ * Before a filter runs, the kernel has checked the IP header, joined fragments, and cut the packet to its IP length,
+ * UDP even to its own (which may be less). So an IP length that is not 0 is taken as it is. In test runs
+ * (config.bare) the packet begins with the IP header, and has been checked by nobody.
  */
 #include <linux/bpf.h>
 

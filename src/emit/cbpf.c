@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Classic BPF from rules, whole. In: a rule set; out: a program, or why there is none: what it cannot do, or its size and the
- * rules that cost most. A diagram is tried first, then a list, which is smaller where rules have little in common.
+ * Classic BPF from rules, whole. In: a rule set; out: a program, or why there is none: what it cannot do, or its
+ * size and the rules that cost most. A diagram is tried first, then a list, which is smaller where rules have little
+ * in common.
  */
 #include <errno.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "emit/cbpf.h"
 
@@ -48,8 +47,8 @@ int cbpf_emit(struct arena *arena, const struct ruleset *ruleset, uint32_t accep
 /* --- sizes --------------------------------------------------------------------------------------- */
 
 /*
- * Instructions of the kernel's own translation (net/core/filter.c, bpf_convert_filter): loads of packets call a function;
- * constants above 2^31 are compared by way of a register; a jump with two targets is two.
+ * Instructions of the kernel's own translation (net/core/filter.c, bpf_convert_filter): loads of packets call a
+ * function; constants above 2^31 are compared by way of a register; a jump with two targets is two.
  */
 static uint32_t translated(const struct sock_filter *insn)
 {
@@ -90,8 +89,8 @@ static void warn_of_charge(const struct ruleset *ruleset, uint32_t charge, struc
 	if (charge <= CBPF_CHARGE_USUAL)
 		return;
 	diag = diag_warning(diags, ruleset->span,
-			    "as classic BPF this takes about %u bytes of a socket's option memory, more than the %u that "
-			    "older kernels allow", charge, CBPF_CHARGE_USUAL);
+			    "as classic BPF this takes about %u bytes of a socket's option memory, more than the "
+			    "%u that older kernels allow", charge, CBPF_CHARGE_USUAL);
 	diag_hint(diags, diag, "`sysctl net.core.optmem_max` shows and sets the limit");
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Inside the classic BPF emitter. Code is written from its end to its beginning: when an instruction is put, all that it
- * leads to is there already, and every distance is known. A place in the code is counted from the end.
+ * Inside the classic BPF emitter. Code is written from its end to its beginning: when an instruction is put, all
+ * that it leads to is there already, and every distance is known. A place in the code is counted from the end.
  */
 #ifndef WEIR_EMIT_CBPF_H
 #define WEIR_EMIT_CBPF_H
@@ -91,8 +91,8 @@ void cbpf_plan(struct cbpf_buffer *buffer, const struct plan *plan, struct cbpf_
 void cbpf_parser(struct cbpf_buffer *buffer, const struct cbpf_entry *ipv4, const struct cbpf_entry *ipv6);
 
 /*
- * The rule set as classic BPF can have it: sets become constants, counters go. -EINVAL with diagnostics for what cannot be
- * left out: log, mark, count; with `reuseport` also tests of what differs from packet to packet.
+ * The rule set as classic BPF can have it: sets become constants, counters go. -EINVAL with diagnostics for what
+ * cannot be left out: log, mark, count; with `reuseport` also tests of what differs from packet to packet.
  */
 int cbpf_rules(struct arena *arena, const struct ruleset *ruleset, bool reuseport, struct diags *diags,
 	       const struct ruleset **ret_ruleset);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Instructions of classic BPF, the last one first. Conditional jumps reach 255 instructions; what is farther away is reached
- * by a copy nearby: of the return, or a jump there.
+ * Instructions of classic BPF, the last one first. Conditional jumps reach 255 instructions; what is farther away is
+ * reached by a copy nearby: of the return, or a jump there.
  */
 #include "emit/cbpf.h"
 

@@ -92,7 +92,8 @@ void cbpf_explain_size(struct arena *arena, const struct ruleset *ruleset, size_
 
 	diag = diag_error(diags, ruleset->span, "the rules need %zu instructions of classic BPF, %zu more than the %zu "
 			  "that fit", insns, insns - limit, limit);
-	diag_hint(diags, diag, "let eBPF judge (it needs CAP_BPF, or a program pinned by `weir load`), or leave rules out");
+	diag_hint(diags, diag, "let eBPF judge (it needs CAP_BPF, or a program pinned by `weir load`), or leave "
+		  "rules out");
 	costs = measure(arena, ruleset, &count);
 	for (size_t i = 0; i < count && i < DIAG_RELATED_MAX; i++)
 		if (costs[i].insns)

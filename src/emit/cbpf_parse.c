@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The parser in classic BPF. In: where judging begins for IPv4 and for IPv6, and the fields it looks at; out: the program's
- * beginning, which leaves those fields in scratch memory. Nothing that no rule asks for is parsed.
+ * The parser in classic BPF. In: where judging begins for IPv4 and for IPv6, and the fields it looks at; out: the
+ * program's beginning, which leaves those fields in scratch memory. Nothing that no rule asks for is parsed.
  *
- * A packet that is not as a socket gets it, or that the unrolled walk of extension headers does not see the end of, is
- * dropped. X is the offset of the transport header from the IP header on.
+ * A packet that is not as a socket gets it, or that the unrolled walk of extension headers does not see the end of,
+ * is dropped. X is the offset of the transport header from the IP header on.
  */
 #include <linux/if_ether.h>
 #include <netinet/in.h>

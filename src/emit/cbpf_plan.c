@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A plan's decisions in classic BPF. In: a diagram or a list, without maps; out: where judging begins for IPv4 and IPv6.
- * Only verdicts are left of answers, so parts of the diagram that differ in counters alone become one.
+ * A plan's decisions in classic BPF. In: a diagram or a list, without maps; out: where judging begins for IPv4 and
+ * IPv6. Only verdicts are left of answers, so parts of the diagram that differ in counters alone become one.
  */
 #include <string.h>
 

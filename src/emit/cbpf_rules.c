@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Rules as classic BPF can have them. In: a rule set; out: one whose named sets are constants, or diagnostics where rules do
- * what only eBPF can, or, for a choice between listeners, look at what differs between the packets of a connection.
+ * Rules as classic BPF can have them. In: a rule set; out: one whose named sets are constants, or diagnostics where
+ * rules do what only eBPF can, or, for a choice between listeners, look at what differs between the packets of a
+ * connection.
  */
 #include <errno.h>
 
@@ -84,8 +85,8 @@ static void refuse(struct rules *rules, const struct cond *cond, const char *why
 {
 	struct diag *diag = diag_error(rules->diags, cond->span, "`%s` %s", field_table[cond->match.field].name, why);
 
-	diag_hint(rules->diags, diag,
-		  "without privileges, TCP listeners are filtered by choosing who may connect; later packets are not seen");
+	diag_hint(rules->diags, diag, "without privileges, TCP listeners are filtered by choosing who may connect; "
+		  "later packets are not seen");
 	rules->failed = true;
 }
 
@@ -103,7 +104,8 @@ static void check_opening(struct rules *rules, const struct cond *cond, bool pos
 		return;
 	case COND_MATCH:
 		if (varies(cond->match.field))
-			refuse(rules, cond, "may differ in each packet of a connection, of which only the first is judged");
+			refuse(rules, cond, "may differ in each packet of a connection, of which only the first is "
+			       "judged");
 		else if (cond->match.field == FIELD_TCP_FLAGS && flags_of_opening(cond) != positive)
 			refuse(rules, cond, "asks for packets that do not open a connection, and no others are judged");
 		return;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Comparisons in classic BPF: a dimension's value to one of many places. In: edges over values of up to 64 bits; out: a
- * balanced tree on A, whose leaves tell single values apart by equality; 64 bits are two such trees, one below the other.
+ * Comparisons in classic BPF: a dimension's value to one of many places. In: edges over values of up to 64 bits;
+ * out: a balanced tree on A, whose leaves tell single values apart by equality; 64 bits are two such trees, one
+ * below the other.
  */
 #include "emit/cbpf.h"
 

@@ -67,7 +67,8 @@ static void print_jump(const struct sock_filter *insn, unsigned at, struct words
 	if (BPF_OP(insn->code) == BPF_JA)
 		snprintf(words->operand, sizeof words->operand, "%u", at + 1 + insn->k);
 	else
-		snprintf(words->operand, sizeof words->operand, "#%#-14x jt %u\tjf %u", insn->k, at + 1 + insn->jt, at + 1 + insn->jf);
+		snprintf(words->operand, sizeof words->operand, "#%#-14x jt %u\tjf %u", insn->k, at + 1 + insn->jt,
+			 at + 1 + insn->jf);
 }
 
 static void print_insn(const struct sock_filter *insn, unsigned at, struct words *words)

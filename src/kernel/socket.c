@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Programs for sockets. In: a policy at HOOK_SOCKET, or a pin of one; out: a descriptor, which is all that SO_ATTACH_BPF asks
- * for. Fails with a sentence.
+ * Programs for sockets. In: a policy at HOOK_SOCKET, or a pin of one; out: a descriptor, which is all that
+ * SO_ATTACH_BPF asks for. Fails with a sentence.
  */
 #include <bpf/bpf.h>
 #include <errno.h>
@@ -62,8 +62,8 @@ static int open_pin(struct kernel *kernel, const char *path, int *ret_prog)
 	if (prog < 0) {
 		problem_set(kernel, prog, "cannot open the program %s: %s", path, strerror(-prog));
 		if (prog == -EACCES)
-			problem_hint(kernel, "its folders must let you through; `weir load --hook socket` pins it for all "
-					     "to read");
+			problem_hint(kernel, "its folders must let you through; `weir load --hook socket` pins it for "
+				     "all to read");
 		return prog;
 	}
 	error = check_type(kernel, path, prog);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Random policies on real sockets: packets are put on the loopback of a network namespace of our own, towards a UDP and a
- * TCP socket, filtered by classic BPF and by the eBPF program. What arrives must be what the model accepts, whole.
+ * Random policies on real sockets: packets are put on the loopback of a network namespace of our own, towards a UDP
+ * and a TCP socket, filtered by classic BPF and by the eBPF program. What arrives must be what the model accepts,
+ * whole.
  *
  *     socket [--policies N] [--packets N] [--seed N]
  *

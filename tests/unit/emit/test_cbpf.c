@@ -124,8 +124,8 @@ static void judge_list(struct round *round, const struct ruleset *ruleset)
 static int run_round(void *context)
 {
 	struct round *round = context;
-	const struct ruleset *ruleset = plain_rules(round->arena, policies_random(round->arena, round->seed, HOOK_SOCKET,
-										  round->options));
+	const struct ruleset *ruleset = plain_rules(round->arena, policies_random(round->arena, round->seed,
+										  HOOK_SOCKET, round->options));
 	struct diags *diags = diags_new(round->arena);
 	struct cbpf_program program;
 	int error = emit_cbpf(round->arena, ruleset, NULL, diags, &program);
@@ -158,8 +158,8 @@ static void run_seeds(const struct policy_options *options, bool plain)
 		assert_int_equal(arena_run(total.arena, run_round, &total), 0);
 		arena_free(total.arena);
 	}
-	printf("# %zu packets judged, %zu accepted, %zu behind too many headers; %zu policies too big, longest program %zu\n",
-	       total.judged, total.accepted, total.too_deep, total.refused, total.longest);
+	printf("# %zu packets judged, %zu accepted, %zu behind too many headers; %zu policies too big, longest program "
+	       "%zu\n", total.judged, total.accepted, total.too_deep, total.refused, total.longest);
 	assert_true(total.judged > SEEDS * PACKETS / 8);
 	assert_true(total.accepted > total.judged / 10 && total.accepted < total.judged * 9 / 10);
 }
@@ -283,7 +283,8 @@ static void test_steering_sees_openings_only(void **state)
 		     "packets that do not open a connection");
 	expect_error(POLICY("\t\trule 1 accept if not(tcp.flags & 18 = 2)\n"), &steering, -EINVAL,
 		     "packets that do not open a connection");
-	expect_error(POLICY("\t\trule 1 accept if length in {0-100}\n"), &steering, -EINVAL, "only the first is judged");
+	expect_error(POLICY("\t\trule 1 accept if length in {0-100}\n"), &steering, -EINVAL,
+		     "only the first is judged");
 }
 
 static uint32_t nth_prefix(uint32_t n)
