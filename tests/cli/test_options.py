@@ -4,9 +4,9 @@
 
 from clitest import DONE, INPUT, SYSTEM, USAGE, CommandLine, main
 
-COMMANDS = ("check apply confirm list show delete flush set log test explain diff bench compile verify load version help").split()
-LATER = ("run rule capture flows tune top knock metrics systemd preset import doctor refresh enable "
-         "disable attach detach iptables iptables-save iptables-restore ip6tables ip6tables-save "
+COMMANDS = ("check apply confirm list show delete flush set log test explain diff bench compile verify load run attach detach version help").split()
+LATER = ("rule capture flows tune top knock metrics systemd preset import doctor refresh enable "
+         "disable iptables iptables-save iptables-restore ip6tables ip6tables-save "
          "ip6tables-restore").split()
 
 
