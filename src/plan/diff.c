@@ -84,7 +84,7 @@ static struct diff_side side_of(const struct comparing *comparing, unsigned side
 		return (struct diff_side){ comparing->merged.sides[side]->default_verdict, DECIDED_DEFAULT };
 	rule = comparing->diagrams->cells.items[list].rule;
 	return (struct diff_side){ rule_terminal(comparing->work->rules[rule])->verdict,
-				   (int32_t)(rule - comparing->merged.first_rule[side]) };
+				   (int32_t)comparing->merged.origin[rule] };
 }
 
 static diagram_ref pair_leaf(struct comparing *comparing, diagram_ref left, diagram_ref right)

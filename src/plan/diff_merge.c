@@ -14,25 +14,10 @@ struct merging {
 	struct chain *chains;
 	struct set *sets;
 	size_t set_count;
+	bool *keep[DIFF_SIDES]; /* by rule number */
 };
 
 /* --- sets ------------------------------------------------------------------------------------------------------- */
-
-static bool same_ranges(const struct range *a, size_t a_count, const struct range *b, size_t b_count)
-{
-	if (a_count != b_count)
-		return false;
-	for (size_t i = 0; i < a_count; i++)
-		if (a[i].lo != b[i].lo || a[i].hi != b[i].hi)
-			return false;
-	return true;
-}
-
-static bool same_elements(const struct set *a, const struct set *b)
-{
-	return same_ranges(a->ranges, a->count, b->ranges, b->count) &&
-	       same_ranges(a->ranges6, a->count6, b->ranges6, b->count6);
-}
 
 static const struct set *find_set(const struct ruleset *ruleset, const struct set *like, size_t *ret_index)
 {
@@ -50,7 +35,7 @@ static void add_set(struct merging *merging, unsigned side, size_t index)
 	const struct set *set = &merged->sides[side]->sets[index];
 	size_t twin_index = 0;
 	const struct set *twin = find_set(merged->sides[!side], set, &twin_index);
-	bool same = twin && same_elements(set, twin);
+	bool same = twin && diff_same_set(set, twin);
 
 	if (side == DIFF_NEW && same) {
 		merged->set_of[side][index] = merged->set_of[DIFF_OLD][twin_index];
@@ -158,6 +143,17 @@ static const struct action *move_actions(struct merging *merging, unsigned side,
 	return actions;
 }
 
+static void add_rule(struct merging *merging, unsigned side, const struct rule *rule, struct rule *to)
+{
+	struct merged *merged = merging->merged;
+
+	*to = *rule;
+	to->number = ++merged->ruleset.rule_count;
+	to->cond = rule->cond ? move_cond(merging, side, rule->cond) : NULL;
+	to->actions = move_actions(merging, side, rule);
+	merged->origin[to->number] = rule->number;
+}
+
 static void add_chain(struct merging *merging, unsigned side, size_t index)
 {
 	const struct chain *chain = &merging->merged->sides[side]->chains[index];
@@ -166,12 +162,10 @@ static void add_chain(struct merging *merging, unsigned side, size_t index)
 
 	*to = *chain;
 	to->rules = rules;
-	for (size_t i = 0; i < chain->rule_count; i++) {
-		rules[i] = chain->rules[i];
-		rules[i].number += merging->merged->first_rule[side];
-		rules[i].cond = rules[i].cond ? move_cond(merging, side, rules[i].cond) : NULL;
-		rules[i].actions = move_actions(merging, side, &chain->rules[i]);
-	}
+	to->rule_count = 0;
+	for (size_t i = 0; i < chain->rule_count; i++)
+		if (merging->keep[side][chain->rules[i].number])
+			add_rule(merging, side, &chain->rules[i], &rules[to->rule_count++]);
 }
 
 /* The main chain jumps to both, so that whoever walks the chains finds all. */
@@ -184,7 +178,7 @@ static void add_main(struct merging *merging)
 		struct action *jump = ARENA_NEW(merging->arena, struct action);
 
 		*jump = (struct action){ .kind = ACTION_JUMP, .chain = merged->first_chain[side] };
-		rules[side] = (struct rule){ .number = merged->ruleset.rule_count - 1 + side, .actions = jump,
+		rules[side] = (struct rule){ .number = ++merged->ruleset.rule_count, .actions = jump,
 					     .action_count = 1 };
 	}
 	merging->chains[0] = (struct chain){ .name = "main", .rules = rules, .rule_count = DIFF_SIDES };
@@ -200,10 +194,10 @@ bool merged_init(struct arena *arena, const struct ruleset *const *sides, struct
 		return false;
 	ret_merged->first_chain[DIFF_OLD] = 1;
 	ret_merged->first_chain[DIFF_NEW] = 1 + (uint32_t)old->chain_count;
-	ret_merged->first_rule[DIFF_NEW] = old->rule_count;
 	ret_merged->ruleset.name = new->name;
-	ret_merged->ruleset.rule_count = old->rule_count + new->rule_count + DIFF_SIDES;
 	ret_merged->ruleset.chain_count = 1 + old->chain_count + new->chain_count;
+	ret_merged->origin = ARENA_ARRAY(arena, uint32_t, (size_t)old->rule_count + new->rule_count + 1 + DIFF_SIDES);
+	diff_region(arena, sides, merging.keep);
 	merging.chains = ARENA_ARRAY(arena, struct chain, ret_merged->ruleset.chain_count);
 	ret_merged->ruleset.chains = merging.chains;
 	add_sets(&merging);
