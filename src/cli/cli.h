@@ -29,8 +29,9 @@ struct texts {
 /* Values of all options of all commands; an option's row says which member it sets. */
 struct settings {
 	bool help, json, verbose;
+	bool no_verify;
 	bool strict, dry_run, force, prune, reset_sets, source, reset, all, follow;
-	uint64_t confirm, rounds;
+	uint64_t confirm, rounds, seconds;
 	const char *expression, *policy, *pcap, *hook, *engine, *emit, *output, *pin, *file;
 	bool drop_caps, accept, inetd, reuse_port, freebind, no_lock, lock;
 	uint64_t limit, backlog;
@@ -89,7 +90,8 @@ struct cli {
 
 extern const struct command command_check, command_apply, command_confirm, command_list, command_show, command_delete,
 	command_flush, command_load, command_test, command_bench, command_compile, command_set, command_log,
-	command_explain, command_diff, command_run, command_attach, command_detach, command_version, command_help;
+	command_verify, command_explain, command_diff, command_run, command_attach, command_detach, command_version,
+	command_help;
 
 /* --- options.c ------------------------------------------------------------------------------------------------- */
 
