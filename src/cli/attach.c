@@ -141,7 +141,7 @@ static const struct option attach_options[] = {
 	TEXT("expression", 'e', "EXPR", expression, "the filter as an expression"),
 	TEXT("policy", 0, "NAME", policy, "which policy of the file"),
 	TEXT("backend", 0, "NAME", backend, "auto, ebpf, pinned or cbpf"),
-	TEXT("pinned", 0, "PATH", pinned, "a program that `weir load --hook socket` pinned, as the filter"),
+	TEXT("pinned", 0, "PATH", pinned, "a program that `weir load` pinned for sockets, as the filter"),
 	FLAG("lock", 0, lock, "the filter stays as long as the socket"),
 };
 

@@ -296,7 +296,7 @@ static const struct option run_options[] = {
 	FLAG("freebind", 0, freebind, "listen on addresses that are not there yet"),
 	NUMBER("backlog", 0, "N", backlog, "connections that may wait", 1, 65535),
 	TEXT("backend", 0, "NAME", backend, "auto, ebpf, pinned, cbpf or reuseport: how filters sit on sockets"),
-	TEXT("pinned", 0, "PATH", pinned, "a program that `weir load --hook socket` pinned, as the filter"),
+	TEXT("pinned", 0, "PATH", pinned, "a program that `weir load` pinned for sockets, as the filter"),
 	FLAG("no-lock", 0, no_lock, "let the command change its filters"),
 	FLAG("verbose", 'v', verbose, "say how each socket is filtered"),
 };

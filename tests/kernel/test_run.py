@@ -3,7 +3,6 @@
 """weir run: applications behind filters, with clients inside and outside of them."""
 
 import select
-import sys
 
 from weirtest import *
 
@@ -558,6 +557,79 @@ class Cgroups(TestCase):
         self.assertEqual(status, 1, said)
         self.assertEqual(run(WEIR, "run", "--egress", "tcp", "--", "no-such-command", check=False).returncode, 127)
         self.assertTrue(eventually(lambda: not run_cgroups()))
+
+
+class Library(TestCase):
+    """The examples with filters of their own, built and run."""
+
+    RULES = "udp && src in { 10.0.0.0/8, ::1 }"
+    folder = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(WEIR))))
+
+    def library(self):
+        return os.path.join(self.folder, "src/libweir.so.0")
+
+    def build(self, name):
+        if not os.path.exists(self.library()) or not shutil.which("cc"):
+            self.skipTest("no library beside the program, or no compiler")
+        target = os.path.join(world.folder, name)
+        run("cc", "-Wall", "-Wextra", "-Werror", "-I", os.path.join(ROOT, "include"), "-o", target,
+            os.path.join(ROOT, "examples/app", name + ".c"), self.library(),
+            "-Wl,-rpath," + os.path.dirname(self.library()))
+        os.chmod(world.folder, 0o755)
+        return target
+
+    @contextlib.contextmanager
+    def started(self, *command, nobody=True):
+        line = NOBODY + list(command) if nobody and may_run_as_nobody() else list(command)
+        process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                   env=dict(os.environ, LIBWEIR=self.library(), HOME=world.folder))
+        try:
+            self.assertEqual(process.stdout.readline(), b"started\n" if process.poll() is None else "")
+            yield process
+        finally:
+            process.kill()
+            process.communicate()
+
+    def test_datagrams(self):
+        with self.started(self.build("echo_filtered"), str(PORT)):
+            self.assertEqual(datagram(IPV4), b"hello")
+        os.makedirs(world.folder + "/.config/weir", exist_ok=True)
+        write(world.folder + "/.config/weir/echo.weir", "ipv6\n")
+        try:
+            with self.started(self.build("echo_filtered"), str(PORT)):
+                self.assertEqual([datagram(IPV4), datagram(IPV6)], [None, b"hello"])
+        finally:
+            os.unlink(world.folder + "/.config/weir/echo.weir")
+
+    @each([("steered", (True,)), ("as root", (False,))])
+    def test_http(self, nobody):
+        with self.started(self.build("http_private"), "tcp:%d" % PORT, nobody=nobody):
+            self.assertIn(b"only for us", stream(IPV4))
+            run("ip", "addr", "add", "192.0.2.9/32", "dev", "lo")
+            with world.peer:
+                run("ip", "addr", "add", "198.51.100.2/32", "dev", "peer0")
+                sock = socket.socket()
+            run("ip", "route", "add", "198.51.100.2/32", "dev", "weir0")
+            run("ip", "neigh", "replace", "198.51.100.2", "lladdr", PEER_MAC, "dev", "weir0", "nud", "permanent")
+            with sock:
+                sock.bind(("198.51.100.2", 0))
+                sock.settimeout(0.4 * SLOW)
+                with self.assertRaises(TimeoutError):
+                    sock.connect((OUR4, PORT))
+            run("ip", "addr", "del", "192.0.2.9/32", "dev", "lo")
+            run("ip", "route", "del", "198.51.100.2/32", "dev", "weir0")
+            world.peer.run("ip", "addr", "del", "198.51.100.2/32", "dev", "peer0")
+        self.assertTrue(eventually(lambda: not processes("weir-decoy")))
+
+    def test_ctypes(self):
+        if not os.path.exists(self.library()):
+            self.skipTest("no library beside the program")
+        with self.started("python3", os.path.join(ROOT, "examples/app/echo_ctypes.py"), str(PORT), self.RULES):
+            self.assertEqual([datagram(IPV4), datagram(IPV6)], [b"hello", None])
+        done = run("python3", os.path.join(ROOT, "examples/app/echo_ctypes.py"), str(PORT), "src in {", check=False,
+                   env=dict(os.environ, LIBWEIR=self.library()))
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("expression:1:", done.stderr)
 
 
 class Many(TestCase):
