@@ -3,11 +3,11 @@
  * The comparison: program and rules go through the packets side by side. In: both as diagrams, and the packets that
  * there are; out: equal, or the packets that are judged differently.
  *
- * A step compares, for a set of packets, a diagram of the program with one of the rules. Where the leaves of the rules go on
- * elsewhere (a rule that acts and does not decide, a chain), the packets that came there wait for a step with the
- * next diagram of the rules; where the program's answer ends in STEP_RESUME, with the program's diagram from there.
- * What the rules did and the program has not done yet is kept as owed. Steps are taken in the order of the rules, so that
- * packets which meet again are compared together.
+ * A step compares, for a set of packets, a diagram of the program with one of the rules. Where the leaves of the rules
+ * go on elsewhere (a rule that acts and does not decide, a chain), the packets that came there wait for a step with
+ * the next diagram of the rules; where the program's answer ends in STEP_RESUME, with the program's diagram from
+ * there. What the rules did and the program has not done yet is kept as owed. Steps are taken in the order of the
+ * rules, so that packets which meet again are compared together.
  */
 #include <stddef.h>
 #include <string.h>
@@ -68,7 +68,8 @@ static struct answer_run read_steps(struct prove *prove, uint32_t first)
 	struct effect *effects;
 	uint32_t at = first;
 
-	while (at < input->step_count && input->steps[at].kind != STEP_VERDICT && input->steps[at].kind != STEP_RESUME)
+	while (at < input->step_count && input->steps[at].kind != STEP_VERDICT &&
+	       input->steps[at].kind != STEP_RESUME)
 		at++;
 	if (at >= input->step_count)
 		return (struct answer_run){ .broken = "a run of steps without an end" };
@@ -185,7 +186,8 @@ static struct spec_leaf current_leaf(struct comparing *comparing, uint32_t value
 	return spec_leaf(comparing->prove, now->place, value);
 }
 
-static bdd_ref judge(struct comparing *comparing, const struct answer_run *run, const struct spec_leaf *leaf, size_t owed)
+static bdd_ref judge(struct comparing *comparing, const struct answer_run *run, const struct spec_leaf *leaf,
+		     size_t owed)
 {
 	struct bdd *bdd = comparing->prove->bdd;
 	const bdd_ref different = bdd_leaf(bdd, JOIN_DIFFERENT);

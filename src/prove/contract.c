@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Which packets there are: what packet/packet.h and the data planes' parser promise of struct packet. In: the hook; out: a
- * set of packets. Packets outside it do not count in a comparison, so nothing is promised here that is not certain.
+ * Which packets there are: what packet/packet.h and the data planes' parser promise of struct packet. In: the hook; out:
+ * a set of packets. Packets outside it do not count in a comparison, so nothing is promised here that is not certain.
  */
 #include "prove/work.h"
 
@@ -55,18 +55,23 @@ static void promise_width(struct contract *contract, enum field field)
 	promise(contract, good);
 }
 
+static bdd_ref of_family(const struct contract *contract, enum packet_family family)
+{
+	return is(contract, FIELD_FAMILY, family);
+}
+
 static bdd_ref is_ip(const struct contract *contract)
 {
-	return bdd_or(contract->bdd, is(contract, FIELD_FAMILY, FAMILY_IPV4), is(contract, FIELD_FAMILY, FAMILY_IPV6));
+	return bdd_or(contract->bdd, of_family(contract, FAMILY_IPV4), of_family(contract, FAMILY_IPV6));
 }
 
 /* Frames that pass by default are told by their header, so there are none where none is seen. */
 static void promise_family(struct contract *contract)
 {
-	bdd_ref good = bdd_or(contract->bdd, is_ip(contract), is(contract, FIELD_FAMILY, FAMILY_OTHER));
+	bdd_ref good = bdd_or(contract->bdd, is_ip(contract), of_family(contract, FAMILY_OTHER));
 
 	if (hook_table[contract->prove->input->hook].frames)
-		good = bdd_or(contract->bdd, good, is(contract, FIELD_FAMILY, FAMILY_EXEMPT));
+		good = bdd_or(contract->bdd, good, of_family(contract, FAMILY_EXEMPT));
 	promise(contract, good);
 }
 
@@ -80,10 +85,10 @@ static void promise_link(struct contract *contract)
 
 	if (matters(contract, FIELD_ETH_DST))
 		length = bdd_and(bdd, length, is(contract, FIELD_ETH_DST, 0x0180c2000000));
-	promise(contract, same(contract, is(contract, FIELD_ETH_TYPE, 0x0800), is(contract, FIELD_FAMILY, FAMILY_IPV4)));
-	promise(contract, same(contract, is(contract, FIELD_ETH_TYPE, 0x86dd), is(contract, FIELD_FAMILY, FAMILY_IPV6)));
-	promise(contract, bdd_ite(bdd, exempt, is(contract, FIELD_FAMILY, FAMILY_EXEMPT), BDD_TRUE));
-	promise(contract, bdd_ite(bdd, is(contract, FIELD_FAMILY, FAMILY_EXEMPT), bdd_or(bdd, exempt, length),
+	promise(contract, same(contract, is(contract, FIELD_ETH_TYPE, 0x0800), of_family(contract, FAMILY_IPV4)));
+	promise(contract, same(contract, is(contract, FIELD_ETH_TYPE, 0x86dd), of_family(contract, FAMILY_IPV6)));
+	promise(contract, bdd_ite(bdd, exempt, of_family(contract, FAMILY_EXEMPT), BDD_TRUE));
+	promise(contract, bdd_ite(bdd, of_family(contract, FAMILY_EXEMPT), bdd_or(bdd, exempt, length),
 				  BDD_TRUE));
 }
 
@@ -97,8 +102,8 @@ static void promise_transport(struct contract *contract)
 {
 	static const uint16_t with_ports[] = { 6, 17, 132, 136 };
 	struct bdd *bdd = contract->bdd;
-	bdd_ref icmp4 = bdd_and(bdd, is(contract, FIELD_FAMILY, FAMILY_IPV4), is(contract, FIELD_PROTO, 1));
-	bdd_ref icmp6 = bdd_and(bdd, is(contract, FIELD_FAMILY, FAMILY_IPV6), is(contract, FIELD_PROTO, 58));
+	bdd_ref icmp4 = bdd_and(bdd, of_family(contract, FAMILY_IPV4), is(contract, FIELD_PROTO, 1));
+	bdd_ref icmp6 = bdd_and(bdd, of_family(contract, FAMILY_IPV6), is(contract, FIELD_PROTO, 58));
 	bdd_ref ports = carried(contract, any(contract, FIELD_PROTO, with_ports, 4));
 	bdd_ref flags = carried(contract, is(contract, FIELD_PROTO, 6));
 	bdd_ref icmp = carried(contract, bdd_or(bdd, icmp4, icmp6));
@@ -113,7 +118,8 @@ static void promise_transport(struct contract *contract)
 	promise(contract, same(contract, is(contract, FIELD_PROTO, ABSENT_PROTO), bdd_not(bdd, is_ip(contract))));
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
 		if (matters(contract, rows[i].field))
-			promise(contract, same(contract, field_present(contract->prove, rows[i].field), rows[i].there));
+			promise(contract, same(contract, rows[i].there,
+					       field_present(contract->prove, rows[i].field)));
 }
 
 /* Members of families that the packet is not of are zero. */
@@ -127,20 +133,20 @@ static void promise_zeros(struct contract *contract)
 			continue;
 		zero = is(contract, (enum field)field, 0);
 		if (field_table[field].form == FORM_IPV4) /* shares bytes with the other family */
-			zero = bdd_or(contract->bdd, zero, is(contract, FIELD_FAMILY, FAMILY_IPV6));
+			zero = bdd_or(contract->bdd, zero, of_family(contract, FAMILY_IPV6));
 		if (field_table[field].form == FORM_IPV6)
-			zero = bdd_or(contract->bdd, zero, is(contract, FIELD_FAMILY, FAMILY_IPV4));
+			zero = bdd_or(contract->bdd, zero, of_family(contract, FAMILY_IPV4));
 		promise(contract, bdd_or(contract->bdd, zero, field_present(contract->prove, (enum field)field)));
 	}
 }
 
 static bdd_ref bits_zero(struct prove *prove, unsigned offset, unsigned size)
 {
-	bdd_ref result = BDD_TRUE;
+	bdd_ref set = BDD_FALSE;
 
 	for (unsigned bit = offset * 8; bit < (offset + size) * 8; bit++)
-		result = bdd_and(prove->bdd, result, bdd_not(prove->bdd, bit_set(prove, (source_bit)(SOURCE_PACKET + bit))));
-	return result;
+		set = bdd_or(prove->bdd, set, bit_set(prove, (source_bit)(SOURCE_PACKET + bit)));
+	return bdd_not(prove->bdd, set);
 }
 
 /* An IPv4 address fills the first 4 of 16 bytes. */
@@ -151,8 +157,8 @@ static void promise_ipv4_rest(struct contract *contract, enum field field)
 
 	if (!matters(contract, field))
 		return;
-	zero = bdd_and(contract->bdd, bits_zero(contract->prove, offset + 4, 12), BDD_TRUE);
-	promise(contract, bdd_or(contract->bdd, zero, bdd_not(contract->bdd, is(contract, FIELD_FAMILY, FAMILY_IPV4))));
+	zero = bits_zero(contract->prove, offset + 4, 12);
+	promise(contract, bdd_or(contract->bdd, zero, bdd_not(contract->bdd, of_family(contract, FAMILY_IPV4))));
 }
 
 /* Sets hold nothing that is wider than their elements, so no absent value either. */

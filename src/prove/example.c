@@ -9,7 +9,7 @@
 #include "packet/names.h"
 #include "prove/work.h"
 
-/* Tried one after the other, kept where they leave a packet. Fields that a packet lacks have no such value to keep. */
+/* Tried one after the other, kept where they leave a packet. Fields that a packet lacks keep no value. */
 static const struct wish {
 	enum field field;
 	u128 value;
@@ -196,16 +196,10 @@ static const char *end_text(const struct example *example, enum field field4, en
 
 static const char *protocol_text(const struct example *example)
 {
-	static const struct {
-		uint8_t number;
-		const char *name;
-	} names[] = { { 1, "icmp" }, { 6, "tcp" }, { 17, "udp" }, { 58, "icmpv6" }, { 132, "sctp" }, { 136, "udplite" } };
 	unsigned proto = (unsigned)value_of(example, FIELD_PROTO);
+	const char *name = protocol_name(proto);
 
-	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-		if (names[i].number == proto)
-			return names[i].name;
-	return arena_printf(example->prove->arena, "proto=%u", proto);
+	return name ? name : arena_printf(example->prove->arena, "%u", proto);
 }
 
 static const char *flags_text(struct arena *arena, unsigned flags)
@@ -240,7 +234,8 @@ static const char *number_text(const struct example *example, enum field field)
 
 	if (field_table[field].form == FORM_MAC)
 		return arena_printf(arena, "%02llx:%02llx:%02llx:%02llx:%02llx:%02llx", value >> 40 & 255,
-				    value >> 32 & 255, value >> 24 & 255, value >> 16 & 255, value >> 8 & 255, value & 255);
+				    value >> 32 & 255, value >> 24 & 255, value >> 16 & 255, value >> 8 & 255,
+				    value & 255);
 	if (field == FIELD_TCP_FLAGS)
 		return flags_text(arena, (unsigned)value);
 	if (field == FIELD_FRAGMENT && value)
@@ -410,7 +405,8 @@ static const char *assumed_text(const struct example *example)
 	const char *text = NULL;
 
 	for (uint32_t i = 0; i < prove->atoms.records.count && i < ATOMS_MAX; i++) {
-		const struct prove_map *map = &prove->input->maps[((const struct atom *)intern_at(&prove->atoms, i))->map];
+		const struct atom *atom = intern_at(&prove->atoms, i);
+		const struct prove_map *map = &prove->input->maps[atom->map];
 
 		if (map->named < 0 || !example->bits[prove->atom_levels[i]])
 			continue;

@@ -69,7 +69,7 @@ static bdd_ref with_constants(struct prove *prove, bdd_ref set)
 	return set;
 }
 
-/* First as if lookups could find anything, which is quick; only if that shows a difference, as maps of constants do. */
+/* First as if lookups could find anything, which is quick; if that shows a difference, as maps of constants do. */
 static bool compare(struct prove *prove, bdd_ref *ret_different)
 {
 	bdd_ref packets = contract_packets(prove, false), likely;
@@ -104,7 +104,8 @@ static enum prove_outcome work(struct prove *prove, struct prove_result *result)
 		return prove->why ? PROVE_UNKNOWN : PROVE_DIFFERENT;
 	}
 	if (prove->unfilled)
-		prove_stop(prove, "the program reads %s, which the data plane was not asked to fill in", prove->unfilled);
+		prove_stop(prove, "the program reads %s, which the data plane was not asked to fill in",
+			   prove->unfilled);
 	return prove->unfilled ? PROVE_UNKNOWN : PROVE_EQUAL;
 }
 

@@ -3,8 +3,8 @@
  * What the rules say, as diagrams, straight from docs/architecture.md, "What a rule set means". In: the rule set; out:
  * for a place in it, what the rules from there on do with each packet, up to the first that acts or leaves the chain.
  *
- * A leaf of such a diagram is a rule, acting or only followed (on frames that are not IP), or the end of the chain; what
- * follows then is another place, with another diagram.
+ * A leaf of such a diagram is a rule, acting or only followed (on frames that are not IP), or the end of the chain;
+ * what follows then is another place, with another diagram.
  */
 #include <string.h>
 
@@ -487,7 +487,8 @@ static void count_logs(struct prove *prove, struct spec *spec)
 				check_log(prove, log++, &spec->rules[i]->actions[a]);
 	}
 	if (log != prove->input->log_count)
-		prove_stop(prove, "the table of logs has %zu entries for %u log statements", prove->input->log_count, log);
+		prove_stop(prove, "the table of logs has %zu entries for %u log statements",
+			   prove->input->log_count, log);
 }
 
 void spec_init(struct prove *prove)

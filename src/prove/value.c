@@ -293,7 +293,8 @@ static unsigned key_number(struct prove *prove, const struct atom *atom, bdd_ref
 bdd_ref atom_possible(struct prove *prove, const struct atom *atom)
 {
 	static const uint8_t type_bits[SET_TYPE_COUNT] = {
-		[SET_ADDRESS] = 128, [SET_PREFIX] = 128, [SET_PORT] = 16, [SET_MAC] = 48, [SET_MARK] = 32, [SET_USER] = 32,
+		[SET_ADDRESS] = 128, [SET_PREFIX] = 128, [SET_PORT] = 16,
+		[SET_MAC] = 48,	     [SET_MARK] = 32,	 [SET_USER] = 32,
 	};
 	const struct prove_map *map = &prove->input->maps[atom->map];
 	struct range range = { 0, 0 };

@@ -11,39 +11,9 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "prove/work.h"
+#include "prove/walk.h"
 
 enum { CALLS_MAX = 8, STACK_BYTES = 64, HELPER_LOOKUP = 1, STATES_MAX = 4000000 };
-
-/* Zeroed before it is filled: compared byte by byte. */
-struct state {
-	uint32_t at;
-	uint32_t registers[FP]; /* values; those that do not matter are 0, which is VALUE_NONE */
-};
-
-/* What a state leads to. */
-struct next {
-	bool expanded, done;
-	bdd_ref result;
-	bdd_ref condition; /* `to[0]` where it holds, else to[1] */
-	uint32_t to[2];
-	bdd_ref called;    /* with `numbers`: a function's result, and where each leaf leads */
-	const bdd_ref *leaves;
-	uint32_t *leads;
-	size_t leaf_count;
-};
-
-struct walk {
-	struct prove *prove;
-	struct intern states;
-	VEC(struct next) nexts; /* by state */
-	bool *joins;            /* by instruction: a jump leads here */
-	uint16_t *live;         /* by instruction: registers that matter before it */
-	uint32_t *function_end; /* by instruction: end of its function; 0: none */
-	uint8_t *live_known;    /* by function: 0 no, 1 under way, 2 yes */
-	unsigned depth;
-	VEC(uint32_t) pending;
-};
 
 /* Straight-line execution from a state. */
 struct run {
@@ -52,143 +22,6 @@ struct run {
 	source_bit stack[STACK_BYTES * 8]; /* from the frame pointer downwards: byte -n at n - 1 */
 	bool written[STACK_BYTES];
 };
-
-static const char *function_at(const struct prove *prove, uint32_t at, uint32_t *ret_offset)
-{
-	for (size_t i = 0; i < prove->image.function_count; i++) {
-		const struct image_function *function = &prove->image.functions[i];
-
-		*ret_offset = at - function->first;
-		if (at >= function->first && at < function->first + function->count)
-			return function->name;
-	}
-	*ret_offset = at;
-	return "the code";
-}
-
-static void stop_at(struct walk *walk, uint32_t at, const char *what)
-{
-	uint32_t offset;
-	const char *name = function_at(walk->prove, at, &offset);
-
-	prove_stop(walk->prove, "instruction %u of %s %s", offset, name, what);
-}
-
-/* --- what is known of the text -------------------------------------------------------------------------- */
-
-static uint32_t target_of(uint32_t at, const struct insn *insn)
-{
-	return (uint32_t)((int64_t)at + 1 + insn->offset);
-}
-
-static bool jumps(const struct insn *insn)
-{
-	return insn->kind == INSN_GOTO || insn->kind == INSN_BRANCH;
-}
-
-static bool good_target(const struct walk *walk, uint32_t at, uint32_t target)
-{
-	return target > at && target < walk->function_end[at] &&
-	       walk->prove->insns[target].kind != INSN_SECOND;
-}
-
-static void find_joins(struct walk *walk)
-{
-	const struct prove *prove = walk->prove;
-
-	for (size_t i = 0; i < prove->image.function_count; i++) {
-		const struct image_function *function = &prove->image.functions[i];
-
-		for (uint32_t at = function->first; at < function->first + function->count; at++) {
-			if (walk->function_end[at]) {
-				stop_at(walk, at, "belongs to two functions");
-				return;
-			}
-			walk->function_end[at] = function->first + function->count;
-		}
-	}
-	for (uint32_t at = 0; at < prove->image.insn_count; at++) {
-		const struct insn *insn = &prove->insns[at];
-
-		if (!jumps(insn))
-			continue;
-		if (!good_target(walk, at, target_of(at, insn))) {
-			stop_at(walk, at, "jumps backwards or out of its function");
-			return;
-		}
-		walk->joins[target_of(at, insn)] = true;
-	}
-}
-
-static void find_live(struct walk *walk, uint32_t function);
-
-enum { ARGUMENTS = 0x3e, CLOBBERED = 0x3f };
-
-static uint16_t used_by(struct walk *walk, const struct insn *insn)
-{
-	uint16_t dst = (uint16_t)(1u << insn->dst), src = insn->by_register ? (uint16_t)(1u << insn->src) : 0;
-
-	switch (insn->kind) {
-	case INSN_MOVE:
-		return src;
-	case INSN_AND:
-	case INSN_ADD:
-	case INSN_STORE:
-	case INSN_BRANCH:
-		return dst | src;
-	case INSN_REVERSE:
-	case INSN_CUT:
-		return dst;
-	case INSN_LOAD:
-		return (uint16_t)(1u << insn->src);
-	case INSN_HELPER:
-		return 1u << 1 | 1u << 2;
-	case INSN_CALL:
-		find_live(walk, (uint32_t)insn->number);
-		return walk->live[walk->prove->image.functions[insn->number].first] & ARGUMENTS;
-	case INSN_EXIT:
-		return 1;
-	default:
-		return 0;
-	}
-}
-
-static uint16_t set_by(const struct insn *insn)
-{
-	switch (insn->kind) {
-	case INSN_MOVE:
-	case INSN_LOAD:
-	case INSN_MAP:
-		return (uint16_t)(1u << insn->dst);
-	case INSN_HELPER:
-	case INSN_CALL:
-		return CLOBBERED;
-	default:
-		return 0;
-	}
-}
-
-static void find_live(struct walk *walk, uint32_t number)
-{
-	const struct image_function *function = &walk->prove->image.functions[number];
-
-	if (walk->live_known[number] == 1)
-		stop_at(walk, function->first, "calls itself in the end");
-	if (walk->live_known[number])
-		return;
-	walk->live_known[number] = 1;
-	for (uint32_t at = function->first + function->count; at-- > function->first;) {
-		const struct insn *insn = &walk->prove->insns[at];
-		uint16_t after = 0;
-
-		if (insn->kind != INSN_GOTO && insn->kind != INSN_EXIT && at + 1 < function->first + function->count)
-			after = walk->live[at + 1];
-		if (jumps(insn))
-			after |= walk->live[target_of(at, insn)];
-		walk->live[at] = (uint16_t)((after & ~set_by(insn)) | used_by(walk, insn));
-	}
-	walk->live_known[number] = 2;
-}
 
 /* --- states --------------------------------------------------------------------------------------------- */
 
@@ -224,7 +57,7 @@ static const struct value *operand(const struct walk *walk, const struct run *ru
 static void set_register(struct walk *walk, struct run *run, unsigned number, const struct value *value)
 {
 	if (number == FP)
-		stop_at(walk, run->at, "writes the frame pointer");
+		walk_stop(walk, run->at, "writes the frame pointer");
 	run->registers[number] = intern_number(&walk->prove->values, value);
 }
 
@@ -235,7 +68,7 @@ static void do_move(struct walk *walk, struct run *run, const struct insn *insn)
 	struct value value = *operand(walk, run, insn);
 
 	if (value.kind == VALUE_NONE || (!insn->wide && value.kind != VALUE_BITS)) {
-		stop_at(walk, run->at, "copies what is not known to be a number");
+		walk_stop(walk, run->at, "copies what is not known to be a number");
 		return;
 	}
 	if (!insn->wide)
@@ -249,7 +82,7 @@ static void do_and(struct walk *walk, struct run *run, const struct insn *insn)
 	const struct value *mask = operand(walk, run, insn);
 
 	if (value.kind != VALUE_BITS || mask->kind != VALUE_BITS) {
-		stop_at(walk, run->at, "masks what is not a number");
+		walk_stop(walk, run->at, "masks what is not a number");
 		return;
 	}
 	for (unsigned i = 0; i < 64; i++) {
@@ -258,7 +91,7 @@ static void do_and(struct walk *walk, struct run *run, const struct insn *insn)
 		else if (value.bits[i] == SOURCE_1)
 			value.bits[i] = mask->bits[i];
 		else if (mask->bits[i] != SOURCE_1 && mask->bits[i] != value.bits[i])
-			stop_at(walk, run->at, "masks one part of the packet with another");
+			walk_stop(walk, run->at, "masks one part of the packet with another");
 	}
 	set_register(walk, run, insn->dst, &value);
 }
@@ -269,7 +102,7 @@ static void do_add(struct walk *walk, struct run *run, const struct insn *insn)
 	uint64_t number, more;
 
 	if (!insn->wide || !value_known(operand(walk, run, insn), &more)) {
-		stop_at(walk, run->at, "adds what is not understood");
+		walk_stop(walk, run->at, "adds what is not understood");
 		return;
 	}
 	if (value.kind == VALUE_STACK && (int64_t)more >= -STACK_BYTES && (int64_t)more <= STACK_BYTES) {
@@ -278,7 +111,7 @@ static void do_add(struct walk *walk, struct run *run, const struct insn *insn)
 	} else if (value_known(&value, &number)) {
 		run->registers[insn->dst] = value_number(walk->prove, number + more);
 	} else {
-		stop_at(walk, run->at, "adds to what is not understood");
+		walk_stop(walk, run->at, "adds to what is not understood");
 	}
 }
 
@@ -288,7 +121,7 @@ static void do_bytes(struct walk *walk, struct run *run, const struct insn *insn
 	struct value value = old;
 
 	if (old.kind != VALUE_BITS) {
-		stop_at(walk, run->at, "turns round what is not a number");
+		walk_stop(walk, run->at, "turns round what is not a number");
 		return;
 	}
 	memset(value.bits, 0, sizeof value.bits);
@@ -326,7 +159,7 @@ static void do_load(struct walk *walk, struct run *run, const struct insn *insn)
 	struct value value;
 
 	if (from->kind != VALUE_PACKET || insn->offset < 0 || insn->offset + insn->size > PACKET_BYTES) {
-		stop_at(walk, run->at, "reads memory that is not of struct packet");
+		walk_stop(walk, run->at, "reads memory that is not of struct packet");
 		return;
 	}
 	memset(&value, 0, sizeof value);
@@ -344,7 +177,7 @@ static void do_store(struct walk *walk, struct run *run, const struct insn *insn
 	int at = to->number + insn->offset;
 
 	if (to->kind != VALUE_STACK || at < -STACK_BYTES || at + insn->size > 0 || value->kind != VALUE_BITS) {
-		stop_at(walk, run->at, "writes what is not a number or not to the stack");
+		walk_stop(walk, run->at, "writes what is not a number or not to the stack");
 		return;
 	}
 	for (int i = 0; i < insn->size; i++) {
@@ -361,7 +194,7 @@ static bdd_ref look_up(struct walk *walk, struct run *run)
 	unsigned bytes;
 
 	if (map->kind != VALUE_MAP || key->kind != VALUE_STACK) {
-		stop_at(walk, run->at, "looks up in what is not a map, or what is not on the stack");
+		walk_stop(walk, run->at, "looks up in what is not a map, or what is not on the stack");
 		return BDD_FALSE;
 	}
 	memset(&atom, 0, sizeof atom);
@@ -371,7 +204,7 @@ static bdd_ref look_up(struct walk *walk, struct run *run)
 		int at = -(key->number + (int)i) - 1;
 
 		if (at < 0 || at >= STACK_BYTES || !run->written[at]) {
-			stop_at(walk, run->at, "looks up a key that is not all written");
+			walk_stop(walk, run->at, "looks up a key that is not all written");
 			return BDD_FALSE;
 		}
 		memcpy(atom.key + i * 8, run->stack + at * 8, 8 * sizeof atom.key[0]);
@@ -408,10 +241,10 @@ static void end_branch(struct walk *walk, uint32_t from, struct run *run, const 
 		   (insn->compare == COMPARE_EQ || insn->compare == COMPARE_NE)) {
 		condition = insn->compare == COMPARE_NE ? BDD_TRUE : BDD_FALSE;
 	} else {
-		stop_at(walk, run->at, "compares what is not understood");
+		walk_stop(walk, run->at, "compares what is not understood");
 		return;
 	}
-	yes = state_of(walk, target_of(run->at, insn), run->registers);
+	yes = state_of(walk, flow_target(run->at, insn), run->registers);
 	no = state_of(walk, run->at + 1, run->registers);
 	lead(walk, from, condition, yes, no);
 }
@@ -428,7 +261,7 @@ static void end_helper(struct walk *walk, uint32_t from, struct run *run, const 
 	bdd_ref found;
 
 	if (insn->number != HELPER_LOOKUP) {
-		stop_at(walk, run->at, "calls a helper that is not understood");
+		walk_stop(walk, run->at, "calls a helper that is not understood");
 		return;
 	}
 	found = look_up(walk, run);
@@ -450,11 +283,11 @@ static bdd_ref call_result(struct walk *walk, const struct run *run, uint32_t fu
 
 	for (unsigned i = 1; i <= 5; i++) {
 		if (register_at(walk, run, i)->kind == VALUE_STACK)
-			stop_at(walk, run->at, "passes a place on its stack on");
+			walk_stop(walk, run->at, "passes a place on its stack on");
 		registers[i] = run->registers[i];
 	}
 	if (++walk->depth > CALLS_MAX)
-		stop_at(walk, run->at, "calls too deep");
+		walk_stop(walk, run->at, "calls too deep");
 	result = prove_stopped(walk->prove) ? BDD_FALSE :
 		 evaluate(walk, state_of(walk, walk->prove->image.functions[function].first, registers));
 	walk->depth--;
@@ -492,7 +325,7 @@ static void end_exit(struct walk *walk, uint32_t from, const struct run *run)
 	if (!value_known(register_at(walk, run, 0), &number)) {
 		/* A part of the packet as the answer: no answer at all. */
 		if (walk->depth || register_at(walk, run, 0)->kind != VALUE_BITS)
-			stop_at(walk, run->at, "returns what is not a constant");
+			walk_stop(walk, run->at, "returns what is not a constant");
 		number = NO_ANSWER | run->registers[0];
 	}
 	walk->nexts.items[from].expanded = walk->nexts.items[from].done = true;
@@ -533,7 +366,7 @@ static void step(struct walk *walk, struct run *run, const struct insn *insn)
 		set_register(walk, run, insn->dst, &map);
 		break;
 	default:
-		stop_at(walk, run->at, "is not understood");
+		walk_stop(walk, run->at, "is not understood");
 	}
 }
 
@@ -557,7 +390,7 @@ static bool advance(struct walk *walk, uint32_t from, struct run *run)
 		end_exit(walk, from, run);
 		return false;
 	case INSN_GOTO:
-		next = target_of(run->at, insn);
+		next = flow_target(run->at, insn);
 		break;
 	default:
 		step(walk, run, insn);
@@ -581,7 +414,7 @@ static void expand(struct walk *walk, uint32_t from)
 		if (!advance(walk, from, &run) || prove_stopped(walk->prove))
 			return;
 		if (run.at >= end) {
-			stop_at(walk, end - 1, "runs out of its function");
+			walk_stop(walk, end - 1, "runs out of its function");
 			return;
 		}
 	} while (!walk->joins[run.at]);
@@ -666,13 +499,7 @@ bdd_ref walk_program(struct prove *prove)
 		return BDD_FALSE;
 	}
 	intern_init(&walk.states, prove->arena, sizeof(struct state));
-	walk.joins = ARENA_ARRAY(prove->arena, bool, prove->image.insn_count + 1);
-	walk.live = ARENA_ARRAY(prove->arena, uint16_t, prove->image.insn_count + 1);
-	walk.function_end = ARENA_ARRAY(prove->arena, uint32_t, prove->image.insn_count + 1);
-	walk.live_known = ARENA_ARRAY(prove->arena, uint8_t, prove->image.function_count);
-	find_joins(&walk);
-	for (uint32_t i = 0; i < prove->image.function_count && !prove_stopped(prove); i++)
-		find_live(&walk, i);
+	flow_find(&walk);
 	if (prove_stopped(prove))
 		return BDD_FALSE;
 	registers[1] = value_simple(prove, VALUE_PACKET, 0);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Planted bugs: single changes in finished objects and in the tables beside them. A bug must be found, with a packet for
- * which the changed program, interpreted, does something else than the plan. What the prover still calls proven is judged
- * with random packets: none may show a difference.
+ * Planted bugs: single changes in finished objects and in the tables beside them. A bug must be found, with a packet
+ * for which the changed program, interpreted, does something else than the plan. What the prover still calls proven is
+ * judged with random packets: none may show a difference.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -161,8 +161,10 @@ static bool differs(struct hunt *hunt, const struct packet *packet)
 	struct judged right = judge(hunt->subject.plan, *packet, plan_evaluate);
 	struct judged harmed = judge(&hunt->plan, *packet, run_harmed);
 
+	if (harmed.logs != right.logs || harmed.others != right.others)
+		return true;
 	return harmed.error || harmed.verdict != right.verdict || harmed.slot != right.slot ||
-	       harmed.mark != right.mark || harmed.logs != right.logs || harmed.others != right.others || harmed.hit_count != right.hit_count ||
+	       harmed.mark != right.mark || harmed.hit_count != right.hit_count ||
 	       memcmp(harmed.hits, right.hits, right.hit_count * sizeof right.hits[0]);
 }
 
@@ -340,7 +342,8 @@ static void harm_load(struct hunt *hunt, size_t at)
 	if (insn->off >= size)
 		try_offset(hunt, at, insn->off - size, "wrong member");
 	if (size > 1)
-		try_code(hunt, at, BPF_LDX | BPF_MEM | (size == 2 ? BPF_B : size == 4 ? BPF_H : BPF_W), "half a member");
+		try_code(hunt, at, (uint8_t)(BPF_LDX | BPF_MEM | (size == 2 ? BPF_B : size == 4 ? BPF_H : BPF_W)),
+			 "half a member");
 }
 
 static void harm_answer(struct hunt *hunt, size_t at)
@@ -416,7 +419,8 @@ static int run_hunt(void *context)
 	struct hunt *hunt = context;
 	const struct ruleset *ruleset = ir_text_parse(hunt->arena, hunt->policy->text);
 
-	assert_int_equal(subject_make(hunt->arena, ruleset, hunt->policy->hook, &hunt->policy->options, &hunt->subject), 0);
+	assert_int_equal(subject_make(hunt->arena, ruleset, hunt->policy->hook, &hunt->policy->options,
+				      &hunt->subject), 0);
 	hunt->code = *hunt->subject.code;
 	hunt->insns = arena_copy(hunt->arena, hunt->code.insns, hunt->code.insn_count * sizeof *hunt->insns);
 	hunt->code.insns = hunt->insns;
@@ -444,9 +448,9 @@ static void planted_bugs_are_found(void **state)
 		const struct tally *tally = &hunt.tally;
 
 		assert_int_equal(arena_run(hunt.arena, run_hunt, &hunt), 0);
-		print_message("# %s: %zu planted, %zu caught with a packet (%zu need elements in sets), %zu not understood, "
-			      "%zu equal\n", policies[i].name, tally->planted, tally->caught, tally->assumed, tally->refused,
-			      tally->same);
+		print_message("# %s: %zu planted, %zu caught with a packet (%zu need elements in sets), "
+			      "%zu not understood, %zu equal\n", policies[i].name, tally->planted, tally->caught,
+			      tally->assumed, tally->refused, tally->same);
 		all.caught += tally->caught;
 		all.refused += tally->refused;
 		all.same += tally->same;
