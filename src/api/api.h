@@ -67,6 +67,7 @@ struct weir_program {
 	struct bundle bundle;
 	bool expression;
 	const struct rulesets *rulesets;
+	const struct diags *diags;     /* the language's */
 	struct weir_policy *policies; /* one for each ruleset */
 };
 

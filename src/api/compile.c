@@ -198,6 +198,7 @@ static int compile(struct call *call, void *context)
 					program->rulesets->items[i].name, wrong);
 	}
 	program->expression = program->rulesets->count == 1 && program->rulesets->items[0].expression;
+	program->diags = call->diags;
 	describe_policies(program);
 	return WEIR_OK;
 }
@@ -370,10 +371,29 @@ int api_build(struct call *call, const struct ruleset *ruleset, enum hook hook, 
 
 /* --- analyses and stages ----------------------------------------------------------------------------------------- */
 
+/* All that the language had to say: where it spoke of a condition, the planner need not. */
+static struct diags *earlier_diags(struct arena *arena, const struct weir_program *program)
+{
+	struct diags *diags = diags_new(arena);
+
+	for (size_t i = 0; i < program->diags->list.count; i++)
+		VEC_PUSH(arena, &diags->list) = program->diags->list.items[i];
+	return diags;
+}
+
+static void take_new_diags(struct call *call, const struct diags *diags, size_t known)
+{
+	for (size_t i = known; i < diags->list.count; i++)
+		VEC_PUSH(call->arena, &call->diags->list) = diags->list.items[i];
+	call->diags->errors += diags->errors;
+	call->diags->warnings += diags->warnings;
+}
+
 /* Every hook may hide different rules; one warning a rule is enough, so the first hook speaks for all. */
 static int analyse(struct call *call, void *context)
 {
 	struct weir_program *program = context;
+	struct diags *diags = earlier_diags(call->arena, program);
 
 	for (size_t i = 0; i < program->rulesets->count; i++) {
 		const struct ruleset *ruleset = &program->rulesets->items[i];
@@ -382,8 +402,9 @@ static int analyse(struct call *call, void *context)
 		if (ruleset->expression &&
 		    hook_for_expression(call, program, &ruleset, &hook))
 			continue;
-		plan_warn(call->arena, ruleset, hook, call->diags);
+		plan_warn(call->arena, ruleset, hook, diags);
 	}
+	take_new_diags(call, diags, program->diags->list.count);
 	return WEIR_OK;
 }
 

@@ -98,42 +98,104 @@ static const struct chain *chain_of(const struct ruleset *ruleset, uint32_t rule
 	return NULL;
 }
 
-/* Whether packets do not come past the rule where its condition holds. */
-static bool stops(const struct rule *rule)
+/* A condition: the packets that go no further than this. */
+static diagram_ref taken(struct diagrams *diagrams, diagram_ref ref)
 {
-	const struct action *terminal = rule_terminal(rule);
+	const struct diagram_edge *edges;
+	uint32_t dim, count;
+	diagram_ref result;
+	size_t base;
 
-	return terminal && terminal->kind != ACTION_JUMP;
+	if (ref & DIAGRAM_LEAF)
+		return diagrams->cells.items[ref & ~DIAGRAM_LEAF].end == LIST_FALL ? REF_NO : REF_YES;
+	if (diagrams->over || diagram_recall(diagrams, OP_TAKEN, ref, 0, &result))
+		return diagrams->over ? REF_NO : result;
+	edges = diagrams->nodes.items[ref].edges;
+	count = diagrams->nodes.items[ref].edge_count;
+	dim = diagrams->nodes.items[ref].dim;
+	base = diagram_begin(diagrams);
+	for (uint32_t i = 0; i < count; i++)
+		diagram_push(diagrams, base, edges[i].last, taken(diagrams, edges[i].to));
+	result = diagram_make(diagrams, dim, base);
+	diagram_remember(diagrams, OP_TAKEN, ref, 0, result);
+	return result;
 }
 
-static bool overlaps(struct attempt *attempt, uint32_t rule, uint32_t earlier, bool *ret_covers)
+static diagram_ref without(struct diagrams *diagrams, diagram_ref from, diagram_ref what)
 {
-	struct diagrams *diagrams = attempt->diagrams;
-	diagram_ref own = attempt_condition(attempt, rule), other = attempt_condition(attempt, earlier);
-	diagram_ref both = diagram_prune(diagrams, diagram_apply(diagrams, OP_AND, own, other));
+	diagram_ref rest = diagram_apply(diagrams, OP_NOT, what, REF_NO);
 
-	*ret_covers = !diagrams->over && both == diagram_prune(diagrams, own);
-	return !diagrams->over && both != REF_NO;
+	return diagram_prune(diagrams, diagram_apply(diagrams, OP_AND, from, rest));
 }
 
-/* An earlier rule of the chain that hides all of the rule, or else the first that hides some of it, or NULL. */
-static const struct rule *find_hider(const struct findings *findings, const struct chain *chain, size_t index,
-				     bool *ret_covers)
+/* Rules that together take every packet that a rule asks for. */
+struct hiders {
+	VEC(const struct rule *) rules;
+	VEC(diagram_ref) taken; /* what each of them takes */
+	diagram_ref own;        /* what is asked for */
+	bool cover;             /* all of it is taken */
+};
+
+/* The packets left over by all but one of them; all of them: `except` is their count. */
+static diagram_ref left_by(struct diagrams *diagrams, const struct hiders *hiders, size_t except)
 {
-	const struct rule *first = NULL;
+	diagram_ref rest = hiders->own;
 
-	for (size_t i = 0; i < index; i++) {
-		const struct rule *earlier = &chain->rules[i];
+	for (size_t i = 0; i < hiders->taken.count; i++)
+		if (i != except)
+			rest = without(diagrams, rest, hiders->taken.items[i]);
+	return rest;
+}
 
-		if (!stops(earlier) || !overlaps(findings->attempt, chain->rules[index].number, earlier->number,
-						 ret_covers))
+/* Those without which the others do as well are none. */
+static void thin_out(struct diagrams *diagrams, struct hiders *hiders)
+{
+	for (size_t i = hiders->rules.count; i-- > 0 && hiders->rules.count > 1;) {
+		if (left_by(diagrams, hiders, i) != REF_NO || diagrams->over)
 			continue;
-		if (*ret_covers)
-			return earlier;
-		first = first ? first : earlier;
+		hiders->rules.count--;
+		hiders->taken.count--;
+		for (size_t j = i; j < hiders->rules.count; j++) {
+			hiders->rules.items[j] = hiders->rules.items[j + 1];
+			hiders->taken.items[j] = hiders->taken.items[j + 1];
+		}
 	}
-	*ret_covers = false;
-	return first;
+}
+
+static void add_hider(struct arena *arena, struct hiders *hiders, const struct rule *rule, diagram_ref what)
+{
+	VEC_PUSH(arena, &hiders->rules) = rule;
+	VEC_PUSH(arena, &hiders->taken) = what;
+}
+
+/* One rule of the chain that takes all, or else those that each take something. */
+static struct hiders find_hiders(const struct findings *findings, const struct chain *chain, size_t index)
+{
+	struct attempt *attempt = findings->attempt;
+	struct diagrams *diagrams = attempt->diagrams;
+	const struct rule *rule = &chain->rules[index];
+	struct hiders hiders = { .own = attempt_condition(attempt, rule->number) }, alone = { .cover = true };
+	diagram_ref rest;
+
+	if (!rule->names_link)
+		hiders.own = diagram_apply(diagrams, OP_AND, hiders.own, attempt->ip);
+	hiders.own = rest = diagram_prune(diagrams, hiders.own);
+	for (size_t i = 0; i < index && !diagrams->over; i++) {
+		diagram_ref what = taken(diagrams, attempt_rule(attempt, &chain->rules[i], false));
+		diagram_ref then = without(diagrams, rest, what);
+
+		if (without(diagrams, hiders.own, what) == REF_NO && !diagrams->over) {
+			add_hider(findings->arena, &alone, &chain->rules[i], what);
+			return alone;
+		}
+		if (then != rest)
+			add_hider(findings->arena, &hiders, &chain->rules[i], what);
+		rest = then;
+	}
+	hiders.cover = rest == REF_NO && !diagrams->over;
+	if (hiders.cover)
+		thin_out(diagrams, &hiders);
+	return hiders;
 }
 
 /* --- warnings ------------------------------------------------------------------------------------------- */
@@ -161,24 +223,37 @@ static void warn_unsatisfied(struct diags *diags, const struct rule *rule)
 		diag_warning(diags, span, "no packet can satisfy this condition");
 }
 
+/* "an earlier rule takes", "rules 3 and 5 together take", "rules 3, 5 and 2 more together take" */
+static const char *who_takes(struct arena *arena, const struct hiders *hiders)
+{
+	const struct rule *const *rules = hiders->rules.items;
+
+	if (hiders->rules.count == 1)
+		return "an earlier rule takes";
+	if (hiders->rules.count == 2)
+		return arena_printf(arena, "rules %u and %u together take", rules[0]->number, rules[1]->number);
+	return arena_printf(arena, "rules %u, %u and %zu more together take", rules[0]->number, rules[1]->number,
+			    hiders->rules.count - 2);
+}
+
 static void warn_hidden(const struct findings *findings, struct diags *diags, uint32_t number)
 {
 	size_t index = 0;
 	const struct chain *chain = chain_of(findings->ruleset, number, &index);
 	const struct rule *rule = &chain->rules[index];
-	bool covers = false;
-	const struct rule *hider = find_hider(findings, chain, index, &covers);
+	const struct hiders hiders = find_hiders(findings, chain, index);
+	bool alone = hiders.rules.count == 1;
 	struct diag *diag;
 
-	if (!hider && !findings->attempt->diagrams->over) {
+	if (!hiders.cover) {
 		diag_warning(diags, rule->span, "rule can never match: no packet that it may judge reaches it");
 		return;
 	}
-	diag = diag_warning(diags, rule->span, "rule can never match: %s it asks for",
-			    covers ? "an earlier rule takes every packet" : "earlier rules take all the packets");
-	if (hider)
-		diag_relate(diags, diag, hider->span, "%s",
-			    covers ? "this rule takes them" : "this rule is the first of them");
+	diag = diag_warning(diags, rule->span, "rule can never match: %s every packet it asks for",
+			    who_takes(findings->arena, &hiders));
+	for (size_t i = 0; i < hiders.rules.count && i < DIAG_RELATED_MAX; i++)
+		diag_relate(diags, diag, hiders.rules.items[i]->span, alone ? "this rule takes them" :
+			    "rule %u takes some of them", hiders.rules.items[i]->number);
 }
 
 /* Chains that are reached from main; rules of others are somebody else's error. */

@@ -208,7 +208,7 @@ static diagram_ref effect(struct attempt *attempt, const struct rule *rule, bool
 	}
 }
 
-static diagram_ref rule_diagram(struct attempt *attempt, const struct rule *rule, bool named)
+diagram_ref attempt_rule(struct attempt *attempt, const struct rule *rule, bool named)
 {
 	diagram_ref condition = attempt_condition(attempt, rule->number);
 
@@ -225,7 +225,7 @@ static diagram_ref rules_diagram(struct attempt *attempt, const struct rule *rul
 	if (!count || attempt->diagrams->over)
 		return FALL;
 	if (count == 1)
-		return rule_diagram(attempt, rules, named);
+		return attempt_rule(attempt, rules, named);
 	first = rules_diagram(attempt, rules, half, named);
 	return apply(attempt, OP_THEN, first, rules_diagram(attempt, rules + half, count - half, named));
 }

@@ -91,6 +91,7 @@ enum diagram_op {
 	OP_PRUNE,   /* not for diagram_apply() */
 	OP_CELL,
 	OP_DIFFER,
+	OP_TAKEN,
 };
 
 /*
@@ -174,6 +175,8 @@ enum { ORDER_COUNT = 5 };
 /* Sets up an attempt with the given order (0 .. ORDER_COUNT - 1) of the work's dimensions. */
 struct attempt *attempt_new(struct work *work, unsigned order, size_t effort_max);
 diagram_ref attempt_condition(struct attempt *attempt, uint32_t rule);
+/* What a packet meets at this rule; `named`: a rule on the way to it names the link layer. */
+diagram_ref attempt_rule(struct attempt *attempt, const struct rule *rule, bool named);
 /* What a packet meets that is judged by this chain and what comes behind it, with these defaults. */
 diagram_ref attempt_policy(struct attempt *attempt, uint32_t chain, const struct ruleset *defaults);
 /* Builds and prunes the whole; false if over budget. */

@@ -167,6 +167,13 @@ class Real(CommandLine):
             self.assertRegex(self.weir("explain", "web.weir", bad, status=INPUT).stderr, r"^packet:1:\d+: error: ")
         self.weir("explain", "web.weir", status=USAGE)
 
+    def test_check_says_things_once(self):
+        self.assertEqual(self.weir("check", "tcp and udp").stdout, "expression: 1 rule, 1 warning\n")
+        self.write("hidden.weir", POLICY.replace("443 }", "443 }\n\tdrop if tcp and udp\n\tdrop if tcp.dst_port == 80"))
+        done = self.weir("check", "hidden.weir")
+        self.assertEqual(done.stderr.count("warning: "), 2)
+        self.assertIn("hidden.weir:11:2: warning: rule can never match: an earlier rule takes", done.stderr)
+
     def test_diff(self):
         self.assertEqual(self.weir("diff", "web.weir", "web.weir").stdout, "equivalent\n")
         self.write("new.weir", POLICY.replace("80, 443", "80, 443, 22").replace("udp.dst", "udp.src"))

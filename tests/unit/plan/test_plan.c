@@ -548,7 +548,14 @@ static void hidden_rules_are_named(void **state)
 			    "rule can never match: an earlier rule takes every packet it asks for");
 	assert_string_equal(only_warning(XDP("rule 1 drop if dst_port in {0-99} rule 2 drop if dst_port in {100-200} "
 					     "rule 3 log \"x\" if dst_port in {50-150}")),
-			    "rule can never match: earlier rules take all the packets it asks for");
+			    "rule can never match: rules 1 and 2 together take every packet it asks for");
+	assert_string_equal(only_warning(XDP("rule 1 drop if dst_port in {0-60} rule 2 drop if ttl = 1 "
+					     "rule 3 drop if dst_port in {61-99} rule 4 drop if dst_port in {100-120} "
+					     "rule 5 drop if dst_port in {121-200} rule 6 drop if dst_port in {50-150}")),
+			    "rule can never match: rules 1, 3 and 2 more together take every packet it asks for");
+	assert_string_equal(only_warning(XDP("rule 1 link drop if eth.type in {0-0x7ff} rule 2 drop if family = 4 "
+					     "rule 3 drop if family = 6 rule 4 drop")),
+			    "rule can never match: rules 2 and 3 together take every packet it asks for");
 	assert_string_equal(only_warning(XDP("rule 1 accept if all(proto = 6, proto = 17)")),
 			    "no packet can satisfy this condition");
 	assert_string_equal(only_warning(XDP("rule 1 accept if all(proto = 1, dst_port = 17)")),
@@ -576,6 +583,16 @@ static void chains_are_looked_into(void **state)
 					 "chain \"main\" { rule 1 jump \"c\" if proto = 6 } "
 					 "chain \"c\" { rule 2 accept if proto = 17 rule 3 drop } }"),
 			    "rule can never match: no packet that it may judge reaches it");
+	assert_string_equal(only_warning("policy \"p\" { attach xdp \"lo\" default drop "
+					 "chain \"main\" { rule 1 jump \"c\" if proto = 6 rule 2 drop if dst_port = 80 "
+					 "rule 3 accept if all(dst_port = 80, proto = 6) } "
+					 "chain \"c\" { rule 4 accept if src_port = 17 } }"),
+			    "rule can never match: an earlier rule takes every packet it asks for");
+	assert_string_equal(only_warning("policy \"p\" { attach xdp \"lo\" default drop "
+					 "chain \"main\" { rule 1 jump \"c\" if proto = 6 rule 2 drop if proto in {0-5} "
+					 "rule 3 accept if proto in {4-6} } "
+					 "chain \"c\" { rule 4 accept } }"),
+			    "rule can never match: rules 1 and 2 together take every packet it asks for");
 }
 
 /* --- size ----------------------------------------------------------------------------------------------- */
