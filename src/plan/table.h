@@ -9,7 +9,9 @@
 enum {
 	TABLE_BOXES_MAX = 64,         /* that one rule may become under one jump; beyond, tests are asked apart */
 	TABLE_BLOCKS_MAX = 8,         /* prefixes that a range of addresses becomes */
-	TABLE_ENTRIES_MAX = 4000000,  /* of both families together */
+	TABLE_ENTRIES_MAX = 4000000,  /* of both families together; */
+	TABLE_ENTRIES_LEAST = 200000, /* or this and so many for a rule, if that is fewer */
+	TABLE_ENTRIES_RULE = 4,
 	TABLE_EXTRAS_MAX = 65535,     /* record.tests has 16 bits */
 	TABLE_FIELDS_MAX = 16,        /* that trees may cut */
 };

@@ -472,6 +472,13 @@ static void enter_ports(struct entering *entering, bool any, bool there)
 	enter_blocks(&copy);
 }
 
+static size_t entries_max(const struct table_work *table)
+{
+	size_t most = TABLE_ENTRIES_LEAST + (size_t)table->work->ruleset->rule_count * TABLE_ENTRIES_RULE;
+
+	return most < TABLE_ENTRIES_MAX ? most : TABLE_ENTRIES_MAX;
+}
+
 static bool any_port(struct interval in)
 {
 	return in.lo == 0 && in.hi >= ABSENT_PORT;
@@ -494,7 +501,7 @@ void boxes_enter(struct table_work *table, struct table_family *family, const st
 		enter_ports(&entering, false, true);
 		enter_ports(&entering, false, false);
 	}
-	if (table->families[0].entries.count + table->families[1].entries.count > TABLE_ENTRIES_MAX)
+	if (table->families[0].entries.count + table->families[1].entries.count > entries_max(table))
 		table->refused = "the rules make too many table entries";
 }
 

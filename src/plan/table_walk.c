@@ -188,6 +188,18 @@ static void draw_packet(const struct table_family *family, const struct table_en
 	packet->proto = (uint16_t)((entry->value & TABLE_PROTO) | (entry->mask & TABLE_PROTO ? 0 : 6));
 }
 
+/* The one's addresses and the other's ports: a packet that few rules let in. */
+static void mix_packets(struct packet *packet, const struct packet *other)
+{
+	packet->src_port = other->src_port;
+	packet->dst_port = other->dst_port;
+	packet->proto = other->proto;
+	packet->dst_hi = other->dst_hi;
+	packet->dst_lo = other->dst_lo;
+}
+
+enum { MIXED = 5 }; /* one packet in so many */
+
 static uint32_t refuse(const struct plan *plan, const struct packet *packet)
 {
 	(void)plan;
@@ -207,9 +219,13 @@ void table_sample(const struct table_work *table, const struct plan *plan, unsig
 
 		for (unsigned i = 0; i < count && family->entries.count; i++, done++) {
 			size_t index = next_random(&state) % family->entries.count;
-			struct packet packet;
+			struct packet packet, other;
 
 			draw_packet(family, &family->entries.items[index], &state, &packet);
+			index = next_random(&state) % family->entries.count;
+			draw_packet(family, &family->entries.items[index], &state, &other);
+			if (i % MIXED == 0)
+				mix_packets(&packet, &other);
 			table_walk(plan, &packet, &visits, refuse);
 		}
 	}

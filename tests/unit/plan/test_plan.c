@@ -255,14 +255,14 @@ static const char scattered[] = XDP("rule 1 accept if all(ip.src = 10.0.0.1, dst
 				    "rule 2 drop if all(ip.src = 10.0.0.3, dst_port = 5) "
 				    "rule 3 accept if all(ip.src = 10.0.0.5, dst_port = 9)");
 
-static void over_budget_becomes_a_list(void **state)
+static void over_budget_becomes_a_table(void **state)
 {
 	const struct plan_options small = { .diagram_budget = 10 };
 	const struct plan *plan = plan_with(scattered, HOOK_XDP, &small);
 
 	(void)state;
 	assert_int_equal(plan_of(scattered)->kind, PLAN_DIAGRAM);
-	assert_int_equal(plan->kind, PLAN_LIST);
+	assert_int_equal(plan->kind, PLAN_TABLE);
 	assert_string_equal(plan->reason, "a diagram would need more than 10 edges");
 	assert_int_equal(answer(plan, tcp_packet(0x0a000003, 5)), ANSWER(ANSWER_DROP, SLOT_RULE(2)));
 	assert_int_equal(answer(plan, tcp_packet(0x0a000003, 6)), ANSWER(ANSWER_DROP, SLOT_DEFAULT));
@@ -292,8 +292,6 @@ static void what_was_asked_for_is_refused(void **state)
 	const struct plan_options small = { .diagram_budget = 2 };
 
 	(void)state;
-	assert_string_equal(refusal(XDP_WITH("classifier table", "rule 1 accept"), &small),
-			    "`classifier = table` is not supported yet");
 	assert_string_equal(refusal(XDP_WITH("classifier diagram", "rule 1 accept if dst_port = 1"), &small),
 			    "the policy's diagram would need more than 2 edges");
 }
@@ -618,7 +616,8 @@ static int many_exact_rules(void *context)
 					  .cond = cond_pair(arena, COND_AND, address, port, nowhere) };
 	}
 	*chain = (struct chain){ .name = "main", .rules = rules, .rule_count = RULES };
-	*ruleset = (struct ruleset){ .name = "p", .chains = chain, .chain_count = 1, .rule_count = RULES };
+	*ruleset = (struct ruleset){ .name = "p", .chains = chain, .chain_count = 1, .rule_count = RULES,
+				      .classifier = CLASSIFIER_DIAGRAM };
 	call->ruleset = ruleset;
 	return build(call);
 }
@@ -652,7 +651,7 @@ int main(void)
 		TEST(other_frames_may_pass),
 		TEST(matched_rules_become_steps),
 		TEST(chains_return),
-		TEST(over_budget_becomes_a_list),
+		TEST(over_budget_becomes_a_table),
 		TEST(a_list_resumes),
 		TEST(what_was_asked_for_is_refused),
 		TEST(exploding_chains_are_refused),
