@@ -360,7 +360,7 @@ struct weir_difference {
 	const char *hook;
 	struct weir_diff_side old_side, new_side;
 	const char *packet; /* one of them, as weir_explain() reads it */
-	const char *given;  /* what sets must hold for it, if not what is written: "the set `blocked` holds 192.0.2.1"; or NULL */
+	const char *given;  /* NULL, or what sets must hold for it: "the set `blocked` holds 192.0.2.1" */
 };
 
 struct weir_diff {

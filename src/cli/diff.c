@@ -63,7 +63,8 @@ static void print_diff(const struct weir_diff *diff)
 	if (diff->result == WEIR_DIFF_EQUIVALENT)
 		printf("equivalent\n");
 	else if (diff->unknown)
-		printf("%s: %s\n", diff->result == WEIR_DIFF_DIFFERENT ? "there may be more" : "not known", diff->unknown);
+		printf("%s: %s\n", diff->difference_count || diff->change_count ? "there may be more" : "not known",
+		       diff->unknown);
 }
 
 static json_t *json_side(const struct weir_diff_side *side)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Packets as one line of text. In: a packet as a hook meets it; out: what the model's parser finds in it. Cannot fail. */
+/* Packets as a line of text. In: a packet as a hook meets it; out: what the model's parser finds. Cannot fail. */
 #include "ir/packet_build.h"
 #include "ir/value_text.h"
 #include "packet/names.h"
@@ -37,7 +37,8 @@ static void add_end(struct line *line, const struct model_fields *fields, enum f
 static void add_protocol(struct line *line, const struct model_fields *fields)
 {
 	unsigned number = (unsigned)u128_lo(fields->value[FIELD_PROTO]);
-	bool other_icmp = number == 1 && fields->value[FIELD_FAMILY] == FAMILY_IPV6; /* `icmp` would be read as ICMPv6 */
+	/* `icmp` would be read as ICMPv6. */
+	bool other_icmp = number == 1 && fields->value[FIELD_FAMILY] == FAMILY_IPV6;
 	const char *name = other_icmp ? NULL : protocol_name(number);
 
 	if (name)

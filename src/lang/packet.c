@@ -539,7 +539,8 @@ static bool read_front(struct reading *reading, size_t count)
 		return true;
 	if (at + 1 == count && !token->quoted)
 		return set_side(reading, token->text, token->span);
-	return fail(reading, token->span, "`%s` is not where a packet begins: PROTOCOL SOURCE > DESTINATION", token->text);
+	return fail(reading, token->span, "`%s` is not where a packet begins: PROTOCOL SOURCE > DESTINATION",
+		    token->text);
 }
 
 static size_t find_arrow(const struct reading *reading)

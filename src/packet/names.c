@@ -11,9 +11,9 @@ struct number_name {
 
 /* IANA "Protocol Numbers" */
 static const struct number_name protocol_names[] = {
-	{ 1, "icmp" }, { 2, "igmp" },  { 4, "ipip" },  { 6, "tcp" },	{ 17, "udp" },	 { 41, "ipv6" },    { 47, "gre" },
-	{ 50, "esp" }, { 51, "ah" },   { 58, "icmp6" }, { 59, "none" }, { 89, "ospf" }, { 112, "vrrp" }, { 132, "sctp" },
-	{ 136, "udplite" },
+	{ 1, "icmp" },	 { 2, "igmp" },	 { 4, "ipip" },	 { 6, "tcp" },	 { 17, "udp" },	  { 41, "ipv6" },  { 47, "gre" },
+	{ 50, "esp" },	 { 51, "ah" },	 { 58, "icmp6" }, { 59, "none" }, { 89, "ospf" }, { 112, "vrrp" },
+	{ 132, "sctp" }, { 136, "udplite" },
 };
 
 /* IANA "ICMP Parameters" */

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Witnesses. In: demands on dimensions; out: field values or that there are none. What is asked of one field is solved
+ * apart, bit by bit where masks are asked about; the kinds of packets, which decide what fields there are, are tried
+ * one by one. Gives up, and says so, where that takes too many steps.
+ */
 #include "plan/witness.h"
 
 #include "ir/packet_build.h"
