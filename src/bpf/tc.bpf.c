@@ -16,8 +16,10 @@ static __always_inline bool leaving(void)
 
 static __always_inline int parse_whole(struct __sk_buff *skb, const struct view *view, struct packet *packet)
 {
-	if (config.bare)
+	if (config.bare) {
+		packet->eth_type = SWAP(16, (__u16)skb->protocol);
 		return parse_network(view, packet, skb->protocol, 0, NULL);
+	}
 	return parse_frame(view, packet, skb->vlan_present);
 }
 
