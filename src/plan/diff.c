@@ -15,7 +15,7 @@
 #include "plan/witness.h"
 
 enum {
-	DIFF_BUDGET = 200000,   /* edges of both diagrams */
+	DIFF_RULES_MAX = 60000, /* that may matter, of both */
 	DIFF_EFFORT = 1500000,  /* for each attempt; about 300 ms */
 	DIFF_ORDERS = 3,        /* attempts */
 	DIFF_KINDS_MAX = 1000,  /* kinds that examples are looked for */
@@ -530,7 +530,9 @@ static void compare(struct comparing *comparing)
 			       .hook = comparing->hook, .exact = true, .diags = diags_new(comparing->arena) };
 	comparing->work = work;
 	compare_malformed(comparing);
-	if (work_prepare(work) || !work_fits_diagram(work))
+	if (comparing->merged.ruleset.rule_count > DIFF_RULES_MAX)
+		comparing->unknown = "too many rules are different to be compared within bounds";
+	else if (work_prepare(work) || !work_fits_diagram(work))
 		comparing->unknown = "the policies look at too much at once";
 	else
 		compare_rules(comparing);
