@@ -109,6 +109,30 @@ static uint32_t line_of(struct span span)
 	return span.source ? source_position(span.source, span.offset).line : 0;
 }
 
+/* Rules come in the order of the text: their lines are counted on from the last one's. */
+struct line_cursor {
+	const struct source *source;
+	size_t offset;
+	uint32_t line;
+};
+
+static uint32_t next_line(struct line_cursor *cursor, struct span span)
+{
+	const char *newline, *end;
+
+	if (cursor->source != span.source || span.offset < cursor->offset) {
+		cursor->line = line_of(span);
+	} else if (span.source) {
+		end = span.source->text + span.offset;
+		for (newline = span.source->text + cursor->offset;
+		     (newline = memchr(newline, '\n', (size_t)(end - newline))); newline++)
+			cursor->line++;
+	}
+	cursor->source = span.source;
+	cursor->offset = span.offset;
+	return cursor->line;
+}
+
 /* Equal rules of one chain are told apart by their order. */
 static char *rule_key(struct arena *arena, json_t *seen, const char *chain, const char *text)
 {
@@ -122,6 +146,7 @@ static char *rule_key(struct arena *arena, json_t *seen, const char *chain, cons
 static json_t *describe_rules(struct arena *arena, const struct ruleset *ruleset)
 {
 	json_t *rules = json_array(), *seen = json_object();
+	struct line_cursor cursor = { 0 };
 
 	for (size_t c = 0; c < ruleset->chain_count; c++) {
 		const struct chain *chain = &ruleset->chains[c];
@@ -131,7 +156,7 @@ static json_t *describe_rules(struct arena *arena, const struct ruleset *ruleset
 			char *text = span_fold(arena, rule->span);
 
 			json_array_append_new(rules, json_pack("{s:i, s:i, s:s, s:s, s:s}", "n", (int)rule->number,
-							       "line", (int)line_of(rule->span), "text", text,
+							       "line", (int)next_line(&cursor, rule->span), "text", text,
 							       "verdict", ending_verdict(rule), "key",
 							       rule_key(arena, seen, chain->name, text)));
 		}
