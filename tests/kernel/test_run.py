@@ -162,6 +162,15 @@ class Ladder(TestCase):
         finally:
             os.unlink(pin)
 
+    @each([(name, (name,)) for name in ("ebpf", "cbpf", "reuseport")])
+    def test_interfaces(self, backend):
+        """Of alfwrapper's filters the first one; subnets are everywhere else here."""
+        for rules, outside, here in (('in_iface == "weir0"', b"hello", None), ('in_iface == "lo"', None, b"hello")):
+            with Running("--listen", "tcp:%d" % PORT, "--filter", rules, "--backend", backend):
+                for family in FAMILIES:
+                    self.assertEqual(stream(family, wait=0.2), outside)
+                    self.assertEqual(stream(family, wait=0.2, inside=world.us), here)
+
     def test_none(self):
         status, said = fails("--listen", "udp:%d" % PORT, "--backend", "reuseport", "--filter", "tcp || udp")
         self.assertEqual(status, 125)
