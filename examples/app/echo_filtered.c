@@ -40,7 +40,8 @@ static int serve(int fd)
 
 int main(int argc, char **argv)
 {
-	struct sockaddr_in6 address = { .sin6_family = AF_INET6, .sin6_port = htons((in_port_t)atoi(argc > 1 ? argv[1] : "4242")) };
+	int port = atoi(argc > 1 ? argv[1] : "4242");
+	struct sockaddr_in6 address = { .sin6_family = AF_INET6, .sin6_port = htons((in_port_t)port) };
 	int fd = socket(AF_INET6, SOCK_DGRAM, 0);
 	struct weir *weir = weir_new();
 	struct weir_filter *filter;

@@ -15,7 +15,8 @@
 
 #include "app/app.h"
 
-enum { DATAGRAM_MAX = 65536, CONTROL_SIZE = 512, DRAIN_MAX = 65536, TTL_UNKNOWN = 64, UDP_HEADER = 8, TCP_HEADER = 20 };
+enum { DATAGRAM_MAX = 65536, CONTROL_SIZE = 512, DRAIN_MAX = 65536 };
+enum { TTL_UNKNOWN = 64, UDP_HEADER = 8, TCP_HEADER = 20 };
 
 /* One end to end pair, addresses as the wire has them. */
 struct flow {
@@ -209,15 +210,16 @@ static long count_refused(int fd, const struct app_filter *filter, unsigned char
 static int drain_datagrams(struct app *app, const struct app_socket *socket, const struct app_filter *filter)
 {
 	unsigned char *buffer = malloc(DATAGRAM_MAX);
-	int former[TELLER_COUNT];
-	const int off = -1;
+	int former[TELLER_COUNT], offset = -1;
+	socklen_t size = sizeof offset;
 	long refused;
 
 	if (!buffer)
 		return app_fail(app, -ENOMEM, "out of memory");
+	getsockopt(socket->fd, SOL_SOCKET, SO_PEEK_OFF, &offset, &size);
 	tell(socket, true, former);
 	refused = count_refused(socket->fd, filter, buffer);
-	setsockopt(socket->fd, SOL_SOCKET, SO_PEEK_OFF, &off, sizeof off);
+	setsockopt(socket->fd, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof offset);
 	tell(socket, false, former);
 	for (long i = 0; i < refused; i++)
 		if (recv(socket->fd, buffer, 1, MSG_DONTWAIT) < 0)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * A process that outlives the command and belongs to nobody: it holds what must stay while the application runs, and
- * ends when that is over. In: the descriptors it keeps and what it does; it has no terminal, and no privileges but those
- * it needs.
+ * ends when that is over. In: the descriptors it keeps and what it does; it has no terminal, and no privileges but
+ * those it needs.
  */
 #include <errno.h>
 #include <fcntl.h>

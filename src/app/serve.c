@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * For programs that speak only on standard input and output: one process a connection, as inetd did; a datagram socket
- * itself goes to one process at a time. In: listening sockets and a command; ends when told to, after its children.
+ * For programs that speak only on standard input and output: one process a connection, as inetd did; a datagram
+ * socket itself goes to one process at a time. In: listening sockets and a command; ends when told to, after its children.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -159,6 +159,14 @@ static void wait_event(struct server *server)
 			serve_socket(server, i);
 }
 
+/* What the caller ignores (nohup) does not end it. */
+static bool ignored(int number)
+{
+	struct sigaction action;
+
+	return !sigaction(number, NULL, &action) && action.sa_handler == SIG_IGN;
+}
+
 static int prepare(struct app *app, struct server *server)
 {
 	sigset_t set;
@@ -171,7 +179,8 @@ static int prepare(struct app *app, struct server *server)
 	sigemptyset(&set);
 	sigaddset(&set, SIGCHLD);
 	for (size_t i = 0; i < ENDING_COUNT; i++)
-		sigaddset(&set, ending[i]);
+		if (!ignored(ending[i]))
+			sigaddset(&set, ending[i]);
 	sigprocmask(SIG_BLOCK, &set, &server->former);
 	server->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	return server->signals < 0 ? app_fail(app, -errno, "signalfd: %s", strerror(errno)) : 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * weir run: a command behind filters. Ends as the command does, since it becomes the command; before that with the usual
- * exit status for bad input and refusals, 125 if no way was found to put a filter on a socket.
+ * weir run: a command behind filters. Ends as the command does, since it becomes the command; before that with the
+ * usual exit status for bad input and refusals, 125 if no way was found to put a filter on a socket.
  */
 #include "cli.h"
 
@@ -280,7 +280,7 @@ static int run_command(struct cli *cli)
 }
 
 static const struct option run_options[] = {
-	TEXTS("listen", 'l', "ADDR", listen, "listen on [NAME=]tcp:[ADDR:]PORT, udp:..., sctp:... or unix:PATH, and pass it on"),
+	TEXTS("listen", 'l', "ADDR", listen, "listen on [NAME=]tcp:[ADDR:]PORT, udp:..., sctp:... or unix:PATH"),
 	TEXTS("filter", 'f', "[NAME=]EXPR", filters, "who may talk to the sockets, or to the one of that name; or a file"),
 	TEXT("policy", 0, "FILE", policy, "policies `on socket`: one for all sockets, or each for the one of its name"),
 	TEXT("app", 0, "NAME", app, "the user's own file for that application comes before --filter"),
