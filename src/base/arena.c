@@ -8,13 +8,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
-enum { CHUNK_BYTES = 64 * 1024 };
+/*
+ * A big compilation (a million rules take gigabytes) gets its memory in chunks that the kernel can back by huge pages:
+ * otherwise it spends most of the time on faults.
+ */
+enum { CHUNK_BYTES = 64 * 1024, BIG_BYTES = 4 << 20, BIG_FROM = 32 << 20, HUGE_PAGE = 2 << 20 };
 
 struct chunk {
 	struct chunk *next;
 	size_t used;
 	size_t size;
+	size_t mapped; /* bytes of its mapping; 0: from malloc() */
 	alignas(max_align_t) unsigned char data[];
 };
 
@@ -41,7 +47,10 @@ void arena_free(struct arena *arena)
 		return;
 	for (struct chunk *chunk = arena->chunks, *next; chunk; chunk = next) {
 		next = chunk->next;
-		free(chunk);
+		if (chunk->mapped)
+			munmap(chunk, chunk->mapped);
+		else
+			free(chunk);
 	}
 	free(arena);
 }
@@ -89,16 +98,33 @@ static _Noreturn void out_of_memory(struct arena *arena)
 	longjmp(*arena->unwind, 1);
 }
 
+/* Zeroed, with room for at least so much; NULL without memory. */
+static struct chunk *map_chunk(size_t room)
+{
+	size_t bytes = (sizeof(struct chunk) + room + HUGE_PAGE - 1) & ~(size_t)(HUGE_PAGE - 1);
+	struct chunk *chunk = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (chunk == MAP_FAILED)
+		return NULL;
+	madvise(chunk, bytes, MADV_HUGEPAGE); /* no matter if it is refused */
+	chunk->mapped = bytes;
+	chunk->size = bytes - sizeof *chunk;
+	return chunk;
+}
+
 static struct chunk *add_chunk(struct arena *arena, size_t size)
 {
-	size_t room = size > CHUNK_BYTES ? size : CHUNK_BYTES;
-	struct chunk *chunk = calloc(1, sizeof *chunk + room);
+	size_t least = arena->used < BIG_FROM ? CHUNK_BYTES : BIG_BYTES - sizeof(struct chunk);
+	size_t room = size > least ? size : least;
+	struct chunk *chunk = room >= BIG_BYTES / 2 && room < SIZE_MAX / 2 ? map_chunk(room) :
+									      calloc(1, sizeof *chunk + room);
 
 	if (!chunk)
 		out_of_memory(arena);
-	chunk->size = room;
+	if (!chunk->mapped)
+		chunk->size = room;
 	/* A chunk made for one big object goes behind the head, which may have room left. */
-	if (size > CHUNK_BYTES && arena->chunks) {
+	if (size > least && arena->chunks) {
 		chunk->next = arena->chunks->next;
 		arena->chunks->next = chunk;
 	} else {
