@@ -77,17 +77,18 @@ static int prepare(struct change *change)
 
 	if (!error)
 		error = stage_make(change);
-	if (!error && !(change->flags & APPLY_DRY_RUN))
-		error = arm(change);
-	return error;
+	if (error || change->flags & APPLY_DRY_RUN)
+		return error;
+	change->armed = true;
+	return arm(change);
 }
 
 /* Keeps the words of the failure that led here. */
-static void undo(struct kernel *kernel)
+static void undo(const struct change *change)
 {
-	if (recover(kernel))
+	if (change->armed ? recover(change->kernel) : recover_unarmed(change->kernel))
 		problem_note(
-			kernel,
+			change->kernel,
 			"undoing the change failed half-way; packets still meet the old policies, and the next "
 			"command tries again");
 }
@@ -110,7 +111,7 @@ static int run(struct change *change)
 		return error;
 	error = prepare(change);
 	if (error || (change->flags & APPLY_DRY_RUN)) {
-		undo(kernel);
+		undo(change);
 		return error;
 	}
 	store_commit(kernel, change->since);

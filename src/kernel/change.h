@@ -17,6 +17,7 @@ struct change {
 	struct path stage;
 	struct view view;          /* what is in force */
 	struct generation *staged; /* one for each install */
+	bool armed;                /* staged programs may hang on hooks */
 };
 
 bool change_removes(const struct change *change, const char *policy);

@@ -367,6 +367,14 @@ static int roll_forward(struct kernel *kernel, const struct view *view)
 	return error ? error : remove_stage(kernel);
 }
 
+int recover_unarmed(struct kernel *kernel)
+{
+	struct path stage;
+
+	path_join(&stage, kernel->root.text, STAGE_NAME);
+	return path_exists(stage.text) ? remove_stage(kernel) : 0;
+}
+
 int recover(struct kernel *kernel)
 {
 	struct path stage;

@@ -7,5 +7,7 @@
 
 /* Undoes a change that was not committed, finishes one that was; nothing if there is none. Can be repeated. */
 int recover(struct kernel *kernel);
+/* Undoes a change of which nothing hangs on a hook yet: no packet has met it, so nobody is waited for. */
+int recover_unarmed(struct kernel *kernel);
 
 #endif
