@@ -207,9 +207,12 @@ char *arena_printf(struct arena *arena, const char *format, ...)
 	return text;
 }
 
+enum { FIRST_BYTES = 64 }; /* of an array; most stay small */
+
 void *arena_grow(struct arena *arena, void *items, size_t count, size_t *capacity, size_t size)
 {
-	size_t room = *capacity ? *capacity * 2 : 8;
+	size_t first = size <= FIRST_BYTES / 8 ? 8 : size < FIRST_BYTES ? FIRST_BYTES / size : 1;
+	size_t room = *capacity ? *capacity * 2 : first;
 	void *bigger = arena_alloc_array(arena, room, size);
 
 	if (count)
