@@ -3,9 +3,11 @@
 """weir run: applications behind filters, with clients inside and outside of them."""
 
 import select
+import sys
 
 from weirtest import *
 
+PYTHON = shutil.which("python3", path="/usr/bin:/bin:/usr/local/bin") or sys.executable  # for every user
 ECHO = os.path.join(ROOT, "examples/app/echo_activated.py")
 NOBODY = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--inh-caps=-all",
           "--bounding-set=-all", "--"]
@@ -18,7 +20,7 @@ STARTED = ["sh", "-c", 'echo started; exec "$@"', "sh"]  # sockets are ready whe
 class Running:
     """A `weir run` whose command has begun; killed at the end of the block."""
 
-    def __init__(self, *arguments, command=("python3", ECHO), nobody=False, said="started", env=None, descriptors=()):
+    def __init__(self, *arguments, command=(PYTHON, ECHO), nobody=False, said="started", env=None, descriptors=()):
         self.said = said
         line = (NOBODY if nobody else []) + [WEIR, "run", *arguments, "--", *STARTED, *command]
         if descriptors:
@@ -188,7 +190,7 @@ class Guard(TestCase):
 
     def outcome(self, code, *arguments, nobody=False):
         with Running("--listen", "tcp:%d" % PORT, "--filter", ONLY_IPV4, *arguments, nobody=nobody,
-                     command=("python3", "-c", self.TRY + code)) as running:
+                     command=(PYTHON, "-c", self.TRY + code)) as running:
             return running.line()
 
     DETACH = ("try:\n s.setsockopt(1, %d, 0); print('detached')\nexcept OSError as e: print(e.errno)\n"
@@ -204,7 +206,7 @@ class Guard(TestCase):
     def test_inherited(self, backend):
         code = "c=s.accept()[0]; s=c\n" + self.DETACH
         with Running("--listen", "tcp:%d" % PORT, "--filter", ONLY_IPV4, "--backend", backend,
-                     command=("python3", "-c", self.TRY + code)) as running:
+                     command=(PYTHON, "-c", self.TRY + code)) as running:
             with world.peer:
                 sock = socket.create_connection((OUR4, PORT), 2)
             with sock:
@@ -217,7 +219,7 @@ class Guard(TestCase):
         code = ("import os; os.closerange(4, 1000); print('closed', flush=True)\n"
                 "while 1: c=s.accept()[0]; c.sendall(c.recv(64)); c.close()\n")
         with Running("--listen", "tcp:%d" % PORT, "--filter", ONLY_IPV4, "--backend", "reuseport", nobody=True,
-                     command=("python3", "-c", self.TRY + code)) as running:
+                     command=(PYTHON, "-c", self.TRY + code)) as running:
             self.assertEqual(running.line(), "closed")
             for _ in range(3):
                 self.assertIsNone(stream(IPV6, wait=0.2))
@@ -229,7 +231,7 @@ class Guard(TestCase):
         code = ("import os,time\nif os.fork(): os._exit(0)\nprint('child', flush=True)\n"
                 "while 1: c=s.accept()[0]; c.sendall(c.recv(64)); c.close()\n")
         with Running("--listen", "tcp:%d" % PORT, "--filter", ONLY_IPV4, "--backend", "reuseport", nobody=True,
-                     command=("python3", "-c", self.TRY + "import os; print(os.getpid())\n" + code)) as running:
+                     command=(PYTHON, "-c", self.TRY + "import os; print(os.getpid())\n" + code)) as running:
             running.line()
             self.assertEqual(running.line(), "child")
             running.process.wait()
@@ -251,7 +253,7 @@ class Guard(TestCase):
 
 
 class Activation(TestCase):
-    SHOW = ("python3", "-c", "import os; print(os.environ['LISTEN_FDS'], os.environ['LISTEN_FDNAMES'], "
+    SHOW = (PYTHON, "-c", "import os; print(os.environ['LISTEN_FDS'], os.environ['LISTEN_FDNAMES'], "
             "os.environ['LISTEN_PID'] == str(os.getpid()), sorted(map(int, os.listdir('/proc/self/fd')))[:-1])")
 
     def test_names_and_numbers(self):
@@ -293,7 +295,7 @@ class Activation(TestCase):
             code = ("import socket; s=socket.socket(fileno=3); s.setblocking(0); r=[]\n"
                     "try:\n while 1: r.append(s.recv(9).decode())\nexcept BlockingIOError: print('got', *r)\n")
             with Running("--filter", ONLY_IPV4, descriptors=[sock.fileno()],
-                         command=("python3", "-c", code)) as running:
+                         command=(PYTHON, "-c", code)) as running:
                 return running.line()
 
     def test_queued_datagrams(self):
@@ -539,7 +541,7 @@ class Cgroups(TestCase):
 
     def test_egress(self):
         with self.arrivals() as came:
-            with Running("--egress", "udp.dst_port == 7001", command=("python3", "-c", self.SEND)) as running:
+            with Running("--egress", "udp.dst_port == 7001", command=(PYTHON, "-c", self.SEND)) as running:
                 self.assertEqual(running.line(), "sent")
             self.assertEqual(came(), [1, 0])
         self.assertTrue(eventually(lambda: not run_cgroups()))
@@ -549,7 +551,7 @@ class Cgroups(TestCase):
         code = "import os,time\nif os.fork(): os._exit(0)\nos.setsid(); time.sleep(0.6)\n" + self.SEND
         with self.arrivals() as came:
             with Running("--egress", "udp.dst_port == 7001", "--user", "nobody", "--drop-caps",
-                         command=("python3", "-c", code)) as running:
+                         command=(PYTHON, "-c", code)) as running:
                 running.process.wait()
                 self.assertEqual(len(run_cgroups()), 1)
                 self.assertEqual(running.line(), "sent")
@@ -593,7 +595,8 @@ class Library(TestCase):
         process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                    env=dict(os.environ, LIBWEIR=self.library(), HOME=world.folder))
         try:
-            self.assertEqual(process.stdout.readline(), b"started\n" if process.poll() is None else "")
+            if process.stdout.readline() != b"started\n":
+                raise RuntimeError(process.stderr.read().decode())
             yield process
         finally:
             process.kill()
@@ -633,9 +636,9 @@ class Library(TestCase):
     def test_ctypes(self):
         if not os.path.exists(self.library()):
             self.skipTest("no library beside the program")
-        with self.started("python3", os.path.join(ROOT, "examples/app/echo_ctypes.py"), str(PORT), self.RULES):
+        with self.started(PYTHON, os.path.join(ROOT, "examples/app/echo_ctypes.py"), str(PORT), self.RULES):
             self.assertEqual([datagram(IPV4), datagram(IPV6)], [b"hello", None])
-        done = run("python3", os.path.join(ROOT, "examples/app/echo_ctypes.py"), str(PORT), "src in {", check=False,
+        done = run(PYTHON, os.path.join(ROOT, "examples/app/echo_ctypes.py"), str(PORT), "src in {", check=False,
                    env=dict(os.environ, LIBWEIR=self.library()))
         self.assertEqual(done.returncode, 1)
         self.assertIn("expression:1:", done.stderr)
