@@ -169,7 +169,7 @@ static __always_inline __u64 scan(struct packet *packet, const void *words, __u6
 		four = words + index * 8;
 		wide = words + index * 8;
 		if (six ? !differs6(packet, wide) : !differs4(packet, four))
-			taken = take(packet, four->order, six ? wide->tests : four->tests, best);
+			taken = take(packet, four->order, six ? wide->tests : table_tests_of4(four), best);
 		if (taken == TAKEN_BETTER)
 			return found_at(words, index);
 		if (taken == TAKEN_WORSE || (six ? FIELD(wide, value) : FIELD(four, value)) & TABLE_LAST)

@@ -35,8 +35,8 @@ enum {
 	TABLE_TREES = 4,       /* at most, for each family */
 	TABLE_DEPTH_MAX = 20,  /* nodes on a path, the leaf included */
 	TABLE_SCAN_MAX = 256,  /* records of a leaf that are read at first; of a longer one, so many pages follow at most */
-	TABLE_PAGES = 4,
-	TABLE_PAGE_MAX = 4096,
+	TABLE_PAGES = 8,
+	TABLE_PAGE_MAX = 1024, /* the kernel follows no loop with 8,192 branches */
 	TABLE_LEAF_MAX = TABLE_SCAN_MAX + TABLE_PAGES * TABLE_PAGE_MAX,
 	TABLE_TESTS_MAX = 32,  /* tests of one record */
 	TABLE_SLACK = 128,     /* bytes behind the last word that may be read */
@@ -59,10 +59,15 @@ struct table_record4 {
 	__u16 dst_port;
 	__u16 dst_span;
 	__u16 value, mask;
-	__u16 tests;       /* 0, or where further tests begin, in units of 32 bytes */
-	__u8 src_shift;    /* 0 .. 32 */
-	__u8 dst_shift;
+	__u16 tests;       /* 0, or where further tests begin, in units of 32 bytes; the higher bits are in the shifts */
+	__u8 src_shift;    /* bits 0-5: 0 .. 32; bits 6-7: bits 16-17 of tests */
+	__u8 dst_shift;    /* bits 6-7: bits 18-19 of tests */
 };
+
+static inline __attribute__((always_inline)) __u32 table_tests_of4(const struct table_record4 *record)
+{
+	return record->tests | (__u32)(record->src_shift >> 6) << 16 | (__u32)(record->dst_shift >> 6) << 18;
+}
 
 /* As above; a half of an address is shifted twice, by at most 63, since a shift by 64 is none. */
 struct table_record6 {
@@ -73,8 +78,7 @@ struct table_record6 {
 	__u16 dst_port;
 	__u16 dst_span;
 	__u16 value, mask;
-	__u16 tests;
-	__u16 reserved;
+	__u32 tests;
 	__u8 shifts[8];    /* src_hi twice, src_lo twice, dst_hi twice, dst_lo twice */
 	__u64 addresses[4]; /* src_hi, src_lo, dst_hi, dst_lo */
 };

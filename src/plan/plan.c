@@ -355,7 +355,8 @@ static void describe_logs(struct work *work, struct plan *plan)
 
 /* --- the choice ----------------------------------------------------------------------------------------- */
 
-static int take_list(struct work *work, struct answers *answers, struct plan *plan)
+/* `no_table`: why there is none, or NULL. */
+static int take_list(struct work *work, struct answers *answers, struct plan *plan, const char *no_table)
 {
 	plan->kind = PLAN_LIST;
 	work->for_list = true;
@@ -366,8 +367,9 @@ static int take_list(struct work *work, struct answers *answers, struct plan *pl
 	else if (!work_fits_diagram(work))
 		plan->reason = "too many different masks and sets for a diagram";
 	else
-		plan->reason = arena_printf(work->arena, "a diagram would need more than %zu edges",
-					    work->options.diagram_budget);
+		plan->reason = arena_printf(work->arena, "a diagram would need more than %zu edges%s%s",
+					    work->options.diagram_budget, no_table ? ", and for a table: " : "",
+					    no_table ? no_table : "");
 	return list_build(work, answers, plan);
 }
 
@@ -404,17 +406,17 @@ static double diagram_ns(size_t edges)
 }
 
 /* Whether a table is better than the diagram, if there is one. The answers made for it become the plan's then. */
-static bool prefer_table(struct work *work, const struct attempt *attempt, struct answers *answers, struct plan *plan)
+static bool prefer_table(struct work *work, const struct attempt *attempt, struct answers *answers,
+			 struct plan *plan, const char **ret_why)
 {
 	struct answers own;
 	struct plan table = *plan;
-	const char *why;
 	double ns = attempt ? diagram_ns(attempt->edges) : 0;
 
 	if (attempt && ns <= TABLE_NS_LEAST)
 		return false;
 	answers_init(&own, work);
-	if (!table_build(work, &own, &table, &why))
+	if (!table_build(work, &own, &table, ret_why))
 		return false;
 	table.reason = attempt ? arena_printf(work->arena, "a diagram of %zu edges would take about %.0f ns",
 					      attempt->edges, ns) :
@@ -441,20 +443,22 @@ static int choose(struct work *work, struct answers *answers, struct plan *plan)
 {
 	const struct ruleset *ruleset = work->ruleset;
 	struct attempt *attempt = NULL;
+	const char *why = NULL;
 
 	if (ruleset->classifier == CLASSIFIER_TABLE)
 		return take_table(work, answers, plan);
 	if (ruleset->classifier == CLASSIFIER_LIST)
-		return take_list(work, answers, plan);
+		return take_list(work, answers, plan, NULL);
 	if (ruleset->classifier == CLASSIFIER_DIAGRAM || ruleset->rule_count <= DIAGRAM_RULES_MAX)
 		attempt = find_diagram(work);
-	if (ruleset->classifier == CLASSIFIER_AUTO && prefer_table(work, attempt, answers, plan))
+	if (ruleset->classifier == CLASSIFIER_AUTO && prefer_table(work, attempt, answers, plan, &why))
 		return 0;
 	if (attempt) {
 		take_diagram(work, attempt, answers, plan);
 		return 0;
 	}
-	return ruleset->classifier == CLASSIFIER_DIAGRAM ? refuse_diagram(work) : take_list(work, answers, plan);
+	return ruleset->classifier == CLASSIFIER_DIAGRAM ? refuse_diagram(work) :
+							  take_list(work, answers, plan, why);
 }
 
 int plan_build(struct arena *arena, const struct ruleset *ruleset, enum hook hook, const struct plan_options *options,

@@ -12,7 +12,7 @@ enum {
 	TABLE_ENTRIES_MAX = 4000000,  /* of both families together; */
 	TABLE_ENTRIES_LEAST = 200000, /* or this and so many for a rule, if that is fewer */
 	TABLE_ENTRIES_RULE = 4,
-	TABLE_EXTRAS_MAX = 65535,     /* record.tests has 16 bits */
+	TABLE_EXTRAS_MAX = 200000,    /* record.tests has 20 bits, and the hash 2^18 places */
 	TABLE_FIELDS_MAX = 16,        /* that trees may cut */
 };
 
@@ -37,7 +37,7 @@ struct table_entry {
 	uint8_t shift[4];
 	uint16_t port_lo[2], port_hi[2]; /* source, destination */
 	uint16_t value, mask;
-	uint16_t tests;
+	uint32_t tests;
 	bool ends;      /* nothing behind it matters where it holds: no test, decides, and is never skipped */
 	uint32_t order;
 	uint32_t answer;

@@ -437,7 +437,7 @@ static void enter_blocks(struct entering *entering)
 	struct table_entry *entry = &entering->entry;
 	unsigned at[4] = { 0 };
 
-	entry->tests = (uint16_t)find_run(entering->table, entering->box.parts);
+	entry->tests = find_run(entering->table, entering->box.parts);
 	entry->ends &= !entry->tests;
 	for (size_t i = 0, count = count_products(entering); i < count; i++) {
 		size_t rest = i;

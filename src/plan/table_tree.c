@@ -93,8 +93,9 @@ static void put_record4(uint64_t *to, const struct table_entry *entry, bool last
 		.src_port = entry->port_lo[0], .src_span = (uint16_t)(entry->port_hi[0] - entry->port_lo[0]),
 		.dst_port = entry->port_lo[1], .dst_span = (uint16_t)(entry->port_hi[1] - entry->port_lo[1]),
 		.value = (uint16_t)(entry->value | (last ? TABLE_LAST : 0)), .mask = entry->mask,
-		.tests = entry->tests,
-		.src_shift = entry->shift[BOX_SRC], .dst_shift = entry->shift[BOX_DST],
+		.tests = (uint16_t)entry->tests,
+		.src_shift = (uint8_t)(entry->shift[BOX_SRC] | (entry->tests >> 16 & 3) << 6),
+		.dst_shift = (uint8_t)(entry->shift[BOX_DST] | (entry->tests >> 18 & 3) << 6),
 	};
 
 	memcpy(to, &record, sizeof record);

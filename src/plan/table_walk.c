@@ -60,8 +60,8 @@ static uint32_t rest_key(const struct packet *packet)
 
 static bool agrees4(const struct packet *packet, const struct table_record4 *record)
 {
-	return !((uint64_t)(packet->src4 ^ record->src) >> record->src_shift) &&
-	       !((uint64_t)(packet->dst4 ^ record->dst) >> record->dst_shift) &&
+	return !((uint64_t)(packet->src4 ^ record->src) >> (record->src_shift & 63)) &&
+	       !((uint64_t)(packet->dst4 ^ record->dst) >> (record->dst_shift & 63)) &&
 	       !((rest_key(packet) ^ record->value) & record->mask) &&
 	       port_in(packet->src_port, record->src_port, record->src_span) &&
 	       port_in(packet->dst_port, record->dst_port, record->dst_span);
@@ -95,7 +95,7 @@ static void scan4(const struct walk *walk, uint64_t index, uint64_t *best)
 	for (const struct table_record4 *record = at(walk, index);; record++) {
 		walk->visits->records++;
 		if (agrees4(walk->packet, record) &&
-		    take(walk, record->order, record->answer, record->tests, best))
+		    take(walk, record->order, record->answer, table_tests_of4(record), best))
 			return;
 		if (record->value & TABLE_LAST)
 			return;
