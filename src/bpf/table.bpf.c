@@ -247,6 +247,36 @@ __attribute__((noinline)) __u64 table_go_on6(struct packet *packet, __u64 index,
 
 /* --- the classifier --------------------------------------------------------------------------------------------- */
 
+/* All trees of a family, where no leaf is long: what calls cost is saved. */
+static __always_inline __u64 walk_all(struct packet *packet, __u64 best, bool six)
+{
+	const void *words = blob();
+
+	if (!packet || !words || (six ? table_config.long6 : table_config.long4))
+		return best;
+#pragma unroll
+	for (__u32 i = 0; i < TABLE_TREES; i++) {
+		__u64 index;
+
+		if (i >= (six ? table_config.trees6 : table_config.trees4))
+			break;
+		index = find_leaf(packet, words, six ? table_config.roots6[i] : table_config.roots4[i], best);
+		if (index != NO_LEAF)
+			best = scan(packet, words, index, best, TABLE_SCAN_MAX, six);
+	}
+	return best;
+}
+
+__attribute__((noinline)) __u64 table_walk_all4(struct packet *packet, __u64 best)
+{
+	return walk_all(packet, best, false);
+}
+
+__attribute__((noinline)) __u64 table_walk_all6(struct packet *packet, __u64 best)
+{
+	return walk_all(packet, best, true);
+}
+
 /* Unrolled: in loops within loops, the kernel would have to follow too many ways. */
 static __always_inline __u64 search4(struct packet *packet, __u32 root, __u64 best)
 {
@@ -276,7 +306,11 @@ __attribute__((noinline)) int classify(struct packet *packet)
 
 	if (!packet)
 		return ANSWER(ANSWER_DROP, SLOT_MALFORMED);
-	if (packet->family == FAMILY_IPV4) {
+	if (packet->family == FAMILY_IPV4 && !table_config.long4) {
+		best = table_walk_all4(packet, best);
+	} else if (packet->family == FAMILY_IPV6 && !table_config.long6) {
+		best = table_walk_all6(packet, best);
+	} else if (packet->family == FAMILY_IPV4) {
 #pragma unroll
 		for (__u32 i = 0; i < TABLE_TREES; i++)
 			if (i < table_config.trees4)
