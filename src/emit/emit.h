@@ -48,7 +48,10 @@ struct object {
 	size_t size;
 };
 
-/* Code for int classify(struct packet *packet). -E2BIG with a diagnostic if it outgrows what the kernel takes. */
+/*
+ * Code for int classify(struct packet *packet); beside a table, for classify_rest(). -E2BIG with a diagnostic if it
+ * outgrows what the kernel takes.
+ */
 int emit_code(struct arena *arena, const struct plan *plan, struct diags *diags, const struct code **ret_code);
 
 /* The code as an ELF object: .text, .maps, .BTF, .BTF.ext with function and line info (the rules' text), relocations. */
