@@ -16,7 +16,7 @@ enum {
 };
 
 /* What the prediction adds up, in ns; docs/classifier.md says how it was measured. */
-static const double ns_base = 10, ns_node = 8.5, ns_record = 3, ns_miss = 5;
+static const double ns_base = 10, ns_node = 7, ns_record = 3, ns_miss = 5;
 
 /* Bytes from which on part of the visits miss the second and the last-level cache. */
 static const double bytes_near = 1 << 20, bytes_far = 16 << 20;
@@ -141,6 +141,8 @@ static const struct tree_shape shapes[] = {
 	{ .threshold = 0, .growth = 2, .leaf = 4 },
 	{ .threshold = 1, .growth = 2, .leaf = 4 },
 	{ .threshold = 24, .growth = 1.5, .leaf = 4 },
+	{ .threshold = 12, .growth = 1.2, .leaf = 5 },
+	{ .threshold = 1, .growth = 1.2, .leaf = 5 },
 };
 
 static size_t entry_count(const struct table_work *table)
