@@ -131,7 +131,7 @@ struct table_visits {
 /* What table_walk4/6() and classify() of bpf/table.bpf.c do. */
 uint32_t table_walk(const struct plan *plan, const struct packet *packet, struct table_visits *visits,
 		    uint32_t (*rest)(const struct plan *plan, const struct packet *packet));
-/* Average visits of packets drawn from the entries, `count` of each family. */
+/* Average visits of about `count` packets drawn from the entries. */
 void table_sample(const struct table_work *table, const struct plan *plan, unsigned count, double *ret_nodes,
 		  double *ret_records);
 

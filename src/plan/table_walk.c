@@ -212,12 +212,13 @@ void table_sample(const struct table_work *table, const struct plan *plan, unsig
 {
 	struct table_visits visits = { 0 };
 	uint64_t state = 1;
-	size_t done = 0;
+	size_t done = 0, all = table->families[0].entries.count + table->families[1].entries.count;
 
 	for (unsigned six = 0; six < 2; six++) {
 		const struct table_family *family = &table->families[six];
+		size_t own = all ? (count * family->entries.count + all - 1) / all : 0;
 
-		for (unsigned i = 0; i < count && family->entries.count; i++, done++) {
+		for (size_t i = 0; i < own; i++, done++) {
 			size_t index = next_random(&state) % family->entries.count;
 			struct packet packet, other;
 
