@@ -259,12 +259,10 @@ static __always_inline long run_decide(struct run *run, __u32 verdict, __u32 slo
 	return RUN_ENDS;
 }
 
+/* Rules behind it still test the mark that the packet came with: packet->mark stays. */
 static __always_inline void step_mark(struct run *run, const struct step *step)
 {
-	__u32 mark = (plane_mark(run->context) & ~step->b) | (step->a & step->b);
-
-	plane_set_mark(run->context, mark);
-	run->packet->mark = mark;
+	plane_set_mark(run->context, (plane_mark(run->context) & ~step->b) | (step->a & step->b));
 }
 
 /* Judging goes on behind the steps, in the emitted code. */
