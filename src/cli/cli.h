@@ -113,6 +113,9 @@ int command_unknown(const char *name);
 
 /* --- output.c -------------------------------------------------------------------------------------------------- */
 
+/* "default", "malformed" or "non_ip" for a WEIR_RULE_*; NULL for a rule's number. */
+const char *output_special_rule(int32_t rule);
+
 /* Prints, or collects for --json, the context's diagnostics; the next library call would replace them. */
 void output_diagnostics(struct cli *cli);
 /* Same for a failure that only the command line knows of. */

@@ -4,24 +4,10 @@
 
 #include <string.h>
 
-static const char *special_rule(int32_t rule)
-{
-	switch (rule) {
-	case WEIR_RULE_DEFAULT:
-		return "default";
-	case WEIR_RULE_MALFORMED:
-		return "malformed";
-	case WEIR_RULE_NON_IP:
-		return "non_ip";
-	default:
-		return NULL;
-	}
-}
-
 /* "accept (web.weir:7)", "drop (default)" */
 static void print_side(const struct weir_diff_side *side)
 {
-	const char *special = special_rule(side->rule);
+	const char *special = output_special_rule(side->rule);
 
 	printf("%s (", side->verdict);
 	if (special)
@@ -69,7 +55,7 @@ static void print_diff(const struct weir_diff *diff)
 
 static json_t *json_side(const struct weir_diff_side *side)
 {
-	const char *special = special_rule(side->rule);
+	const char *special = output_special_rule(side->rule);
 	json_t *object = json_object();
 
 	json_object_set_new(object, "verdict", json_text(side->verdict));

@@ -2,20 +2,6 @@
 /* weir explain: which rule decides about a packet, and why each rule before it did not. */
 #include "cli.h"
 
-static const char *special_rule(int32_t rule)
-{
-	switch (rule) {
-	case WEIR_RULE_DEFAULT:
-		return "default";
-	case WEIR_RULE_MALFORMED:
-		return "malformed";
-	case WEIR_RULE_NON_IP:
-		return "non_ip";
-	default:
-		return NULL;
-	}
-}
-
 /* The rule that decided is the last one that was read. */
 static bool decides(const struct weir_explanation *explanation, size_t index)
 {
@@ -104,7 +90,7 @@ static json_t *json_rule(const struct weir_explanation *explanation, size_t inde
 
 static json_t *json_explanation(const struct weir_explanation *explanation)
 {
-	const char *special = special_rule(explanation->rule);
+	const char *special = output_special_rule(explanation->rule);
 	json_t *object = json_object(), *rules = json_array();
 
 	for (size_t i = 0; i < explanation->rule_count; i++)

@@ -256,3 +256,17 @@ void *memory_grow(void *memory, size_t count, size_t size)
 		out_of_memory();
 	return grown;
 }
+
+const char *output_special_rule(int32_t rule)
+{
+	switch (rule) {
+	case WEIR_RULE_DEFAULT:
+		return "default";
+	case WEIR_RULE_MALFORMED:
+		return "malformed";
+	case WEIR_RULE_NON_IP:
+		return "non_ip";
+	default:
+		return NULL;
+	}
+}

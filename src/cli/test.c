@@ -14,23 +14,9 @@ static int choose_engine(struct cli *cli, enum weir_engine *ret_engine)
 	return 0;
 }
 
-static const char *special_rule(int32_t rule)
-{
-	switch (rule) {
-	case WEIR_RULE_DEFAULT:
-		return "default";
-	case WEIR_RULE_MALFORMED:
-		return "malformed";
-	case WEIR_RULE_NON_IP:
-		return "non_ip";
-	default:
-		return NULL;
-	}
-}
-
 static void print_judgement(const struct cli *cli, unsigned long long number, const struct weir_judgement *judgement)
 {
-	const char *special = special_rule(judgement->rule);
+	const char *special = output_special_rule(judgement->rule);
 
 	if (cli->set.json)
 		output_json_line(json_pack("{s:I, s:s, s:o}", "packet", (json_int_t)number, "verdict",
