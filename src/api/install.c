@@ -6,8 +6,6 @@
 
 #include "api/api.h"
 
-_Static_assert(sizeof(struct range) == sizeof(struct install_range), "one layout");
-
 typedef VEC(struct install_set) install_sets;
 
 static struct install_set install_set(const struct plan *plan, const struct plan_set *set)
@@ -21,7 +19,7 @@ static struct install_set install_set(const struct plan *plan, const struct plan
 		.lpm = set->lpm,
 		.shared = named && named->shared,
 		.max_elements = set->max_elements,
-		.elements = (const struct install_range *)set->elements,
+		.elements = set->elements,
 		.count = set->count,
 	};
 }
@@ -534,7 +532,7 @@ int api_replace_set(struct call *call, struct kernel *kernel, const struct polic
 		bool six = sets[i].key == KEY_IPV6, given = !strcmp(sets[i].name, name);
 
 		sets[i].filling = given ? SET_AS_GIVEN : SET_AS_IT_IS;
-		sets[i].elements = (const struct install_range *)(six ? elements->ranges6 : elements->ranges);
+		sets[i].elements = six ? elements->ranges6 : elements->ranges;
 		sets[i].count = !given ? 0 : six ? elements->count6 : elements->count;
 	}
 	install.sets = sets;

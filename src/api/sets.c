@@ -91,7 +91,7 @@ static size_t changed_maps(struct call *call, struct set_call *at, const struct 
 		to->key = (uint8_t)json_integer_value(json_object_get(map, "key"));
 		to->lpm = json_is_true(json_object_get(map, "lpm"));
 		six = to->key == KEY_IPV6;
-		to->elements = (const struct install_range *)(six ? elements->ranges6 : elements->ranges);
+		to->elements = six ? elements->ranges6 : elements->ranges;
 		to->count = six ? elements->count6 : elements->count;
 		if (whole || to->count)
 			count++;

@@ -7,6 +7,12 @@
 
 __extension__ typedef unsigned __int128 u128;
 
+/* Inclusive. */
+struct range {
+	u128 lo;
+	u128 hi;
+};
+
 static inline u128 u128_make(uint64_t hi, uint64_t lo)
 {
 	return (u128)hi << 64 | lo;

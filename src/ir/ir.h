@@ -18,12 +18,6 @@
 
 enum verdict { VERDICT_ACCEPT, VERDICT_DROP, VERDICT_REJECT };
 
-/* Inclusive. */
-struct range {
-	u128 lo;
-	u128 hi;
-};
-
 enum cond_kind {
 	COND_TRUE,
 	COND_FALSE,

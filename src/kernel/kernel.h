@@ -33,11 +33,6 @@ enum kernel_access {
 int kernel_open(enum kernel_access access, struct diags *diags, struct kernel **ret_kernel);
 void kernel_close(struct kernel *kernel);
 
-struct install_range {
-	u128 lo, hi; /* inclusive */
-};
-
-/* Elements of a set; see struct plan_set, which this mirrors. */
 /* Where a named set's elements come from when its policy is installed over an earlier one. */
 enum set_filling {
 	SET_FROM_TEXT, /* `elements`, and what was added to the set in force at run time */
@@ -45,6 +40,7 @@ enum set_filling {
 	SET_AS_IT_IS,  /* what the set in force holds */
 };
 
+/* Elements of a set; see struct plan_set, which this mirrors. */
 struct install_set {
 	const char *map;       /* map name in the classifier objects */
 	const char *name;      /* run-time name, or NULL for a rule's constants */
@@ -53,7 +49,7 @@ struct install_set {
 	bool shared;           /* one map for every policy that has this name */
 	enum set_filling filling;
 	uint32_t max_elements;
-	const struct install_range *elements;
+	const struct range *elements;
 	size_t count;
 };
 

@@ -109,7 +109,7 @@ static unsigned prefix_host_bits(u128 lo, u128 hi, unsigned bits)
 	return host;
 }
 
-static int expand_range(struct setmap_form form, const struct install_range *range, enum set_origin origin,
+static int expand_range(struct setmap_form form, const struct range *range, enum set_origin origin,
 			size_t limit, struct setmap_elements *elements)
 {
 	unsigned bits = setmap_key_bits(form);
@@ -132,7 +132,7 @@ static int expand_range(struct setmap_form form, const struct install_range *ran
 	}
 }
 
-int setmap_expand(struct setmap_form form, const struct install_range *ranges, size_t count, enum set_origin origin,
+int setmap_expand(struct setmap_form form, const struct range *ranges, size_t count, enum set_origin origin,
 		  size_t limit, struct setmap_elements *ret_elements)
 {
 	struct setmap_elements elements = { 0 };

@@ -32,7 +32,7 @@ void setmap_key_encode(struct setmap_form form, u128 lo, unsigned prefix, void *
 void setmap_key_decode(struct setmap_form form, const void *key, u128 *ret_lo, uint8_t *ret_prefix);
 
 /* Ranges as elements: single values, or for an LPM the prefixes that cover each range. -E2BIG past `limit`. */
-int setmap_expand(struct setmap_form form, const struct install_range *ranges, size_t count, enum set_origin origin,
+int setmap_expand(struct setmap_form form, const struct range *ranges, size_t count, enum set_origin origin,
 		  size_t limit, struct setmap_elements *ret_elements);
 
 /* Adds or overwrites. -ENOSPC with a sentence when the map is full. */

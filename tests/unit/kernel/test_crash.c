@@ -206,7 +206,7 @@ static void replace_under_load(enum hook hook, const char *target)
 
 	for (int i = 0; i < 2; i++) {
 		policy_make(&policies[i], &world, name, i);
-		policies[i].elements[0] = (struct install_range){ 0x7f000009, 0x7f000009 };
+		policies[i].elements[0] = (struct range){ 0x7f000009, 0x7f000009 };
 		policy_hook(&policies[i], hook, target);
 	}
 	assert_int_equal(world_apply(&world, &policies[0].install, 1, NULL, 0, 0), 0);

@@ -42,7 +42,7 @@ static void prefix_keys_are_in_network_order(void **state)
 
 static size_t expand(struct setmap_form form, u128 lo, u128 hi, struct setmap_elements *elements)
 {
-	const struct install_range range = { lo, hi };
+	const struct range range = { lo, hi };
 
 	assert_int_equal(setmap_expand(form, &range, 1, ORIGIN_FILE, 1000, elements), 0);
 	return elements->count;
@@ -74,7 +74,7 @@ static void ranges_become_prefixes(void **state)
 static void hashes_hold_every_value(void **state)
 {
 	const struct setmap_form form = { 2, false };
-	const struct install_range range = { 10, 19 };
+	const struct range range = { 10, 19 };
 	struct setmap_elements elements;
 
 	(void)state;

@@ -202,7 +202,7 @@ static size_t set_size(void)
 
 static int change_set(enum set_change change, uint32_t lo, uint32_t hi)
 {
-	const struct install_range range = { lo, hi };
+	const struct range range = { lo, hi };
 	const struct install_set set = { .name = "blocked", .elements = &range, .count = 1 };
 	struct kernel *kernel = open_store(KERNEL_WRITE);
 	int error = kernel_set_change(kernel, "p", change, &set, 1, world.diags);
@@ -259,7 +259,7 @@ static void shared_sets_are_one(void **unused)
 	assert_int_equal(change_set(SET_ADD, 0x7f000001, 0x7f000001), 0);
 	assert_false(world_udp(7003));
 	assert_int_equal(world_state(&world, "q").counters[SLOT_RULE(2)].packets, 1);
-	a.elements[0] = (struct install_range){ 0x0a000001, 0x0a000005 };
+	a.elements[0] = (struct range){ 0x0a000001, 0x0a000005 };
 	apply_one(&a);
 	assert_int_equal(set_size(), 6);
 	remove_all(names, 2);

@@ -98,7 +98,7 @@ void world_remove(struct world *world)
 void policy_make(struct policy *policy, const struct world *world, const char *name, int classifier)
 {
 	memset(policy, 0, sizeof *policy);
-	policy->elements[0] = (struct install_range){ 0x0a000001, 0x0a000002 };
+	policy->elements[0] = (struct range){ 0x0a000001, 0x0a000002 };
 	policy->sets[0] = (struct install_set){ .map = "set_0_4", .name = "blocked", .max_elements = 16,
 						.elements = policy->elements, .count = 1 };
 	policy->steps[0] = (struct step){ STEP_LOG, SLOT_RULE(3), 0, ANSWER_DROP };

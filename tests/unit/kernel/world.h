@@ -27,7 +27,7 @@ struct policy {
 	struct install install;
 	struct install_hook hooks[12];
 	struct install_set sets[1];
-	struct install_range elements[4];
+	struct range elements[4];
 	struct step steps[2];
 	struct log_limit logs[1];
 	int32_t carry[WORLD_SLOTS];
