@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdlib.h>
 
 struct random {
 	uint64_t state; /* never 0 */
@@ -45,6 +46,14 @@ static inline uint32_t random_between(struct random *random, uint32_t lo, uint32
 static inline bool random_once_in(struct random *random, uint32_t n)
 {
 	return random_below(random, n) == 0;
+}
+
+/* A number from the environment: `WEIR_ROUNDS` multiplies the rounds of a test, `WEIR_SEED` moves them. */
+static inline uint64_t random_setting(const char *name, uint64_t otherwise)
+{
+	const char *value = getenv(name);
+
+	return value ? strtoull(value, NULL, 0) : otherwise;
 }
 
 #define RANDOM_PICK(random, array) ((array)[random_below((random), sizeof(array) / sizeof *(array))])

@@ -140,20 +140,12 @@ static int run_round(void *context)
 	return 0;
 }
 
-/* `WEIR_ROUNDS` multiplies the rounds, `WEIR_SEED` moves them. */
-static uint64_t setting(const char *name, uint64_t otherwise)
-{
-	const char *value = getenv(name);
-
-	return value ? strtoull(value, NULL, 0) : otherwise;
-}
-
 static void run_rounds(unsigned rounds, const struct policy_options *options)
 {
-	uint64_t first = setting("WEIR_SEED", 1);
+	uint64_t first = random_setting("WEIR_SEED", 1);
 	size_t judged = 0, diagrams = 0;
 
-	rounds *= (unsigned)setting("WEIR_ROUNDS", 1);
+	rounds *= (unsigned)random_setting("WEIR_ROUNDS", 1);
 	for (uint64_t seed = first; seed < first + rounds; seed++) {
 		struct arena *arena = arena_new();
 		struct round round = { .arena = arena, .seed = seed, .options = options,

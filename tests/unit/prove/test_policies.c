@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "tests/lib/policies.h"
+#include "tests/lib/random.h"
 #include "tests/unit/prove/subject.h"
 
 static const struct way {
@@ -77,19 +78,12 @@ static int run_round(void *context)
 	return 0;
 }
 
-static uint64_t setting(const char *name, uint64_t otherwise)
-{
-	const char *value = getenv(name);
-
-	return value ? strtoull(value, NULL, 0) : otherwise;
-}
-
 static void run_rounds(unsigned rounds, const struct policy_options *options)
 {
-	uint64_t first = setting("WEIR_SEED", 1);
+	uint64_t first = random_setting("WEIR_SEED", 1);
 	size_t proven = 0, large = 0;
 
-	rounds *= (unsigned)setting("WEIR_ROUNDS", 1);
+	rounds *= (unsigned)random_setting("WEIR_ROUNDS", 1);
 	for (uint64_t seed = first; seed < first + rounds; seed++) {
 		struct arena *arena = arena_new();
 		struct round round = { .arena = arena, .seed = seed, .options = options,
