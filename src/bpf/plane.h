@@ -163,6 +163,21 @@ static __always_inline void trace_write(__u32 verdict, __u32 slot)
 	last->runs++;
 }
 
+/*
+ * The time for all that remembers packets: nanoseconds of CLOCK_MONOTONIC, coarse where the hook can have it so. In a
+ * test run it is the test's.
+ */
+static __always_inline __u64 plane_now(void)
+{
+	struct plane_trace *test;
+	__u32 zero = 0;
+
+	if (__builtin_expect(!config.trace, 1))
+		return PLANE_CLOCK();
+	test = bpf_map_lookup_elem(&trace, &zero);
+	return test ? test->now_ns : 0;
+}
+
 /* Counts what decided; the verdict, or ANSWER_DROP for an answer that makes no sense. */
 static __always_inline __u32 settle(__u32 verdict, __u32 slot, struct weight weight)
 {

@@ -103,11 +103,12 @@ struct plane_control {
 	__u64 until; /* from this epoch on the program abstains: it passes every packet on. ~0: never */
 };
 
-/* Map `trace`, one element, only written if config.trace. */
+/* Map `trace`, one element, only used if config.trace. */
 struct plane_trace {
 	__u32 verdict; /* enum answer_verdict */
 	__u32 slot;    /* of what decided */
 	__u64 runs;    /* packets judged so far */
+	__u64 now_ns;  /* set by the test: the time, for all that remembers packets */
 };
 
 /*
@@ -122,6 +123,7 @@ struct plane_trace {
  *   events    ring buffer of struct event; shared by all hooks of a policy
  *   status    array, 1 x struct plane_status
  *   trace     array, 1 x struct plane_trace
+ *   state_*   what a policy remembers of packets (kernel/statemap.h); not created where no rule needs them
  *   before    program array, 1: the predecessor, called while epoch < config.since
  *   after     program array, 1 (XDP only): the next policy on this device, called instead of passing
  *
@@ -156,7 +158,7 @@ _Static_assert(sizeof(struct step) == 16, "ABI");
 _Static_assert(sizeof(struct log_limit) == 32, "ABI");
 _Static_assert(sizeof(struct event) == 48 + EVENT_BYTES, "ABI");
 _Static_assert(sizeof(struct plane_config) == 32, "ABI");
-_Static_assert(sizeof(struct plane_trace) == 16, "ABI");
+_Static_assert(sizeof(struct plane_trace) == 24, "ABI");
 _Static_assert(sizeof(struct set_value) == 16, "ABI");
 
 #endif

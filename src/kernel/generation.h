@@ -7,6 +7,7 @@
  *   counters          per-CPU counts of this generation; base: what they start from
  *   events, status, logs: each generation has its own, so that a reader can tell whose rules an event names
  *   set-MAP           each named set's map
+ *   state-NAME-LAYOUT what packets change (kernel/statemap.h); shared-NAME-LAYOUT: other policies may have it too
  *   prog_N, control_N, after_N (XDP), before_N (until the change is complete), link_N (not for clsact): place N
  *
  * All of a place's maps that hold programs must stay pinned while packets may come through them: the kernel empties

@@ -53,6 +53,15 @@ struct install_set {
 	size_t count;
 };
 
+/* A map of what packets change: it outlives its policy's programs (kernel/statemap.h). */
+struct install_state {
+	const char *map;   /* its name in the objects; begins with "state_" */
+	const char *name;  /* what it is: a state of the same name and layout in the policy in force is taken over */
+	uint32_t layout;   /* another number whenever a key or value means something else */
+	uint32_t max_elements;
+	bool shared;       /* one map for all policies that share this name */
+};
+
 /* One place to attach to. */
 struct install_hook {
 	enum hook hook;
@@ -80,6 +89,8 @@ struct install {
 	size_t hook_count;
 	const struct install_set *sets;
 	size_t set_count;
+	const struct install_state *states;
+	size_t state_count;
 	uint32_t slots;
 	const struct log_limit *logs;
 	size_t log_count;
@@ -200,6 +211,8 @@ void kernel_tester_free(struct kernel_tester *tester);
  */
 int kernel_tester_run(struct kernel_tester *tester, const void *frame, size_t length,
 		      struct plane_trace *ret_trace);
+/* The time from now on, by the clock of rules with memory (plane_now()); it does not go on by itself. */
+int kernel_tester_clock(struct kernel_tester *tester, uint64_t now_ns);
 /* All counters of the tester's program so far. */
 int kernel_tester_counters(struct kernel_tester *tester, struct counter *ret_counters, uint32_t slots);
 

@@ -18,6 +18,7 @@
 #include "bpf/bench_abi.h"
 #include "kernel/object.h"
 #include "kernel/setmap.h"
+#include "kernel/statemap.h"
 #include "kernel/verifier.h"
 
 /* --- shares ----------------------------------------------------------------------------------------------------- */
@@ -205,8 +206,11 @@ static uint32_t at_least_one(size_t count)
 /* How many elements the map shall have; 0: as it is. */
 static uint32_t map_size(const struct load *load, const char *name)
 {
+	const struct install_state *state = state_find(load->install, name);
 	const struct install_set *set;
 
+	if (state)
+		return at_least_one(state->max_elements);
 	if (!strcmp(name, "counters"))
 		return load->install->slots;
 	if (!strcmp(name, "steps"))
@@ -234,6 +238,8 @@ static int configure_map(struct bpf_map *map, const struct load *load)
 
 	if (fd >= 0)
 		return bpf_map__reuse_fd(map, fd);
+	if (!strncmp(name, STATE_PREFIX, strlen(STATE_PREFIX)) && !state_find(load->install, name))
+		return bpf_map__set_autocreate(map, false);
 	if (size)
 		error = bpf_map__set_max_entries(map, size);
 	if (!strcmp(name, "table") && load->hook->table)

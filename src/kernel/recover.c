@@ -23,6 +23,7 @@
 #include "kernel/counters.h"
 #include "kernel/object.h"
 #include "kernel/sets.h"
+#include "kernel/statemap.h"
 
 /* --- what is in force does its work ----------------------------------------------------------------------------- */
 
@@ -255,11 +256,16 @@ static int end_netfilter(struct kernel *kernel, const struct view *view, const s
 	return error;
 }
 
-static int carry_counts(struct kernel *kernel, const struct view *view, const struct old *old, void *context)
+static int carry_over(struct kernel *kernel, const struct view *view, const struct old *old, void *context)
 {
+	int error;
+
 	(void)view;
 	(void)context;
-	return old->successor ? counters_carry(kernel, old->folder, old->record, old->successor) : 0;
+	if (!old->successor)
+		return 0;
+	error = counters_carry(kernel, old->folder, old->record, old->successor);
+	return error ? error : state_carry(kernel, old->folder, old->successor);
 }
 
 static int drop_filters(struct kernel *kernel, const struct view *view, const struct old *old, void *context)
@@ -339,7 +345,7 @@ static int pass_on(struct kernel *kernel, const struct view *view, const struct 
 	int error = remains->any ? kernel_grace(kernel) : 0;
 
 	if (!error)
-		error = for_each_old(kernel, view, carry_counts, NULL);
+		error = for_each_old(kernel, view, carry_over, NULL);
 	if (!error)
 		error = settle(kernel, view);
 	if (!error)

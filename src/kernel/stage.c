@@ -12,6 +12,7 @@
 #include "kernel/attach.h"
 #include "kernel/counters.h"
 #include "kernel/sets.h"
+#include "kernel/statemap.h"
 
 /* One policy being staged. */
 struct staging {
@@ -78,7 +79,9 @@ static int share_first(struct staging *staging)
 {
 	int error = shares_add(&staging->shares, "epoch", staging->change->kernel->epoch_fd);
 
-	return error ? error : sets_share(staging->change, staging->install, &staging->shares);
+	if (!error)
+		error = sets_share(staging->change, staging->install, &staging->shares);
+	return error ? error : state_share(staging->change, staging->install, &staging->shares);
 }
 
 static int share_map(struct shares *shares, const struct bpf_object *object, const char *name)
@@ -98,6 +101,8 @@ static int share_loaded(struct staging *staging, const struct bpf_object *object
 		error = share_map(&staging->shares, object, policy_maps[i]);
 	for (size_t i = 0; !error && i < install->set_count; i++)
 		error = share_map(&staging->shares, object, install->sets[i].map);
+	for (size_t i = 0; !error && i < install->state_count; i++)
+		error = share_map(&staging->shares, object, install->states[i].map);
 	return error;
 }
 
@@ -133,6 +138,8 @@ static int pin_policy_maps(struct staging *staging)
 	}
 	if (!error)
 		error = counters_make_base(kernel, folder, staging->install->slots);
+	if (!error)
+		error = state_stage(staging->change, staging->install, staging->generation, &staging->shares);
 	return error ? error : sets_stage(staging->change, staging->install, staging->generation, &staging->shares);
 }
 

@@ -54,12 +54,21 @@ int tester_load(struct kernel *kernel, const struct plane_object *plane, const s
 	return error;
 }
 
+static int share_state(const struct kernel_tester *tester, const char *map, struct shares *shares)
+{
+	int fd = object_map(tester->object, map);
+
+	return fd < 0 ? 0 : shares_add(shares, map, fd);
+}
+
 static int load_stand_in(struct kernel_tester *tester, const struct load *load)
 {
 	struct shares shares = { 0 };
 	struct load other = *load;
 	int error = shares_add(&shares, "counters", tester->counters);
 
+	for (size_t i = 0; !error && i < load->install->state_count; i++)
+		error = share_state(tester, load->install->states[i].map, &shares);
 	other.plane = HOOK_XDP;
 	other.bare = false;
 	other.shares = &shares;
@@ -143,6 +152,17 @@ static int run_netfilter(const struct kernel_tester *tester, const uint8_t *fram
 		return -EINVAL;
 	context.family = type == 0x0800 ? NFPROTO_IPV4 : NFPROTO_IPV6;
 	return test_run(tester->prog, frame + skip, length - skip, &context, sizeof context);
+}
+
+int kernel_tester_clock(struct kernel_tester *tester, uint64_t now_ns)
+{
+	const uint32_t zero = 0;
+	struct plane_trace trace;
+
+	if (bpf_map_lookup_elem(tester->trace, &zero, &trace))
+		return -errno;
+	trace.now_ns = now_ns;
+	return bpf_map_update_elem(tester->trace, &zero, &trace, BPF_ANY) ? -errno : 0;
 }
 
 static int run_once(const struct kernel_tester *tester, const void *frame, size_t length)

@@ -8,6 +8,9 @@
 #include <string.h>
 #include <errno.h>
 #include <time.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
 
 #include <cmocka.h>
 
@@ -265,6 +268,84 @@ static void shared_sets_are_one(void **unused)
 	remove_all(names, 2);
 }
 
+/* --- state maps ------------------------------------------------------------------------------------------------- */
+
+/* Packets that the policy's state map remembers; -ENOENT: there is no such map. */
+static int64_t remembered(const char *policy, bool shared)
+{
+	char path[200];
+	const uint32_t port = 7200;
+	uint64_t seen = 0;
+	int fd;
+
+	snprintf(path, sizeof path, "%s/weir/%s/%s-seen-1", world.folder, policy, shared ? "shared" : "state");
+	fd = bpf_obj_get(path);
+	if (fd < 0)
+		return -errno;
+	bpf_map_lookup_elem(fd, &port, &seen);
+	close(fd);
+	return (int64_t)seen;
+}
+
+static void remember(struct policy *policy, const char *name, int classifier, uint32_t max, bool shared)
+{
+	policy_make(policy, &world, name, classifier);
+	policy_hook(policy, HOOK_TC_INGRESS, "lo");
+	policy->states[0].max_elements = max;
+	policy->states[0].shared = shared;
+}
+
+static void state_outlives_replacements(void **unused)
+{
+	static const char *const gone[] = { "keeper" };
+	struct policy policy;
+
+	(void)unused;
+	NEED_WORLD();
+	remember(&policy, "keeper", 0, 64, false);
+	policy_hook(&policy, HOOK_TC_EGRESS, "lo"); /* both hooks share the map: two a packet */
+	assert_int_equal(world_apply(&world, &policy.install, 1, NULL, 0, 0), 0);
+	assert_true(world_udp(7200));
+	assert_int_equal(remembered("keeper", false), 2);
+	remember(&policy, "keeper", 1, 64, false);
+	assert_int_equal(world_apply(&world, &policy.install, 1, NULL, 0, 0), 0);
+	assert_int_equal(remembered("keeper", false), 2);
+	assert_true(world_udp(7200));
+	assert_int_equal(remembered("keeper", false), 3);
+	remember(&policy, "keeper", 0, 100, false); /* another map, with what the first one held */
+	assert_int_equal(world_apply(&world, &policy.install, 1, NULL, 0, 0), 0);
+	assert_int_equal(remembered("keeper", false), 3);
+	policy.states[0].layout = 2; /* nothing that could be taken over */
+	assert_int_equal(world_apply(&world, &policy.install, 1, NULL, 0, 0), 0);
+	assert_int_equal(remembered("keeper", false), -ENOENT);
+	assert_int_equal(world_apply(&world, NULL, 0, gone, 1, 0), 0);
+	assert_int_equal(world_pins(&world), 0);
+}
+
+static void shared_state_is_one(void **unused)
+{
+	static const char *const gone[] = { "one", "two" };
+	struct policy one, two, other;
+	struct install both[2];
+
+	(void)unused;
+	NEED_WORLD();
+	remember(&one, "one", 0, 64, true);
+	remember(&two, "two", 1, 64, true);
+	remember(&other, "other", 1, 32, true);
+	both[0] = one.install;
+	both[1] = two.install;
+	assert_int_equal(world_apply(&world, both, 2, NULL, 0, 0), 0);
+	assert_true(world_udp(7200));
+	assert_int_equal(remembered("one", true), 2);
+	assert_int_equal(remembered("two", true), 2);
+	assert_int_equal(world_apply(&world, &other.install, 1, NULL, 0, 0), -EBUSY);
+	assert_int_equal(world_apply(&world, NULL, 0, gone, 1, 0), 0);
+	assert_int_equal(remembered("two", true), 2);
+	assert_int_equal(world_apply(&world, NULL, 0, gone + 1, 1, 0), 0);
+	assert_int_equal(world_pins(&world), 0);
+}
+
 static void events_come_through(void **unused)
 {
 	struct policy a;
@@ -481,6 +562,8 @@ int main(void)
 		cmocka_unit_test(many_replacements),
 		cmocka_unit_test(sets_change_at_run_time),
 		cmocka_unit_test(shared_sets_are_one),
+		cmocka_unit_test(state_outlives_replacements),
+		cmocka_unit_test(shared_state_is_one),
 		cmocka_unit_test(events_come_through),
 		cmocka_unit_test(refusals_leave_all_as_it_was),
 		cmocka_unit_test(verifier_refuses_in_words),

@@ -101,6 +101,8 @@ void policy_make(struct policy *policy, const struct world *world, const char *n
 	policy->elements[0] = (struct range){ 0x0a000001, 0x0a000002 };
 	policy->sets[0] = (struct install_set){ .map = "set_0_4", .name = "blocked", .max_elements = 16,
 						.elements = policy->elements, .count = 1 };
+	policy->states[0] = (struct install_state){ .map = "state_seen", .name = "seen", .layout = 1,
+						    .max_elements = 64 };
 	policy->steps[0] = (struct step){ STEP_LOG, SLOT_RULE(3), 0, ANSWER_DROP };
 	policy->steps[1] = (struct step){ STEP_VERDICT, SLOT_RULE(3), ANSWER_DROP, 0 };
 	for (int i = 0; i < WORLD_SLOTS; i++)
@@ -109,6 +111,8 @@ void policy_make(struct policy *policy, const struct world *world, const char *n
 					   .hooks = policy->hooks,
 					   .sets = policy->sets,
 					   .set_count = 1,
+					   .states = policy->states,
+					   .state_count = 1,
 					   .slots = WORLD_SLOTS,
 					   .logs = policy->logs,
 					   .log_count = 1,

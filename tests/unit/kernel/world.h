@@ -27,6 +27,7 @@ struct policy {
 	struct install install;
 	struct install_hook hooks[12];
 	struct install_set sets[1];
+	struct install_state states[1];
 	struct range elements[4];
 	struct step steps[2];
 	struct log_limit logs[1];
