@@ -233,6 +233,29 @@ int weir_counters_reset(struct weir *weir, const char *name);
 /* Loads one hook's program and pins it at `path` without attaching it, for systemd, bpftool and others. */
 int weir_pin(struct weir *weir, struct weir_program *program, const char *policy, const char *hook, const char *path);
 
+/* --- single rules ------------------------------------------------------------------------------------------------ */
+
+enum weir_rule_operation { WEIR_RULE_ADD, WEIR_RULE_DELETE, WEIR_RULE_REPLACE };
+
+struct weir_rule_options {
+	size_t size; /* sizeof(struct weir_rule_options) of the caller */
+	bool force;  /* even if it cuts the caller's own remote session */
+};
+
+struct weir_rule_result {
+	uint32_t number; /* of the new rule now, or of the deleted one until now */
+	uint32_t rules;  /* how many the policy has now */
+};
+
+/*
+ * Changes one rule of a policy in force, and its text accordingly, in one step on all of its hooks; all other rules keep
+ * their counts. `number`: the rule that is deleted or replaced, or before which the new one comes (ADD; 0: behind the
+ * last one of the main chain). `text` is the new rule, which may use the policy's names; its diagnostics are named
+ * "rule". `options` and `ret_result` may be NULL. WEIR_INPUT if the policy or the rule is not there, or `text` is wrong.
+ */
+int weir_rule_change(struct weir *weir, const char *policy, enum weir_rule_operation operation, uint32_t number,
+		     const char *text, const struct weir_rule_options *options, struct weir_rule_result *ret_result);
+
 /* --- run-time sets ----------------------------------------------------------------------------------------------- */
 
 enum weir_set_operation { WEIR_SET_ADD, WEIR_SET_DELETE, WEIR_SET_REPLACE, WEIR_SET_FLUSH };

@@ -112,6 +112,12 @@ const int32_t *meta_carry(struct arena *arena, json_t *old, json_t *now, uint32_
 int api_install(struct call *call, const struct ruleset *ruleset, int only, const struct bundle *bundle,
 		struct install *ret_install);
 
+/* Has `install` keep, by the rules' texts, the counts of the policy that it replaces. */
+void api_carry_counters(struct call *call, struct kernel *kernel, struct install *install);
+
+/* Compiles a pinned bundle again: the policy of that name. */
+int api_recompile(struct call *call, const char *policy, const struct bundle *bundle, struct ruleset *ret_ruleset);
+
 /* Gives a set of a policy in force, which is not shared, other elements in one step. */
 int api_replace_set(struct call *call, struct kernel *kernel, const struct policy_state *state, const char *name,
 		    const struct set *elements);

@@ -154,7 +154,7 @@ static json_t *meta_in_force(struct call *call, struct kernel *kernel, const cha
 }
 
 /* The counts that unchanged rules keep. */
-static void carry_counters(struct call *call, struct kernel *kernel, struct install *install)
+void api_carry_counters(struct call *call, struct kernel *kernel, struct install *install)
 {
 	json_t *old = meta_in_force(call, kernel, install->policy);
 	json_t *now = old ? meta_decode(install->meta, install->meta_size) : NULL;
@@ -250,7 +250,7 @@ static int commit(struct call *call, struct applying *applying, struct install *
 		stale.names.count = 0;
 	}
 	for (size_t i = 0; i < applying->rulesets->count; i++)
-		carry_counters(call, applying->kernel, &installs[i]);
+		api_carry_counters(call, applying->kernel, &installs[i]);
 	return kernel_apply(applying->kernel, installs, applying->rulesets->count, stale.names.items,
 			    stale.names.count, apply_flags(&applying->options), call->diags)
 		? WEIR_SYSTEM : WEIR_OK;
@@ -368,36 +368,33 @@ struct former {
 	size_t source_size;
 };
 
-/* The former text compiled again; the policy of that name only, for its file may hold others. */
-static int recompile(struct call *call, const struct former *former, struct bundle *ret_bundle,
-		     struct ruleset *ret_ruleset)
+int api_recompile(struct call *call, const char *policy, const struct bundle *bundle, struct ruleset *ret_ruleset)
 {
-	struct weir_program program = { .arena = call->arena };
-	struct lang_input input = { .names = &names_system };
+	struct lang_input input = { .source = bundle->files.items[0], .names = &names_system,
+				    .read = api_read_bundle, .read_context = (void *)bundle };
 	const struct rulesets *rulesets;
 
-	if (bundle_decode(call->arena, former->source, former->source_size, &program.bundle))
-		return api_fail(call, WEIR_SYSTEM, "the pinned text of policy `%s` is damaged", former->name);
-	input = (struct lang_input){ .source = program.bundle.files.items[0], .names = &names_system,
-				     .read = api_read_bundle, .read_context = &program.bundle };
 	if (lang_compile(call->arena, &input, call->diags, &rulesets))
 		return WEIR_INPUT;
 	for (size_t i = 0; i < rulesets->count; i++) {
-		if (strcmp(rulesets->items[i].name, former->name))
+		if (strcmp(rulesets->items[i].name, policy))
 			continue;
 		*ret_ruleset = rulesets->items[i];
-		*ret_bundle = program.bundle;
 		return WEIR_OK;
 	}
-	return api_fail(call, WEIR_SYSTEM, "the pinned text of policy `%s` does not hold it", former->name);
+	return api_fail(call, WEIR_SYSTEM, "the pinned text of policy `%s` does not hold it", policy);
 }
 
+/* The former text compiled again; the policy of that name only, for its file may hold others. */
 static int install_former(struct call *call, const struct former *former, struct install *ret_install)
 {
 	struct ruleset *ruleset = ARENA_NEW(call->arena, struct ruleset);
 	struct bundle *bundle = ARENA_NEW(call->arena, struct bundle);
-	int status = recompile(call, former, bundle, ruleset);
+	int status;
 
+	if (bundle_decode(call->arena, former->source, former->source_size, bundle))
+		return api_fail(call, WEIR_SYSTEM, "the pinned text of policy `%s` is damaged", former->name);
+	status = api_recompile(call, former->name, bundle, ruleset);
 	return status ? status : api_install(call, ruleset, -1, bundle, ret_install);
 }
 
@@ -499,7 +496,7 @@ static int restore(struct call *call, void *context)
 			if (!strcmp(snapshot->policies.items[i].name, there[j]))
 				VEC_PUSH(call->arena, &removals) = there[j];
 	for (size_t i = 0; i < count; i++)
-		carry_counters(call, restoring->kernel, &installs[i]);
+		api_carry_counters(call, restoring->kernel, &installs[i]);
 	return kernel_apply(restoring->kernel, installs, count, removals.items, removals.count, 0, call->diags)
 		? WEIR_SYSTEM : WEIR_OK;
 }
@@ -536,7 +533,7 @@ int api_replace_set(struct call *call, struct kernel *kernel, const struct polic
 		sets[i].count = !given ? 0 : six ? elements->count6 : elements->count;
 	}
 	install.sets = sets;
-	carry_counters(call, kernel, &install);
+	api_carry_counters(call, kernel, &install);
 	return kernel_apply(kernel, &install, 1, NULL, 0, 0, call->diags) ? WEIR_SYSTEM : WEIR_OK;
 }
 

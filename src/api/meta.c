@@ -143,23 +143,40 @@ static char *rule_key(struct arena *arena, json_t *seen, const char *chain, cons
 	return times == 1 ? key : arena_printf(arena, "%s #%lld", key, (long long)times);
 }
 
-static json_t *describe_rules(struct arena *arena, const struct ruleset *ruleset)
+/* A rule and the chain that it is in. */
+struct placed {
+	const struct chain *chain;
+	const struct rule *rule;
+};
+
+/* By number, which is the order of the text. */
+static const struct placed *place_rules(struct arena *arena, const struct ruleset *ruleset)
 {
-	json_t *rules = json_array(), *seen = json_object();
-	struct line_cursor cursor = { 0 };
+	struct placed *rules = ARENA_ARRAY(arena, struct placed, ruleset->rule_count);
 
 	for (size_t c = 0; c < ruleset->chain_count; c++) {
 		const struct chain *chain = &ruleset->chains[c];
 
-		for (size_t r = 0; r < chain->rule_count; r++) {
-			const struct rule *rule = &chain->rules[r];
-			char *text = span_fold(arena, rule->span);
+		for (size_t r = 0; r < chain->rule_count; r++)
+			rules[chain->rules[r].number - 1] = (struct placed){ chain, &chain->rules[r] };
+	}
+	return rules;
+}
 
-			json_array_append_new(rules, json_pack("{s:i, s:i, s:s, s:s, s:s}", "n", (int)rule->number,
-							       "line", (int)next_line(&cursor, rule->span), "text", text,
-							       "verdict", ending_verdict(rule), "key",
-							       rule_key(arena, seen, chain->name, text)));
-		}
+static json_t *describe_rules(struct arena *arena, const struct ruleset *ruleset)
+{
+	const struct placed *placed = place_rules(arena, ruleset);
+	json_t *rules = json_array(), *seen = json_object();
+	struct line_cursor cursor = { 0 };
+
+	for (size_t i = 0; i < ruleset->rule_count; i++) {
+		const struct rule *rule = placed[i].rule;
+		char *text = span_fold(arena, rule->span);
+
+		json_array_append_new(rules, json_pack("{s:i, s:i, s:s, s:s, s:s}", "n", (int)rule->number, "line",
+						       (int)next_line(&cursor, rule->span), "text", text, "verdict",
+						       ending_verdict(rule), "key",
+						       rule_key(arena, seen, placed[i].chain->name, text)));
 	}
 	json_decref(seen);
 	return rules;

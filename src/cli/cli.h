@@ -89,7 +89,7 @@ struct cli {
 };
 
 extern const struct command command_check, command_apply, command_confirm, command_list, command_show, command_delete,
-	command_flush, command_load, command_test, command_bench, command_compile, command_set, command_log,
+	command_flush, command_load, command_test, command_bench, command_compile, command_set, command_rule, command_log,
 	command_verify, command_explain, command_diff, command_run, command_attach, command_detach, command_version,
 	command_help;
 

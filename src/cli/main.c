@@ -10,15 +10,15 @@
 
 static const struct command *const commands[] = {
 	&command_check,  &command_apply,   &command_confirm, &command_list,   &command_show,    &command_delete,
-	&command_flush,  &command_set,     &command_log,     &command_test,   &command_explain, &command_diff,
-	&command_bench,  &command_compile, &command_verify,  &command_load,   &command_run,     &command_attach,
-	&command_detach, &command_version, &command_help,
+	&command_flush,  &command_rule,    &command_set,     &command_log,    &command_test,    &command_explain,
+	&command_diff,   &command_bench,   &command_compile, &command_verify, &command_load,    &command_run,
+	&command_attach, &command_detach,  &command_version, &command_help,
 };
 
 static const char *const not_yet[] = {
 	"capture",        "disable",  "doctor",           "enable",        "flows", "import",  "ip6tables", "ip6tables-restore",
 	"ip6tables-save", "iptables", "iptables-restore", "iptables-save", "knock", "metrics", "preset",    "refresh",
-	"rule",           "systemd",  "top",              "tune",
+	"systemd",        "top",      "tune",
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))

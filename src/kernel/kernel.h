@@ -37,7 +37,7 @@ void kernel_close(struct kernel *kernel);
 enum set_filling {
 	SET_FROM_TEXT, /* `elements`, and what was added to the set in force at run time */
 	SET_AS_GIVEN,  /* `elements` alone, as if added at run time */
-	SET_AS_IT_IS,  /* what the set in force holds */
+	SET_AS_IT_IS,  /* what the set in force holds; `elements` if it is new there */
 };
 
 /* Elements of a set; see struct plan_set, which this mirrors. */

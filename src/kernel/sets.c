@@ -166,6 +166,8 @@ static int stage_shared(struct change *change, const struct install_set *set, in
 		return in_force && set->filling == SET_FROM_TEXT ? refill_shared(change, set, present, name) : 0;
 	if (present != -ENOENT)
 		return present;
+	if (set->filling == SET_AS_IT_IS && setmap_fill(change->kernel, fd, set, ORIGIN_FILE))
+		return -EIO;
 	if (make_folder(change->kernel, change->stage.text, SETS_NAME, &folder))
 		return -EIO;
 	return pin_make(change->kernel, fd, folder.text, "%s", name);
@@ -180,6 +182,8 @@ static int keep_elements(struct change *change, const struct install *install, c
 	const struct record_set *before = old ? record_find_set(old->record, set->name, set->key) : NULL;
 	CLEANUP_CLOSE int from = before ? pin_open(old->folder.text, "set-%s", before->map) : -1;
 
+	if (from < 0 && set->filling == SET_AS_IT_IS) /* no rule has looked at it so far */
+		return setmap_fill(change->kernel, fd, set, ORIGIN_FILE);
 	if (from < 0 || set->filling == SET_AS_GIVEN || (change->flags & APPLY_RESET_SETS))
 		return 0;
 	if (set->filling == SET_AS_IT_IS)

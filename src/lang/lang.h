@@ -44,6 +44,19 @@ int lang_compile(struct arena *arena, const struct lang_input *input, struct dia
 /* Parses and prints the file's canonical form again, which parses to the same. -EINVAL if errors were queued. */
 int lang_format(struct arena *arena, const struct lang_input *input, struct diags *diags, char **ret_text);
 
+/* Parses the text as one rule and nothing else: where that is, without blanks and comments around it. -EINVAL. */
+int lang_rule(struct arena *arena, const struct source *source, struct diags *diags, struct span *ret_span);
+
+/* Where a policy's rules are in its file; the index is the number - 1. */
+struct lang_rules {
+	struct span policy; /* to its closing brace */
+	const struct lang_rule { struct span span; bool main; } *items;
+	size_t count;
+};
+/* Parses the file. -EINVAL if errors were queued, -ENOENT if there is no such policy. */
+int lang_rules(struct arena *arena, const struct source *source, const char *policy, struct diags *diags,
+	       struct lang_rules *ret_rules);
+
 /* Parses elements of a run-time set, as in `{ ... }` ("10.0.0.0/8", "80", "8000-8999", "alice"). */
 int lang_elements(struct arena *arena, const struct source *source, enum set_type type, const struct names *names,
 		  struct diags *diags, struct set *ret_set);

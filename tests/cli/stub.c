@@ -390,6 +390,23 @@ int weir_pin(struct weir *weir, struct weir_program *program, const char *policy
 	return write_state("pin", path) || write_state("hook", hook ? hook : "");
 }
 
+int weir_rule_change(struct weir *weir, const char *policy, enum weir_rule_operation operation, uint32_t number,
+		     const char *text, const struct weir_rule_options *options, struct weir_rule_result *ret_result)
+{
+	static const char *const operations[] = { "add", "delete", "replace" };
+	char all[4096];
+
+	clear(weir);
+	if (strcmp(policy, "web"))
+		return say(weir, WEIR_ERROR, NULL, "no such policy", WEIR_INPUT);
+	if (text && strstr(text, "bad"))
+		return say(weir, WEIR_ERROR, "rule", "not a rule", WEIR_INPUT);
+	*ret_result = (struct weir_rule_result){ number ? number : 3, 3 };
+	snprintf(all, sizeof all, "%s %u %s%s", operations[operation], number, text ? text : "-",
+		 options->force ? " force" : "");
+	return write_state("rule", all);
+}
+
 int weir_set_change(struct weir *weir, const char *policy, const char *set, enum weir_set_operation operation,
 		    const char *name, const char *text, size_t length)
 {

@@ -4,8 +4,8 @@
 
 from clitest import DONE, INPUT, SYSTEM, USAGE, CommandLine, main
 
-COMMANDS = ("check apply confirm list show delete flush set log test explain diff bench compile verify load run attach detach version help").split()
-LATER = ("rule capture flows tune top knock metrics systemd preset import doctor refresh enable "
+COMMANDS = ("check apply confirm list show delete flush rule set log test explain diff bench compile verify load run attach detach version help").split()
+LATER = ("capture flows tune top knock metrics systemd preset import doctor refresh enable "
          "disable iptables iptables-save iptables-restore ip6tables ip6tables-save "
          "ip6tables-restore").split()
 
@@ -65,6 +65,15 @@ class Usage(CommandLine):
 
     def test_apply_wants_a_file(self):
         self.refused("`tcp` is an expression, which has no hook", "apply", "tcp")
+
+    def test_rules(self):
+        self.refused("an argument is missing", "rule", "add", "web")
+        self.refused("unknown operation `ad`; did you mean `add`?", "rule", "ad", "web", "drop")
+        self.refused("it is `add NAME [before N] 'RULE'`, the rule in quotes", "rule", "add", "web", "drop", "if", "tcp")
+        self.refused("it is `delete NAME N`", "rule", "delete", "web", "1", "drop")
+        self.refused("it is `replace NAME N 'RULE'`", "rule", "replace", "web", "1")
+        for number in ("0", "-1", "x", "1x", "9999999999", ""):
+            self.refused("`%s` is not a rule's number" % number, "rule", "delete", "--", "web", number)
 
     def test_sets(self):
         self.refused("an argument is missing", "set", "add", "web")

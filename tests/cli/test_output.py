@@ -177,6 +177,19 @@ class InForce(CommandLine):
 
 
 class Sets(CommandLine):
+    def test_rule(self):
+        done = self.json("rule", "add", "web", "before", "2", "drop if udp")
+        self.assertEqual((done["policy"], done["rule"], done["rules"]), ("web", 2, 3))
+        self.assertEqual(self.read("rule"), "add 2 drop if udp")
+        self.assertEqual(self.weir("rule", "add", "web", "drop").stdout, "")
+        self.assertEqual(self.read("rule"), "add 0 drop")
+        self.weir("rule", "delete", "web", "7", "--force")
+        self.assertEqual(self.read("rule"), "delete 7 - force")
+        self.weir("rule", "replace", "web", "1", "accept")
+        self.assertEqual(self.read("rule"), "replace 1 accept")
+        self.assertEqual(self.weir("rule", "add", "web", "bad", status=INPUT).stderr, "rule: error: not a rule\n")
+        self.assertIn("no such policy", self.weir("rule", "add", "nosuch", "drop", status=INPUT).stderr)
+
     def test_change(self):
         self.weir("set", "add", "web", "blocked", "10.0.0.1", "10.0.0.0/8, fd00::/8")
         self.assertEqual(self.read("set"), "add blocked arguments\n10.0.0.1\n10.0.0.0/8, fd00::/8\n")

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Changes of single rules, as api/rule*.c share them. */
+#ifndef WEIR_API_RULE_H
+#define WEIR_API_RULE_H
+
+#include "api/api.h"
+
+struct rule_change {
+	enum weir_rule_operation operation;
+	uint32_t number;  /* of the rule that goes, or before which the new one comes; 0: behind all of the main chain */
+	struct span rule; /* the new one, in a source of its own */
+};
+
+/* The bytes from .. to become `text`. */
+struct text_edit {
+	size_t from, to;
+	const char *text;
+	size_t rule; /* where the rule begins in the text that results */
+};
+
+/* The number must be that of a rule, or 0. */
+struct text_edit rule_text_edit(struct arena *arena, const struct lang_rules *rules, const struct rule_change *change);
+/* The number that the rule gets, or had. */
+uint32_t rule_text_number(const struct lang_rules *rules, const struct rule_change *change);
+const struct source *rule_text_apply(struct arena *arena, const struct source *source, const struct text_edit *edit);
+
+#endif
