@@ -174,6 +174,14 @@ int weir_delete(struct weir *weir, const char *const *names, size_t count);
 int weir_flush(struct weir *weir);
 
 /*
+ * Compiles the texts in force anew and replaces the policies by the results, all in one step: for after a change of what
+ * names in them mean (users, groups, programs, cgroups that were made anew). Counters, and what was added to sets at run
+ * time, stay. `names` NULL: all policies. WEIR_INPUT if one is not there, or a name means nothing any more; then nothing
+ * has changed.
+ */
+int weir_refresh(struct weir *weir, const char *const *names, size_t count);
+
+/*
  * The state that applying `program` would replace, to go back to. Restoring removes policies that were not there and
  * applies the former text of the others, in one step.
  */

@@ -510,6 +510,77 @@ WEIR_EXPORT int weir_snapshot_restore(struct weir *weir, struct weir_snapshot *s
 	return status;
 }
 
+/* --- names that mean something else by now ----------------------------------------------------------------------- */
+
+struct refreshing {
+	const char *const *names; /* NULL: all */
+	size_t count;
+	struct kernel *kernel;
+};
+
+static bool is_attached(const struct policy_state *state)
+{
+	for (size_t i = 0; i < state->hook_count; i++)
+		if (state->hooks[i].attached)
+			return true;
+	return false;
+}
+
+/* A policy whose cgroups or devices are all gone waits for them as it is, unless it was asked for by name. */
+static int refresh_policies(struct call *call, struct refreshing *refreshing, const char *const *names, size_t count)
+{
+	struct install *installs = ARENA_ARRAY(call->arena, struct install, count);
+	size_t install_count = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		struct policy_state state;
+		int status;
+
+		if (kernel_policy(refreshing->kernel, call->arena, names[i], call->diags, &state))
+			return WEIR_SYSTEM;
+		if (!refreshing->names && !is_attached(&state))
+			continue;
+		status = install_former(call, &(struct former){ names[i], state.source, state.source_size },
+					&installs[install_count]);
+		if (status)
+			return status;
+		api_carry_counters(call, refreshing->kernel, &installs[install_count++]);
+	}
+	return kernel_apply(refreshing->kernel, installs, install_count, NULL, 0, 0, call->diags) ? WEIR_SYSTEM
+												  : WEIR_OK;
+}
+
+/* The texts in force compiled anew, so that users, programs and cgroups are what their names mean now. */
+static int refresh(struct call *call, void *context)
+{
+	struct refreshing *refreshing = context;
+	const struct removing wanted = { refreshing->names, refreshing->count, NULL };
+	const char *const *names;
+	size_t count;
+	int status;
+
+	if (kernel_open(KERNEL_WRITE, call->diags, &refreshing->kernel) ||
+	    kernel_policies(refreshing->kernel, call->arena, call->diags, &names, &count))
+		return WEIR_SYSTEM;
+	status = check_names(call, &wanted, names, count);
+	if (status)
+		return status;
+	if (refreshing->names) {
+		names = refreshing->names;
+		count = refreshing->count;
+	}
+	return refresh_policies(call, refreshing, names, count);
+}
+
+WEIR_EXPORT int weir_refresh(struct weir *weir, const char *const *names, size_t count)
+{
+	struct refreshing refreshing = { .names = names, .count = count };
+	int status = api_call(weir, NULL, false, refresh, &refreshing);
+
+	kernel_close(refreshing.kernel);
+	return status;
+}
+
 /*
  * The policy as it is, but for one set: the same change that replaces a policy replaces a set, so that a packet meets
  * the old elements or the new ones.

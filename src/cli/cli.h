@@ -88,9 +88,32 @@ struct cli {
 	size_t errors, warnings;
 };
 
-extern const struct command command_check, command_apply, command_confirm, command_list, command_show, command_delete,
-	command_flush, command_load, command_test, command_bench, command_compile, command_set, command_rule, command_log,
-	command_verify, command_explain, command_diff, command_run, command_attach, command_detach, command_version,
+extern const struct command
+	command_check,
+	command_apply,
+	command_confirm,
+	command_list,
+	command_show,
+	command_delete,
+	command_flush,
+	command_load,
+	command_test,
+	command_bench,
+	command_compile,
+	command_set,
+	command_rule,
+	command_log,
+	command_verify,
+	command_explain,
+	command_diff,
+	command_run,
+	command_attach,
+	command_detach,
+	command_systemd,
+	command_enable,
+	command_disable,
+	command_refresh,
+	command_version,
 	command_help;
 
 /* --- options.c ------------------------------------------------------------------------------------------------- */
@@ -100,6 +123,8 @@ int options_parse(struct cli *cli, int argc, char **argv);
 void options_help(const struct command *command, FILE *stream);
 /* Says what is wrong and how the command is used; returns EXIT_USAGE. */
 int usage_error(const struct command *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The same for the first operand of a command that has operations. */
+int operation_unknown(struct cli *cli, const char *const *names, size_t count);
 /* The candidate that `word` was probably meant to be, or NULL. */
 const char *word_nearest(const char *word, const char *const *candidates, size_t count);
 
@@ -127,6 +152,8 @@ void output_failure(struct cli *cli, const char *format, ...) __attribute__((for
 int output_finish(struct cli *cli, int status, json_t *object);
 /* One JSON value on a line of its own, for commands that print a stream. Takes it. */
 void output_json_line(json_t *object);
+/* Makes the file hold the text, whole or not at all, mode 0644. 0 or -errno. */
+int file_replace(const char *path, const char *text);
 /* Flushes standard output; EXIT_SYSTEM and a message if not all of it could be written. */
 int output_flush(int status);
 /* A JSON string, also of text that is not UTF-8. */
@@ -163,6 +190,27 @@ int input_read(const char *path, char **ret_text, size_t *ret_length);
 
 /* What `--backend` and `--pinned` ask for; 0 or EXIT_USAGE. */
 int backend_choose(struct cli *cli, enum weir_backend *ret_backend);
+
+/* --- unit.c ---------------------------------------------------------------------------------------------------- */
+
+/* A unit as systemd knows it. */
+struct unit {
+	char *name;
+	char *cgroup;       /* from the hierarchy's root; "" while there is none */
+	char *triggered_by; /* units that start it, with blanks between them */
+};
+
+/* Asks systemd; WEIR_INPUT and a message if there is no such unit. */
+int unit_query(struct cli *cli, const char *name, struct unit *ret_unit);
+void unit_free(struct unit *unit);
+/* Runs systemctl (arguments[0]); its output in *ret_output if that is not NULL, to be freed. weir_status. */
+int systemctl(struct cli *cli, char *const *arguments, char **ret_output);
+/* The cgroup of this process from the hierarchy's root, or NULL; to be freed. */
+char *unit_own_cgroup(void);
+/* All to be freed: a unit's policy; an argument of Exec...=; an instance's name. */
+char *unit_policy_name(const char *unit);
+char *unit_quote(const char *text);
+char *unit_escape(const char *text);
 
 /* --- caps.c ---------------------------------------------------------------------------------------------------- */
 

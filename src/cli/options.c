@@ -70,6 +70,14 @@ static size_t distance(const char *a, const char *b)
 	return row[b_length];
 }
 
+int operation_unknown(struct cli *cli, const char *const *names, size_t count)
+{
+	const char *nearest = word_nearest(cli->operands[0], names, count);
+
+	return usage_error(cli->command, "unknown operation `%s`%s%s%s", cli->operands[0],
+			   nearest ? "; did you mean `" : "", nearest ? nearest : "", nearest ? "`?" : "");
+}
+
 const char *word_nearest(const char *word, const char *const *candidates, size_t count)
 {
 	size_t nearest = strlen(word) / 3 + 2;

@@ -6,6 +6,7 @@
 #include "cli.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -269,4 +270,26 @@ const char *output_special_rule(int32_t rule)
 	default:
 		return NULL;
 	}
+}
+
+/* Written beside it and renamed, so that nobody ever reads half of it. */
+int file_replace(const char *path, const char *text)
+{
+	char *beside = text_print("%s.%d", path, getpid());
+	int fd = open(beside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644), error = 0;
+	size_t length = strlen(text);
+
+	if (fd < 0) {
+		error = -errno;
+		free(beside);
+		return error;
+	}
+	errno = ENOSPC; /* of a short write */
+	if (write(fd, text, length) != (ssize_t)length || fsync(fd) || rename(beside, path)) {
+		error = -errno;
+		unlink(beside);
+	}
+	close(fd);
+	free(beside);
+	return error;
 }

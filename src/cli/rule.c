@@ -58,15 +58,13 @@ static const struct operation *find_operation(const char *name)
 	return NULL;
 }
 
-static int unknown_operation(const struct cli *cli)
+static int unknown_operation(struct cli *cli)
 {
-	const char *names[OPERATION_COUNT], *nearest;
+	const char *names[OPERATION_COUNT];
 
 	for (size_t i = 0; i < OPERATION_COUNT; i++)
 		names[i] = operations[i].name;
-	nearest = word_nearest(cli->operands[0], names, OPERATION_COUNT);
-	return usage_error(cli->command, "unknown operation `%s`%s%s%s", cli->operands[0],
-			   nearest ? "; did you mean `" : "", nearest ? nearest : "", nearest ? "`?" : "");
+	return operation_unknown(cli, names, OPERATION_COUNT);
 }
 
 /* 0: not a rule's number. */

@@ -181,7 +181,7 @@ enum { OPERATION_COUNT = sizeof operations / sizeof operations[0] };
 
 static int find_operation(struct cli *cli, const struct operation **ret_operation)
 {
-	const char *names[OPERATION_COUNT], *nearest;
+	const char *names[OPERATION_COUNT];
 
 	for (size_t i = 0; i < OPERATION_COUNT; i++) {
 		names[i] = operations[i].name;
@@ -190,9 +190,7 @@ static int find_operation(struct cli *cli, const struct operation **ret_operatio
 		*ret_operation = &operations[i];
 		return 0;
 	}
-	nearest = word_nearest(cli->operands[0], names, OPERATION_COUNT);
-	return usage_error(cli->command, "unknown operation `%s`%s%s%s", cli->operands[0],
-			   nearest ? "; did you mean `" : "", nearest ? nearest : "", nearest ? "`?" : "");
+	return operation_unknown(cli, names, OPERATION_COUNT);
 }
 
 static int set(struct cli *cli)

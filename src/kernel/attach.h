@@ -43,6 +43,9 @@ int attach_state(const struct place *place, int link, struct link_state *ret_sta
 int attach_remove_filter(struct kernel *kernel, const struct place *place);
 bool attach_filter_there(const struct place *place);
 
+/* Is the cgroup still the one of that path? A removed one goes on filtering the sockets that were made in it. */
+bool attach_cgroup_there(const struct place *place);
+
 /* Interfaces by name or glob; used by XDP and TC. */
 int attach_resolve_interfaces(struct kernel *kernel, const struct install_hook *hook, struct places *places);
 uint64_t attach_netns(void);

@@ -9,7 +9,7 @@
 
 #include "kernel/attach.h"
 
-static int find_mount(struct kernel *kernel, struct path *ret_path)
+static bool find_mount(struct path *ret_path)
 {
 	FILE *mounts = setmntent("/proc/self/mounts", "r");
 	const struct mntent *entry;
@@ -22,21 +22,30 @@ static int find_mount(struct kernel *kernel, struct path *ret_path)
 		}
 	if (mounts)
 		endmntent(mounts);
-	if (found)
-		return 0;
-	problem_set(kernel, -ENOENT, "the unified cgroup hierarchy is not mounted");
-	problem_hint(kernel, "as root: mount -t cgroup2 cgroup2 /sys/fs/cgroup");
-	return -ENOENT;
+	return found;
+}
+
+bool attach_cgroup_there(const struct place *place)
+{
+	struct path mount, path;
+	struct stat status;
+
+	if (!find_mount(&mount))
+		return false;
+	path_join(&path, mount.text, "%s", place->target + (place->target[0] == '/'));
+	return !stat(path.text, &status) && status.st_ino == place->cgroup;
 }
 
 static int open_cgroup(struct kernel *kernel, const char *target)
 {
 	struct path mount, path;
-	int error = find_mount(kernel, &mount);
-	int fd;
+	int fd, error;
 
-	if (error)
-		return error;
+	if (!find_mount(&mount)) {
+		problem_set(kernel, -ENOENT, "the unified cgroup hierarchy is not mounted");
+		problem_hint(kernel, "as root: mount -t cgroup2 cgroup2 /sys/fs/cgroup");
+		return -ENOENT;
+	}
 	path_join(&path, mount.text, "%s", target + (target[0] == '/'));
 	fd = open(path.text, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd >= 0)

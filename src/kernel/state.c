@@ -84,6 +84,8 @@ static bool is_attached(const struct generation *generation, uint32_t index)
 
 	if (place->how == HOW_CLSACT)
 		return attach_filter_there(place);
+	if (hook_table[place->hook].target == TARGET_CGROUP && !attach_cgroup_there(place))
+		return false;
 	link = pin_open(generation->folder.text, "link_%u", index);
 	return link >= 0 && !attach_state(place, link, &state) && state.alive;
 }

@@ -196,6 +196,13 @@ int weir_compile_file(struct weir *weir, const char *path, struct weir_program *
 	return compile(weir, path, text, ret_program);
 }
 
+int weir_compile_text(struct weir *weir, const char *name, const char *text, size_t length,
+		      struct weir_program **ret_program)
+{
+	(void)length;
+	return compile(weir, name, text, ret_program);
+}
+
 int weir_compile_expression(struct weir *weir, const char *text, struct weir_program **ret_program)
 {
 	int status = compile(weir, "expression", text, ret_program);
@@ -302,6 +309,15 @@ int weir_flush(struct weir *weir)
 {
 	clear(weir);
 	unlink(state("policy"));
+	return 0;
+}
+
+int weir_refresh(struct weir *weir, const char *const *names, size_t count)
+{
+	clear(weir);
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(names[i], "web"))
+			return say(weir, WEIR_ERROR, NULL, "no such policy", WEIR_INPUT);
 	return 0;
 }
 

@@ -4,10 +4,51 @@
 
 from clitest import DONE, INPUT, SYSTEM, USAGE, CommandLine, main
 
-COMMANDS = ("check apply confirm list show delete flush rule set log test explain diff bench compile verify load run attach detach version help").split()
-LATER = ("capture flows tune top knock metrics systemd preset import doctor refresh enable "
-         "disable iptables iptables-save iptables-restore ip6tables ip6tables-save "
-         "ip6tables-restore").split()
+COMMANDS = """
+check
+apply
+confirm
+list
+show
+delete
+flush
+rule
+set
+log
+test
+explain
+diff
+bench
+compile
+verify
+load
+run
+attach
+detach
+systemd
+enable
+disable
+refresh
+version
+help
+""".split()
+LATER = """
+capture
+doctor
+flows
+import
+ip6tables
+ip6tables-restore
+ip6tables-save
+iptables
+iptables-restore
+iptables-save
+knock
+metrics
+preset
+top
+tune
+""".split()
 
 
 class Usage(CommandLine):
@@ -50,6 +91,7 @@ class Usage(CommandLine):
         self.refused("unexpected argument `b`", "check", "a", "b")
         self.refused("an argument is missing", "show")
         self.refused("an argument is missing", "delete")
+        self.refused("policies by name and `--file` at once", "delete", "web", "--file", "web.weir")
         self.refused("unexpected argument `x`", "list", "x")
         self.refused("`-e` and `a.weir` at once", "check", "-e", "tcp", "a.weir")
 
@@ -84,6 +126,14 @@ class Usage(CommandLine):
         self.refused("unexpected argument `a`", "set", "list", "web", "blocked", "a")
         self.refused("`flush` takes no `-f`", "set", "flush", "web", "blocked", "-f", "x")
         self.refused("elements and `-f` at once", "set", "add", "web", "blocked", "a", "-f", "x")
+
+
+    def test_systemd(self):
+        self.refused("an argument is missing", "systemd", "protect")
+        self.refused("unknown operation `protct`; did you mean `protect`?", "systemd", "protct", "web")
+        self.refused("`--ingress EXPR` or `--egress EXPR` is missing", "systemd", "protect", "web")
+        self.refused("unexpected argument `b`", "systemd", "protect", "a", "b", "--ingress", "tcp")
+        self.refused("an argument is missing", "enable")
 
 
 class Parsing(CommandLine):
