@@ -102,7 +102,8 @@ static bool build_one(struct table_work *table, const struct tree_shape *shape, 
 	struct trees trees[2];
 	unsigned scale = find_scale(table->order);
 	uint64_t end = (uint64_t)TABLE_BOUND_MAX << scale;
-	uint32_t code = table->answers->codes.items[answers_default(table->answers)];
+	uint32_t by_default = answers_default(table->answers); /* before `codes` is looked at: it may grow */
+	uint32_t code = table->answers->codes.items[by_default];
 
 	*attempt = (struct attempt_table){ 0 };
 	put_extras(table, &attempt->blob);
