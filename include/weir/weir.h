@@ -224,6 +224,7 @@ struct weir_view {
 	struct weir_counter judged;  /* all packets */
 	struct weir_counter dropped; /* drop and reject */
 	uint64_t events_lost;
+	uint64_t captures_lost;
 };
 
 /* All policies in force, by name; free with weir_views_free(). */
@@ -314,6 +315,47 @@ int weir_events_next(struct weir *weir, struct weir_events *events, int timeout_
 /* Events that were lost because nobody read them in time. */
 uint64_t weir_events_lost(struct weir_events *events);
 void weir_events_close(struct weir_events *events);
+
+/* --- captures ---------------------------------------------------------------------------------------------------- */
+
+/* A packet that a rule with `capture` copied. */
+struct weir_captured {
+	uint64_t time_ns;      /* CLOCK_REALTIME */
+	const char *policy;
+	uint32_t rule;
+	const char *verdict;   /* the rule's: "accept", "drop", "reject"; NULL: judging went on */
+	const char *hook;
+	const char *interface; /* "" if none */
+	uint32_t length;       /* of the packet as the hook saw it */
+	int64_t user;          /* uid; -1: unknown */
+	uint32_t mark;
+	const unsigned char *data;
+	size_t captured;
+	bool frame;            /* data begins with the link-layer header, else with the IP header */
+};
+
+struct weir_captures;
+
+/*
+ * Packets of one policy, or of all (NULL), beginning with those that nobody has read yet. Any number of readers may read at
+ * the same time and each gets all. WEIR_INPUT if no rule captures.
+ */
+int weir_captures_open(struct weir *weir, const char *policy, struct weir_captures **ret_captures);
+/* Waits up to timeout_ms (-1: for ever). 1: a packet, valid until the next call; 0: time is over; WEIR_SYSTEM. */
+int weir_captures_next(struct weir *weir, struct weir_captures *captures, int timeout_ms,
+		       const struct weir_captured **ret_captured);
+/* Packets that were lost since it was opened, because they were not read in time. */
+uint64_t weir_captures_lost(struct weir_captures *captures);
+void weir_captures_close(struct weir_captures *captures);
+
+/* A pcapng file of such packets; `path` "-" is standard output. `snap`: bytes of a packet at most; 0: all. */
+struct weir_pcapng;
+int weir_pcapng_create(struct weir *weir, const char *path, uint32_t snap, struct weir_pcapng **ret_pcapng);
+/* WEIR_SYSTEM, without a diagnostic, if memory ran out. What cannot be written shows at the next of the others. */
+int weir_pcapng_write(struct weir_pcapng *pcapng, const struct weir_captured *captured);
+int weir_pcapng_flush(struct weir *weir, struct weir_pcapng *pcapng);
+/* Writes each interface's statistics, with `lost` packets, and closes the file also on failure. */
+int weir_pcapng_finish(struct weir *weir, struct weir_pcapng *pcapng, uint64_t lost);
 
 /* --- trying out -------------------------------------------------------------------------------------------------- */
 

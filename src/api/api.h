@@ -118,6 +118,9 @@ void api_carry_counters(struct call *call, struct kernel *kernel, struct install
 /* Compiles a pinned bundle again: the policy of that name. */
 int api_recompile(struct call *call, const char *policy, const struct bundle *bundle, struct ruleset *ret_ruleset);
 
+/* For programs without a policy in force: an error if the rules capture, as nobody could read what they do. */
+int api_refuse_captures(struct call *call, const struct ruleset *ruleset);
+
 /* Gives a set of a policy in force, which is not shared, other elements in one step. */
 int api_replace_set(struct call *call, struct kernel *kernel, const struct policy_state *state, const char *name,
 		    const struct set *elements);

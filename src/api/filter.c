@@ -65,7 +65,8 @@ static int load(struct call *call, struct asking *asking)
 	struct install install;
 	int error = 0;
 
-	if (api_install(call, filter->ruleset, HOOK_SOCKET, &filter->program->bundle, &install))
+	if (api_refuse_captures(call, filter->ruleset) ||
+	    api_install(call, filter->ruleset, HOOK_SOCKET, &filter->program->bundle, &install))
 		return -EINVAL;
 	if (!filter->kernel)
 		error = kernel_open(KERNEL_TEST, call->diags, &filter->kernel);

@@ -135,10 +135,20 @@ int api_install(struct call *call, const struct ruleset *ruleset, int only, cons
 	install.malformed_accept = ruleset->malformed_accept;
 	memcpy(install.levels, ruleset->cgroup_levels, sizeof install.levels);
 	install.level_count = ruleset->cgroup_level_count;
+	if (ruleset_captures(ruleset))
+		install.captures_size = ruleset->captures_size ? ruleset->captures_size : CAPTURES_SIZE;
 	status = describe(call, ruleset, plan, bundle, &install);
 	if (!status)
 		*ret_install = install;
 	return status;
+}
+
+int api_refuse_captures(struct call *call, const struct ruleset *ruleset)
+{
+	if (!ruleset_captures(ruleset))
+		return WEIR_OK;
+	return api_fail(call, WEIR_INPUT, "policy `%s` has `capture`, whose packets could not be read: only a policy in "
+			"force, by `weir apply`, has a ring for them", ruleset->name);
 }
 
 /* --- what is in force -------------------------------------------------------------------------------------------- */
@@ -624,6 +634,8 @@ static int pin(struct call *call, void *context)
 	enum hook hook;
 	int status = api_select(call, pinning->program, pinning->policy, pinning->hook, &ruleset, &hook);
 
+	if (!status)
+		status = api_refuse_captures(call, ruleset);
 	if (!status)
 		status = api_install(call, ruleset, hook, &pinning->program->bundle, &install);
 	if (status)

@@ -192,6 +192,8 @@ static int attach_to_cgroup(struct call *call, struct making *making, struct wei
 		return WEIR_OK;
 	status = api_select(call, program, NULL, hook_table[hook].name, &ruleset, &chosen);
 	if (!status)
+		status = api_refuse_captures(call, ruleset);
+	if (!status)
 		status = api_install(call, ruleset, hook, &program->bundle, &install);
 	if (status)
 		return status;

@@ -200,6 +200,20 @@ static __always_inline void plane_describe(struct bpf_nf_ctx *context, struct ev
 		event->captured = size;
 }
 
+static __always_inline __u32 plane_length(struct bpf_nf_ctx *context)
+{
+	return context->skb->len;
+}
+
+static __always_inline int plane_copy(struct bpf_nf_ctx *context, void *buffer, __u32 size)
+{
+	struct bpf_dynptr bytes;
+
+	if (bpf_dynptr_from_skb(context->skb, 0, &bytes))
+		return -1;
+	return bpf_dynptr_read(buffer, size, &bytes, 0, 0);
+}
+
 /* A policy with `mark` is refused at netfilter: programs may not write it. */
 static __always_inline __u32 plane_mark(struct bpf_nf_ctx *context)
 {

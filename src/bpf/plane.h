@@ -67,6 +67,11 @@ struct {
 } events SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 12); /* unless something is captured */
+} captures SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
@@ -105,6 +110,10 @@ static __always_inline struct weight plane_weigh(plane_context *context);
 static __always_inline struct weight plane_weigh_parsed(plane_context *context, const struct packet *packet);
 /* Fills an event's interfaces, owner, mark, length and first bytes. */
 static __always_inline void plane_describe(plane_context *context, struct event *event);
+/* As long as plane_describe() says. */
+static __always_inline __u32 plane_length(plane_context *context);
+/* Copies the packet's first bytes, from where plane_describe() begins; `size` is at least 1. */
+static __always_inline int plane_copy(plane_context *context, void *buffer, __u32 size);
 static __always_inline __u32 plane_mark(plane_context *context);
 static __always_inline void plane_set_mark(plane_context *context, __u32 mark);
 
@@ -251,6 +260,80 @@ VERIFIED_ONCE int plane_write_event(plane_context *context, __u32 rule, __u32 lo
 	return 0;
 }
 
+/* --- capturing -------------------------------------------------------------------------------------------------- */
+
+static __always_inline void capture_lost(void)
+{
+	struct plane_status *all;
+	__u32 zero = 0;
+
+	all = bpf_map_lookup_elem(&status, &zero);
+	if (all)
+		__sync_fetch_and_add(&all->captures_lost, 1);
+}
+
+static __always_inline __u32 capture_number(void)
+{
+	struct plane_status *all;
+	__u32 zero = 0;
+
+	all = bpf_map_lookup_elem(&status, &zero);
+	return all ? __sync_fetch_and_add(&all->captures, 1) : 0;
+}
+
+/* A constant `room` for each call: the kernel reserves no other sizes (and dynptrs cannot be filled by helpers). */
+static __always_inline void capture_into(plane_context *context, __u32 room, __u32 size, __u32 rule, __u32 verdict)
+{
+	struct event *event = bpf_ringbuf_reserve(&captures, offsetof(struct event, data) + room, 0);
+
+	if (!event) {
+		capture_lost();
+		return;
+	}
+	__builtin_memset(event, 0, sizeof *event);
+	event->time_ns = bpf_ktime_get_boot_ns();
+	event->rule = rule;
+	event->verdict = verdict;
+	event->hook = config.hook;
+	plane_describe(context, event);
+	if (room > EVENT_BYTES) {
+		size = bounded(size, room);
+		if (!plane_copy(context, event->data, size))
+			event->captured = size;
+	} else if (size < event->captured) {
+		event->captured = size;
+	}
+	event->log = capture_number();
+	bpf_ringbuf_submit(event, 0);
+}
+
+/* Copies the packet's first `snap` bytes, or all of them. */
+VERIFIED_ONCE int plane_capture(plane_context *context, __u32 rule, __u32 snap, __u32 verdict)
+{
+	__u32 size;
+
+	if (!config.captures)
+		return 0;
+	size = plane_length(context);
+	if (!snap || snap > CAPTURE_BYTES_MAX)
+		snap = CAPTURE_BYTES_MAX;
+	if (size > snap)
+		size = snap;
+	if (size <= EVENT_BYTES)
+		capture_into(context, EVENT_BYTES, size, rule, verdict);
+	else if (size <= 512)
+		capture_into(context, 512, size, rule, verdict);
+	else if (size <= 1536)
+		capture_into(context, 1536, size, rule, verdict);
+	else if (size <= 4096)
+		capture_into(context, 4096, size, rule, verdict);
+	else if (size <= 16384)
+		capture_into(context, 16384, size, rule, verdict);
+	else
+		capture_into(context, CAPTURE_BYTES_MAX, size, rule, verdict);
+	return 0;
+}
+
 /* --- steps ------------------------------------------------------------------------------------------------------ */
 
 /* One packet's way through its steps. */
@@ -311,6 +394,8 @@ static long take_step(__u32 index, struct run *run)
 		plane_write_event(run->context, step->slot - (SLOT_RULES - 1), step->a, step->b);
 	else if (step->kind == STEP_MARK)
 		step_mark(run, step);
+	else if (step->kind == STEP_CAPTURE)
+		plane_capture(run->context, step->slot - (SLOT_RULES - 1), step->a, step->b);
 	else
 		return RUN_ENDS;
 	run->next = at + 1;

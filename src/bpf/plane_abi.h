@@ -38,6 +38,8 @@ enum step_kind {
 	STEP_MARK = 3,    /* a: value, b: mask */
 	STEP_VERDICT = 4, /* slot: counted; a: enum answer_verdict. Ends the run. */
 	STEP_RESUME = 5,  /* a: value for packet.resume; classify() is called again. Ends the run. */
+
+	STEP_CAPTURE = 32, /* slot: the rule's; a: bytes of a packet at most, or 0; b: as in STEP_LOG */
 };
 #define LOG_ONLY 0xffffffffu
 
@@ -60,11 +62,16 @@ struct log_limit {
 
 enum { EVENT_BYTES = 128 };
 
-/* A ring-buffer record of map `events`. */
+enum { CAPTURE_BYTES_MAX = 65535 }; /* of one packet */
+
+/*
+ * A ring-buffer record of map `events`. Those of map `captures` have the same head, and as many of the packet's bytes
+ * as the rule asks for in `data`, which goes on behind this structure.
+ */
 struct event {
 	__u64 time_ns;   /* CLOCK_BOOTTIME */
 	__u32 rule;      /* number */
-	__u32 log;       /* index of the log statement */
+	__u32 log;       /* index of the log statement; in `captures`: number of the record, modulo 2^32 */
 	__u32 verdict;   /* enum answer_verdict, or LOG_ONLY: judging went on */
 	__u32 hook;      /* enum hook */
 	__u32 in_iface;
@@ -81,6 +88,8 @@ struct event {
 /* Map `status`: one element. */
 struct plane_status {
 	__u64 events_lost; /* the ring buffer was full */
+	__u64 captures_lost; /* and that of captures */
+	__u64 captures;      /* records written to it so far */
 };
 
 /* Set before load (`const volatile struct plane_config config`, map MAP_CONFIG). */
@@ -96,6 +105,8 @@ struct plane_config {
 	__u8 level_count;
 	__u8 bare;           /* TC: the device has no link-layer header (tun, WireGuard): packets begin with the IP header */
 	__u8 no_reject;      /* the classifier never answers ANSWER_REJECT: what would answer packets may be left out */
+	__u8 captures;       /* some step is STEP_CAPTURE: else what would copy packets may be left out */
+	__u8 reserved[7];
 };
 
 /* Map MAP_CONTROL, one element, memory-mapped by user space; one a policy's program generation. */
@@ -121,6 +132,7 @@ struct plane_trace {
  *   steps     array of struct step
  *   logs      array of struct log_limit
  *   events    ring buffer of struct event; shared by all hooks of a policy
+ *   captures  ring buffer of captured packets: struct event, going on; shared by all hooks of a policy
  *   status    array, 1 x struct plane_status
  *   trace     array, 1 x struct plane_trace
  *   state_*   what a policy remembers of packets (kernel/statemap.h); not created where no rule needs them
@@ -157,7 +169,7 @@ _Static_assert(sizeof(struct counter) == 16, "ABI");
 _Static_assert(sizeof(struct step) == 16, "ABI");
 _Static_assert(sizeof(struct log_limit) == 32, "ABI");
 _Static_assert(sizeof(struct event) == 48 + EVENT_BYTES, "ABI");
-_Static_assert(sizeof(struct plane_config) == 32, "ABI");
+_Static_assert(sizeof(struct plane_config) == 40, "ABI");
 _Static_assert(sizeof(struct plane_trace) == 24, "ABI");
 _Static_assert(sizeof(struct set_value) == 16, "ABI");
 

@@ -108,6 +108,16 @@ static __always_inline void describe_skb(struct __sk_buff *skb, struct event *ev
 		event->captured = size;
 }
 
+static __always_inline __u32 plane_length(struct __sk_buff *skb)
+{
+	return SKB_LENGTH(skb);
+}
+
+static __always_inline int plane_copy(struct __sk_buff *skb, void *buffer, __u32 size)
+{
+	return source_copy(skb, 0, buffer, size);
+}
+
 static __always_inline __u32 plane_mark(struct __sk_buff *skb)
 {
 	return skb->mark;

@@ -90,6 +90,16 @@ static __always_inline void plane_describe(struct xdp_md *context, struct event 
 		event->captured = size;
 }
 
+static __always_inline __u32 plane_length(struct xdp_md *context)
+{
+	return bpf_xdp_get_buff_len(context);
+}
+
+static __always_inline int plane_copy(struct xdp_md *context, void *buffer, __u32 size)
+{
+	return bpf_xdp_load_bytes(context, 0, buffer, size);
+}
+
 /* A policy with `mark` is refused at XDP: there is no packet mark yet. */
 static __always_inline __u32 plane_mark(struct xdp_md *context)
 {

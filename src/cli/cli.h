@@ -32,6 +32,8 @@ struct settings {
 	bool no_verify;
 	bool strict, dry_run, force, prune, reset_sets, source, reset, all, follow;
 	uint64_t confirm, rounds, seconds;
+	bool now;
+	uint64_t count, snap;
 	const char *expression, *policy, *pcap, *hook, *engine, *emit, *output, *pin, *file;
 	bool drop_caps, accept, inetd, reuse_port, freebind, no_lock, lock;
 	uint64_t limit, backlog;
@@ -103,6 +105,7 @@ extern const struct command
 	command_set,
 	command_rule,
 	command_log,
+	command_capture,
 	command_verify,
 	command_explain,
 	command_diff,

@@ -19,6 +19,7 @@ static const struct command *const commands[] = {
 	&command_rule,
 	&command_set,
 	&command_log,
+	&command_capture,
 	&command_test,
 	&command_explain,
 	&command_diff,
@@ -38,7 +39,6 @@ static const struct command *const commands[] = {
 };
 
 static const char *const not_yet[] = {
-	"capture",
 	"doctor",
 	"flows",
 	"import",

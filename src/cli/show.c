@@ -115,6 +115,8 @@ static void print_view(const struct weir_view *view)
 	}
 	if (view->events_lost)
 		printf("%" PRIu64 " events lost\n", view->events_lost);
+	if (view->captures_lost)
+		printf("%" PRIu64 " captured packets lost\n", view->captures_lost);
 }
 
 static json_t *json_rules(const struct weir_view *view)
@@ -167,6 +169,7 @@ static json_t *json_view(const struct weir_view *view)
 	json_object_set_new(object, "dropped", json_counter(&view->dropped));
 	json_object_set_new(object, "counters", json_counters(view));
 	json_object_set_new(object, "events_lost", json_number(view->events_lost));
+	json_object_set_new(object, "captures_lost", json_number(view->captures_lost));
 	return object;
 }
 

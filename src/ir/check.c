@@ -294,6 +294,9 @@ static bool check_action(struct check *check, const struct rule *rule, const str
 	case ACTION_GOTO:
 		return action->chain < check->ruleset->chain_count ||
 		       fail(check, "rule %u: no such chain", rule->number);
+	case ACTION_CAPTURE:
+		return action->snap <= CAPTURE_SNAP_MAX ||
+		       fail(check, "rule %u: a capture of more than %d bytes", rule->number, CAPTURE_SNAP_MAX);
 	case ACTION_MARK:
 	case ACTION_RETURN:
 		return true;
@@ -437,6 +440,10 @@ static bool check_head(struct check *check)
 		return fail(check, "the default is no verdict");
 	if (ruleset->cgroup_level_count > PACKET_CGROUPS)
 		return fail(check, "more than %d cgroup levels", PACKET_CGROUPS);
+	if (ruleset->captures_size &&
+	    (ruleset->captures_size < CAPTURES_SIZE_LEAST || ruleset->captures_size > CAPTURES_SIZE_MOST ||
+	     ruleset->captures_size & (ruleset->captures_size - 1)))
+		return fail(check, "a ring of captures cannot have %u bytes", ruleset->captures_size);
 	return check_attaches(check);
 }
 

@@ -59,6 +59,7 @@ enum action_kind {
 	ACTION_COUNT,   /* named counter */
 	ACTION_LOG,
 	ACTION_MARK,    /* mark = (mark & ~mask) | (value & mask) */
+	ACTION_CAPTURE, /* copy the packet to the policy's ring */
 	ACTION_VERDICT, /* terminal, and so are the next three: last in their rule */
 	ACTION_JUMP,
 	ACTION_GOTO,
@@ -79,6 +80,7 @@ struct action {
 			uint32_t value;
 			uint32_t mask;
 		} mark;
+		uint32_t snap; /* CAPTURE: bytes of a packet at most; 0: all that there is room for */
 		enum verdict verdict;
 		uint32_t chain; /* JUMP, GOTO: index into ruleset.chains */
 	};
@@ -132,6 +134,10 @@ struct attach {
 	bool optional;      /* `eth0 optional`: no error while there is no such interface */
 };
 
+/* The ring of captures is allocated whole; its largest record must fit. */
+enum { CAPTURES_SIZE = 8 << 20, CAPTURES_SIZE_LEAST = 256 << 10, CAPTURES_SIZE_MOST = 256 << 20,
+       CAPTURE_SNAP_MAX = 65535 };
+
 enum classifier { CLASSIFIER_AUTO, CLASSIFIER_DIAGRAM, CLASSIFIER_TABLE, CLASSIFIER_LIST };
 
 struct ruleset {
@@ -151,6 +157,7 @@ struct ruleset {
 	bool malformed_accept; /* else dropped */
 	bool non_ip_accept;    /* FAMILY_OTHER passes instead of taking the default */
 	enum classifier classifier;
+	uint32_t captures_size; /* bytes of the ring of captures, a power of two; 0: CAPTURES_SIZE */
 	uint8_t cgroup_levels[PACKET_CGROUPS]; /* ancestor level behind FIELD_CGROUP_0..2; root is 0 */
 	uint8_t cgroup_level_count;
 };
@@ -172,6 +179,9 @@ struct cond *cond_match(struct arena *arena, enum field field, u128 lo, u128 hi,
 /* Sorts and merges `ranges` (a private copy is taken) and matches under the full mask. */
 struct cond *cond_match_ranges(struct arena *arena, enum field field, const struct range *ranges, size_t count,
 			       struct span span);
+
+/* Whether some rule captures. */
+bool ruleset_captures(const struct ruleset *ruleset);
 
 /* Sorts, then merges overlapping and adjacent ranges in place; returns how many are left. */
 size_t ranges_normalize(struct range *ranges, size_t count);

@@ -101,6 +101,7 @@ static bool act(struct judging *judging, const struct rule *rule, const struct a
 	switch (action->kind) {
 	case ACTION_COUNT:
 	case ACTION_LOG:
+	case ACTION_CAPTURE:
 		return false;
 	case ACTION_MARK:
 		if (applies)

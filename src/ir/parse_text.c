@@ -165,6 +165,11 @@ static bool expect_classifier(struct reader *reader)
 	return true;
 }
 
+static bool expect_captures(struct reader *reader)
+{
+	return reader_expect_number32(reader, &reader->ruleset->captures_size);
+}
+
 static bool expect_levels(struct reader *reader)
 {
 	struct ruleset *ruleset = reader->ruleset;
@@ -194,6 +199,7 @@ static const struct statement {
 	{ "malformed", expect_malformed },
 	{ "non_ip", expect_non_ip },
 	{ "classifier", expect_classifier },
+	{ "captures", expect_captures },
 	{ "cgroup_levels", expect_levels },
 	{ "counter", expect_counter_statement },
 	{ "set", expect_set_statement },

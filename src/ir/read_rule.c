@@ -192,6 +192,12 @@ static bool expect_mark(struct reader *reader, struct action *action)
 	return true;
 }
 
+static bool expect_capture(struct reader *reader, struct action *action)
+{
+	action->kind = ACTION_CAPTURE;
+	return !reader_accept_word(reader, "snap") || reader_expect_number32(reader, &action->snap);
+}
+
 /* The chain is looked up when all of them are known. */
 static bool expect_chain_name(struct reader *reader, struct action *action, enum action_kind kind)
 {
@@ -214,6 +220,8 @@ static bool expect_action(struct reader *reader, struct action *action)
 		return expect_log(reader, action);
 	if (reader_accept_word(reader, "mark"))
 		return expect_mark(reader, action);
+	if (reader_accept_word(reader, "capture"))
+		return expect_capture(reader, action);
 	if (reader_accept_word(reader, "jump"))
 		return expect_chain_name(reader, action, ACTION_JUMP);
 	if (reader_accept_word(reader, "goto"))

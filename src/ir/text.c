@@ -107,6 +107,10 @@ static void put_head(struct printer *printer)
 		put(printer, classifier_names[ruleset->classifier]);
 		put(printer, "\n");
 	}
+	if (ruleset->captures_size) {
+		put_number(printer, "\tcaptures ", ruleset->captures_size);
+		put(printer, "\n");
+	}
 	for (size_t i = 0; i < ruleset->cgroup_level_count; i++)
 		put_number(printer, i ? ", " : "\tcgroup_levels ", ruleset->cgroup_levels[i]);
 	put(printer, ruleset->cgroup_level_count ? "\n" : "");
@@ -246,6 +250,11 @@ static void put_action(struct printer *printer, const struct action *action)
 	case ACTION_MARK:
 		put_hex(printer, "mark ", action->mark.value);
 		put_hex(printer, "/", action->mark.mask);
+		return;
+	case ACTION_CAPTURE:
+		put(printer, "capture");
+		if (action->snap)
+			put_number(printer, " snap ", action->snap);
 		return;
 	case ACTION_VERDICT:
 		put(printer, verdict_names[action->verdict]);

@@ -117,11 +117,11 @@ static int write_base(struct kernel *kernel, const char *folder, const struct co
 	return fd < 0 ? fd : 0;
 }
 
-/* --- lost events ------------------------------------------------------------------------------------------------ */
+/* --- lost events and captures ----------------------------------------------------------------------------------- */
 
-static int read_lost(const char *folder, const struct record *record, uint64_t *ret_lost)
+static int read_lost(const char *folder, const struct record *record, struct lost *ret_lost)
 {
-	struct plane_status status;
+	struct plane_status status = { 0 };
 	const uint32_t zero = 0;
 	CLEANUP_CLOSE int fd = pin_open(folder, "status");
 
@@ -129,37 +129,42 @@ static int read_lost(const char *folder, const struct record *record, uint64_t *
 		return fd;
 	if (bpf_map_lookup_elem(fd, &zero, &status))
 		return -errno;
-	*ret_lost = record->lost_before + status.events_lost;
+	ret_lost->events = record->lost_before + status.events_lost;
+	ret_lost->captures = record->captures_lost_before + status.captures_lost;
 	return 0;
 }
 
 static int carry_lost(const char *folder, const struct record *record, const struct generation *successor)
 {
-	uint64_t lost;
+	struct record *now = successor->record;
+	struct lost lost;
 	int error = read_lost(folder, record, &lost);
 
-	if (error || lost == successor->record->lost_before)
+	if (error || (lost.events == now->lost_before && lost.captures == now->captures_lost_before))
 		return error;
-	successor->record->lost_before = lost;
-	return blob_update(successor->folder.text, "record", successor->record);
+	now->lost_before = lost.events;
+	now->captures_lost_before = lost.captures;
+	return blob_update(successor->folder.text, "record", now);
 }
 
-int counters_lost(struct kernel *kernel, const struct generation *generation, uint64_t *ret_lost)
+int counters_lost(struct kernel *kernel, const struct generation *generation, struct lost *ret_lost)
 {
 	CLEANUP_FREE struct record *old = NULL;
-	uint64_t lost, before = 0;
+	struct lost lost, before = { 0 };
 	int error = read_lost(generation->folder.text, generation->record, &lost);
 
 	if (!error && generation->carry_from.text[0]) {
 		error = record_load(kernel, generation->carry_from.text, &old);
 		if (!error)
 			error = read_lost(generation->carry_from.text, old, &before);
-		lost -= generation->record->lost_before;
+		lost.events -= generation->record->lost_before;
+		lost.captures -= generation->record->captures_lost_before;
 	}
 	if (error)
 		return problem_set(kernel, error, "cannot read the status of policy `%s`: %s", generation->policy,
 				   strerror(-error));
-	*ret_lost = lost + before;
+	ret_lost->events = lost.events + before.events;
+	ret_lost->captures = lost.captures + before.captures;
 	return 0;
 }
 

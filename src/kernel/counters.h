@@ -14,8 +14,13 @@ int counters_read(struct kernel *kernel, const char *folder, uint32_t slots, str
 /* Those of a policy in force, with what is still to be carried over. */
 int counters_total(struct kernel *kernel, const struct generation *generation, struct counter *ret_counters);
 
-/* Events that a policy in force has lost, its former generations' included. */
-int counters_lost(struct kernel *kernel, const struct generation *generation, uint64_t *ret_lost);
+struct lost {
+	uint64_t events;
+	uint64_t captures;
+};
+
+/* What a policy in force has lost, its former generations included. */
+int counters_lost(struct kernel *kernel, const struct generation *generation, struct lost *ret_lost);
 
 /* Has the successor start from the totals of `folder`, slot by slot as its table says. Can be repeated. */
 int counters_carry(struct kernel *kernel, const char *folder, const struct record *record,

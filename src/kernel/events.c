@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Reading events. In: the ring buffers of policies; out: one event at a time. A reader keeps a position of its
+ * Reading events and captures. In: the ring buffers of policies; out: one event at a time. A reader keeps a position of its
  * own and moves the ring's on, so that several may read at once and each sees all; one that falls behind by a
  * whole ring loses what was overwritten, and counts it.
  *
@@ -17,7 +17,13 @@
 
 #include "kernel/generation.h"
 
-enum { RESCAN_MS = 250, RING_HEADER = 8 };
+enum { RESCAN_MS = 250, RING_HEADER = 8, EVENT_HEAD = offsetof(struct event, data) };
+
+/* A record, wherever it is: of a capture, its data goes on. */
+union record_buffer {
+	struct event event;
+	char bytes[EVENT_HEAD + CAPTURE_BYTES_MAX + 1];
+};
 
 /* A policy's name, for as long as the reader lives. */
 struct name {
@@ -38,10 +44,16 @@ struct ring {
 	uint64_t lost_at_start;
 	uint64_t overrun;
 	bool seen; /* in the last scan */
+	bool captures;
+	bool skipped;        /* something was overwritten since the last record */
+	uint32_t next_number; /* of captures: the one expected next; only after a first one was read */
+	bool numbered;
 };
 
 struct kernel_events {
 	struct kernel *kernel;
+	bool captures; /* these are read, not events */
+	union record_buffer *record;
 	char policy[NAME_LENGTH]; /* empty: all */
 	struct name *names;
 	struct ring *rings;
@@ -62,12 +74,14 @@ static int64_t now_ms(void)
 
 /* --- one ring --------------------------------------------------------------------------------------------------- */
 
-static uint64_t status_lost(int fd)
+static uint64_t status_lost(const struct ring *ring)
 {
-	struct plane_status status;
+	struct plane_status status = { 0 };
 	const uint32_t zero = 0;
 
-	return fd < 0 || bpf_map_lookup_elem(fd, &zero, &status) ? 0 : status.events_lost;
+	if (ring->status_fd < 0 || bpf_map_lookup_elem(ring->status_fd, &zero, &status))
+		return 0;
+	return ring->captures ? status.captures_lost : status.events_lost;
 }
 
 static void ring_close(struct ring *ring)
@@ -96,7 +110,7 @@ static int ring_map(struct ring *ring)
 	ring->producer = memory;
 	ring->data = (char *)memory + page;
 	ring->position = __atomic_load_n(ring->consumer, __ATOMIC_ACQUIRE);
-	ring->lost_at_start = status_lost(ring->status_fd);
+	ring->lost_at_start = status_lost(ring);
 	return 0;
 }
 
@@ -109,10 +123,11 @@ static void read_from_beginning(struct ring *ring)
 }
 
 /* `fd` is taken. */
-static int ring_open(const struct generation *generation, int fd, const struct bpf_map_info *info,
+static int ring_open(const struct generation *generation, int fd, const struct bpf_map_info *info, bool captures,
 		     struct ring *ret_ring)
 {
-	struct ring ring = { .fd = fd, .map_id = info->id, .size = info->max_entries, .seen = true };
+	struct ring ring = { .fd = fd, .map_id = info->id, .size = info->max_entries, .seen = true,
+			     .captures = captures };
 	int error;
 
 	ring.status_fd = pin_open(generation->folder.text, "status");
@@ -136,7 +151,9 @@ static void skip_overrun(struct ring *ring)
 {
 	uint64_t consumer = __atomic_load_n(ring->consumer, __ATOMIC_ACQUIRE);
 
-	ring->overrun += (consumer - ring->position) / record_length(sizeof(struct event));
+	if (!ring->captures)
+		ring->overrun += (consumer - ring->position) / record_length(sizeof(struct event));
+	ring->skipped = true;
 	ring->position = consumer;
 }
 
@@ -151,14 +168,32 @@ static void move_on(struct ring *ring, uint64_t length)
 		;
 }
 
+static bool well_formed(const struct ring *ring, uint32_t length, const struct event *event)
+{
+	if (!ring->captures)
+		return length == sizeof *event;
+	return length >= sizeof *event && event->captured <= length - EVENT_HEAD;
+}
+
+/* Captures have all sizes: their numbers tell how many were skipped. */
+static void note_number(struct ring *ring, uint32_t number)
+{
+	int32_t gap = (int32_t)(number - ring->next_number);
+
+	if (ring->skipped && ring->numbered && gap > 0)
+		ring->overrun += (uint32_t)gap;
+	ring->skipped = false;
+	ring->numbered = true;
+	ring->next_number = number + 1;
+}
+
 /* 1 and an event, or 0. The copy counts only if the producer had not come round to it meanwhile. */
-static int ring_read(struct ring *ring, struct event *ret_event)
+static int ring_read(struct ring *ring, union record_buffer *record)
 {
 	for (;;) {
 		uint64_t producer = __atomic_load_n(ring->producer, __ATOMIC_ACQUIRE);
-		const char *record = ring->data + (ring->position & (ring->size - 1));
-		struct event event;
-		uint32_t head;
+		const char *at = ring->data + (ring->position & (ring->size - 1));
+		uint32_t head, length;
 
 		if (ring->position >= producer)
 			return 0;
@@ -166,18 +201,20 @@ static int ring_read(struct ring *ring, struct event *ret_event)
 			skip_overrun(ring);
 			continue;
 		}
-		head = __atomic_load_n((const uint32_t *)record, __ATOMIC_ACQUIRE);
+		head = __atomic_load_n((const uint32_t *)at, __ATOMIC_ACQUIRE);
 		if (head & BPF_RINGBUF_BUSY_BIT)
 			return 0;
-		memcpy(&event, record + RING_HEADER, sizeof event);
+		length = head & ~BPF_RINGBUF_DISCARD_BIT;
+		memcpy(record, at + RING_HEADER, length < sizeof *record ? length : sizeof *record);
 		__atomic_thread_fence(__ATOMIC_ACQUIRE);
 		producer = __atomic_load_n(ring->producer, __ATOMIC_ACQUIRE);
 		if (producer - ring->position > ring->size)
 			continue;
 		move_on(ring, record_length(head));
-		if (head & BPF_RINGBUF_DISCARD_BIT || record_length(head) != record_length(sizeof event))
+		if (head & BPF_RINGBUF_DISCARD_BIT || !well_formed(ring, length, &record->event))
 			continue;
-		*ret_event = event;
+		if (ring->captures)
+			note_number(ring, record->event.log);
 		return 1;
 	}
 }
@@ -222,7 +259,7 @@ static int add_ring(struct kernel_events *events, const struct generation *gener
 		close(fd);
 		return -ENOMEM;
 	}
-	error = ring_open(generation, fd, info, &rings[events->count]);
+	error = ring_open(generation, fd, info, events->captures, &rings[events->count]);
 	if (error)
 		return error;
 	rings[events->count].policy = name;
@@ -246,7 +283,7 @@ static int scan_policy(struct kernel_events *events, const struct generation *ge
 
 	if (events->policy[0] && strcmp(events->policy, generation->policy))
 		return 0;
-	fd = pin_open(generation->folder.text, "events");
+	fd = pin_open(generation->folder.text, "%s", events->captures ? "captures" : "events");
 	if (fd < 0)
 		return 0;
 	if (bpf_obj_get_info_by_fd(fd, &info, &size)) {
@@ -263,7 +300,7 @@ static int scan_policy(struct kernel_events *events, const struct generation *ge
 
 static uint64_t ring_lost(const struct ring *ring)
 {
-	return status_lost(ring->status_fd) - ring->lost_at_start + ring->overrun;
+	return status_lost(ring) - ring->lost_at_start + ring->overrun;
 }
 
 /* Rings of policies that are gone go once they are empty. */
@@ -319,12 +356,15 @@ static int open_events(struct kernel *kernel, const char *policy, struct kernel_
 		return problem_set(kernel, -ENOENT, "there is no policy `%.60s...`", policy);
 	snprintf(events->policy, sizeof events->policy, "%s", policy ? policy : "");
 	error = scan(events);
+	if (!error && events->captures && !events->count)
+		error = policy ? problem_set(kernel, -ENOENT, "no rule of policy `%s` has `capture`", policy) :
+				 problem_set(kernel, -ENOENT, "no policy in force has a rule with `capture`");
 	if (!error && policy && !events->count)
 		error = problem_set(kernel, -ENOENT, "there is no policy `%s`", policy);
 	return error;
 }
 
-int kernel_events_open(struct kernel *kernel, const char *policy, struct diags *diags,
+static int reader_open(struct kernel *kernel, bool captures, const char *policy, struct diags *diags,
 		       struct kernel_events **ret_events)
 {
 	struct kernel_events *events = calloc(1, sizeof *events);
@@ -332,6 +372,13 @@ int kernel_events_open(struct kernel *kernel, const char *policy, struct diags *
 
 	if (!events)
 		return -ENOMEM;
+	events->epoll = -1;
+	events->captures = captures;
+	events->record = malloc(sizeof *events->record);
+	if (!events->record) {
+		kernel_events_close(events);
+		return -ENOMEM;
+	}
 	error = open_events(kernel, policy, events);
 	error = problem_report(kernel, diags, error);
 	if (error)
@@ -341,13 +388,25 @@ int kernel_events_open(struct kernel *kernel, const char *policy, struct diags *
 	return error;
 }
 
+int kernel_events_open(struct kernel *kernel, const char *policy, struct diags *diags,
+		       struct kernel_events **ret_events)
+{
+	return reader_open(kernel, false, policy, diags, ret_events);
+}
+
+int kernel_captures_open(struct kernel *kernel, const char *policy, struct diags *diags,
+			 struct kernel_events **ret_captures)
+{
+	return reader_open(kernel, true, policy, diags, ret_captures);
+}
+
 /* Begins with the ring after the one read last: none starves. */
-static int read_any(struct kernel_events *events, struct event *ret_event, struct event_origin *ret_origin)
+static int read_any(struct kernel_events *events, struct event_origin *ret_origin)
 {
 	for (size_t i = 0; i < events->count; i++) {
 		size_t at = (events->next + i) % events->count;
 
-		if (!ring_read(&events->rings[at], ret_event))
+		if (!ring_read(&events->rings[at], events->record))
 			continue;
 		*ret_origin = (struct event_origin){ events->rings[at].policy, events->rings[at].map_id };
 		events->next = at + 1;
@@ -366,15 +425,14 @@ static int wait_some(struct kernel_events *events, int64_t until)
 	return 0;
 }
 
-int kernel_events_next(struct kernel_events *events, int timeout_ms, struct event *ret_event,
-		       struct event_origin *ret_origin)
+static int reader_next(struct kernel_events *events, int timeout_ms, struct event_origin *ret_origin)
 {
 	int64_t until = timeout_ms < 0 ? INT64_MAX : now_ms() + timeout_ms;
 
 	for (;;) {
 		int error = 0;
 
-		if (read_any(events, ret_event, ret_origin))
+		if (read_any(events, ret_origin))
 			return 1;
 		if (now_ms() >= events->rescan)
 			error = scan(events);
@@ -387,6 +445,26 @@ int kernel_events_next(struct kernel_events *events, int timeout_ms, struct even
 			return error;
 		}
 	}
+}
+
+int kernel_events_next(struct kernel_events *events, int timeout_ms, struct event *ret_event,
+		       struct event_origin *ret_origin)
+{
+	int got = reader_next(events, timeout_ms, ret_origin);
+
+	if (got == 1)
+		*ret_event = events->record->event;
+	return got;
+}
+
+int kernel_captures_next(struct kernel_events *captures, int timeout_ms, const struct event **ret_event,
+			 struct event_origin *ret_origin)
+{
+	int got = reader_next(captures, timeout_ms, ret_origin);
+
+	if (got == 1)
+		*ret_event = &captures->record->event;
+	return got;
 }
 
 uint64_t kernel_events_lost(struct kernel_events *events)
@@ -408,5 +486,6 @@ void kernel_events_close(struct kernel_events *events)
 		free(name);
 	}
 	close_cleanup(&events->epoll);
+	free(events->record);
 	free(events);
 }

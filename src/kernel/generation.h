@@ -5,7 +5,7 @@
  *   record            what is here (struct record), one blob
  *   source, meta, carry  the caller's blobs; carry: int32_t a slot
  *   counters          per-CPU counts of this generation; base: what they start from
- *   events, status, logs: each generation has its own, so that a reader can tell whose rules an event names
+ *   events, captures (if a rule captures), status, logs: each generation has its own, so that a reader can tell whose rules an event names
  *   set-MAP           each named set's map
  *   state-NAME-LAYOUT what packets change (kernel/statemap.h); shared-NAME-LAYOUT: other policies may have it too
  *   prog_N, control_N, after_N (XDP), before_N (until the change is complete), link_N (not for clsact): place N
@@ -18,7 +18,7 @@
 
 #include "kernel/internal.h"
 
-enum { RECORD_VERSION = 1, TARGET_LENGTH = 1024, PLACES_MAX = 512 };
+enum { RECORD_VERSION = 2, TARGET_LENGTH = 1024, PLACES_MAX = 512 };
 
 /* How a program hangs on its hook. */
 enum how { HOW_NONE, HOW_NATIVE, HOW_GENERIC, HOW_TCX, HOW_CLSACT, HOW_LINK };
@@ -64,6 +64,7 @@ struct record {
 	uint32_t meta_size;
 	uint32_t carry_count;
 	uint64_t lost_before; /* events lost by the generations before */
+	uint64_t captures_lost_before;
 	struct place places[];
 };
 

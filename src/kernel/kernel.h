@@ -94,6 +94,7 @@ struct install {
 	uint32_t slots;
 	const struct log_limit *logs;
 	size_t log_count;
+	uint32_t captures_size; /* bytes of the ring of captures; 0: no rule captures */
 	bool malformed_accept;
 	uint8_t levels[3];
 	uint8_t level_count;
@@ -130,6 +131,7 @@ struct policy_state {
 	const struct counter *counters; /* summed over CPUs, what was carried over included */
 	uint32_t slots;
 	uint64_t events_lost;
+	uint64_t captures_lost;
 	uint64_t loaded_ns;  /* CLOCK_REALTIME of the apply */
 	const void *source;
 	size_t source_size;
@@ -182,6 +184,15 @@ struct event_origin {
 int kernel_events_next(struct kernel_events *events, int timeout_ms, struct event *ret_event,
 		       struct event_origin *ret_origin);
 uint64_t kernel_events_lost(struct kernel_events *events);
+
+/*
+ * The same for packets that `capture` copied, closed likewise. -ENOENT if the policy (NULL: every policy) has no rule that
+ * does. A captured event's data goes on to `captured` bytes; it is valid until the next call.
+ */
+int kernel_captures_open(struct kernel *kernel, const char *policy, struct diags *diags,
+			 struct kernel_events **ret_captures);
+int kernel_captures_next(struct kernel_events *captures, int timeout_ms, const struct event **ret_event,
+			 struct event_origin *ret_origin);
 void kernel_events_close(struct kernel_events *events);
 
 /* --- without attaching ------------------------------------------------------------------------------------------ */

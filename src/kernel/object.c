@@ -215,6 +215,8 @@ static uint32_t map_size(const struct load *load, const char *name)
 		return load->install->slots;
 	if (!strcmp(name, "steps"))
 		return at_least_one(load->hook->step_count);
+	if (!strcmp(name, "captures"))
+		return load->install->captures_size;
 	if (!strcmp(name, "logs"))
 		return at_least_one(load->install->log_count);
 	if (!strcmp(name, "frames"))
@@ -262,6 +264,7 @@ static void fill_config(struct plane_config *config, const struct load *load)
 	config->malformed_accept = install->malformed_accept;
 	config->bare = load->bare;
 	config->no_reject = load->hook->no_reject;
+	config->captures = install->captures_size > 0;
 	config->trace = load->trace;
 	memcpy(config->levels, install->levels, sizeof config->levels);
 	config->level_count = install->level_count;

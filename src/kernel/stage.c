@@ -73,7 +73,7 @@ static int resolve(struct staging *staging)
 
 /* --- maps that a policy's programs share ------------------------------------------------------------------------ */
 
-static const char *const policy_maps[] = { "counters", "events", "status", "logs" };
+static const char *const policy_maps[] = { "counters", "events", "captures", "status", "logs" };
 
 static int share_first(struct staging *staging)
 {
@@ -133,6 +133,8 @@ static int pin_policy_maps(struct staging *staging)
 	for (size_t i = 0; !error && i < sizeof policy_maps / sizeof *policy_maps; i++) {
 		int fd = shares_find(&staging->shares, policy_maps[i]);
 
+		if (!strcmp(policy_maps[i], "captures") && !staging->install->captures_size)
+			continue;
 		if (fd >= 0)
 			error = pin_make(kernel, fd, folder, "%s", policy_maps[i]);
 	}

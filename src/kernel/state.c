@@ -65,7 +65,7 @@ struct snapshot {
 	struct counter *counters;
 	void *source;
 	void *meta;
-	uint64_t events_lost;
+	struct lost lost;
 };
 
 static void snapshot_free(struct snapshot *snapshot)
@@ -105,7 +105,7 @@ static int take(struct kernel *kernel, const struct generation *generation, stru
 		snapshot->attached[i] = is_attached(generation, i);
 	error = counters_total(kernel, generation, snapshot->counters);
 	if (!error)
-		error = counters_lost(kernel, generation, &snapshot->events_lost);
+		error = counters_lost(kernel, generation, &snapshot->lost);
 	if (!error && record->source_size)
 		error = blob_load(kernel, folder, "source", record->source_size, &snapshot->source);
 	if (!error && record->meta_size)
@@ -168,7 +168,8 @@ static int copy_state(void *context)
 	copy_hooks(call);
 	state->counters = arena_copy(call->arena, snapshot->counters, record->slots * sizeof *snapshot->counters);
 	state->slots = record->slots;
-	state->events_lost = snapshot->events_lost;
+	state->events_lost = snapshot->lost.events;
+	state->captures_lost = snapshot->lost.captures;
 	state->loaded_ns = record->loaded_ns;
 	state->source = arena_copy(call->arena, snapshot->source ? snapshot->source : "", record->source_size);
 	state->source_size = record->source_size;

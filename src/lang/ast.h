@@ -69,6 +69,7 @@ enum action_word {
 	WORD_COUNT,
 	WORD_LOG,
 	WORD_MARK,
+	WORD_CAPTURE,
 	WORD_JUMP,
 	WORD_GOTO,
 	WORD_RETURN,
@@ -78,7 +79,7 @@ enum action_word {
 struct action_node {
 	enum action_word kind;
 	struct span span;
-	struct word argument; /* counter, log text, mark, chain */
+	struct word argument; /* counter, log text, mark, snap length, chain */
 	struct word rate;     /* log */
 	struct word burst;
 };
@@ -125,7 +126,8 @@ struct on_node {
 	bool optional;
 };
 
-enum setting_kind { SETTING_DEFAULT, SETTING_MALFORMED, SETTING_NON_IP, SETTING_CLASSIFIER, SETTING_COUNT };
+enum setting_kind { SETTING_DEFAULT, SETTING_MALFORMED, SETTING_NON_IP, SETTING_CLASSIFIER, SETTING_CAPTURES,
+		    SETTING_COUNT };
 
 enum item_kind { ITEM_DEFINE, ITEM_SET, ITEM_ON, ITEM_SETTING, ITEM_RULE, ITEM_CHAIN, ITEM_POLICY };
 

@@ -146,7 +146,7 @@ static void put_rule(struct out *out, const struct rule_node *rule)
 
 		put(out, i ? " " : "");
 		put(out, action_words[action->kind]);
-		put_option(out, " ", &action->argument);
+		put_option(out, action->kind == WORD_CAPTURE ? " snap " : " ", &action->argument);
 		put_option(out, " rate ", &action->rate);
 		put_option(out, " burst ", &action->burst);
 	}
@@ -193,7 +193,7 @@ static void put_setting(struct out *out, const struct policy_node *policy, size_
 {
 	static const char *const names[SETTING_COUNT] = {
 		[SETTING_DEFAULT] = "default ", [SETTING_MALFORMED] = "malformed ", [SETTING_NON_IP] = "non_ip ",
-		[SETTING_CLASSIFIER] = "classifier = ",
+		[SETTING_CLASSIFIER] = "classifier = ", [SETTING_CAPTURES] = "captures = ",
 	};
 
 	put_option(out, names[kind], &policy->settings[kind]);

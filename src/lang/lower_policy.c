@@ -146,6 +146,40 @@ static int setting(struct lower *lower, const struct policy_node *policy, enum s
 	return settings[kind].missing;
 }
 
+/* "16M": a power of two, so that what is asked for is what is got. */
+static uint32_t captures_size(struct lower *lower, const struct word *word)
+{
+	size_t length = word->text ? strlen(word->text) : 0;
+	unsigned shift = 0;
+	struct diag *diag;
+	u128 size;
+
+	if (!length)
+		return 0;
+	if (word->text[length - 1] == 'K')
+		shift = 10;
+	else if (word->text[length - 1] == 'M')
+		shift = 20;
+	if (literal_number(word->text, length - !!shift, &size) && size <= CAPTURES_SIZE_MOST) {
+		size <<= shift;
+		if (size >= CAPTURES_SIZE_LEAST && size <= CAPTURES_SIZE_MOST && !(size & (size - 1)))
+			return (uint32_t)size;
+	}
+	diag = diag_error(lower->diags, word->span, "`%s` is not a size that the ring of captures can have", word->text);
+	diag_hint(lower->diags, diag, "a power of two from `256K` to `256M`");
+	return 0;
+}
+
+static void check_captures(struct lower *lower, const struct policy_node *policy)
+{
+	for (size_t c = 0; c < policy->chains.count; c++)
+		for (size_t r = 0; r < policy->chains.items[c].rules.count; r++)
+			for (size_t a = 0; a < policy->chains.items[c].rules.items[r].action_count; a++)
+				if (policy->chains.items[c].rules.items[r].actions[a].kind == WORD_CAPTURE)
+					return;
+	diag_warning(lower->diags, policy->settings[SETTING_CAPTURES].span, "no rule has `capture`");
+}
+
 static void check_default(struct lower *lower, const struct policy_node *policy, enum verdict verdict)
 {
 	const struct word *word = &policy->settings[SETTING_DEFAULT];
@@ -172,6 +206,9 @@ static void apply_settings(struct lower *lower, const struct policy_node *policy
 	ruleset->malformed_accept = setting(lower, policy, SETTING_MALFORMED);
 	ruleset->non_ip_accept = setting(lower, policy, SETTING_NON_IP);
 	ruleset->classifier = (enum classifier)setting(lower, policy, SETTING_CLASSIFIER);
+	ruleset->captures_size = captures_size(lower, &policy->settings[SETTING_CAPTURES]);
+	if (ruleset->captures_size)
+		check_captures(lower, policy);
 	check_default(lower, policy, ruleset->default_verdict);
 }
 

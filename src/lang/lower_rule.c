@@ -68,6 +68,18 @@ static void mark_action(struct lower *lower, const struct action_node *node, str
 	action->mark.mask = (uint32_t)mask;
 }
 
+static void capture_action(struct lower *lower, const struct action_node *node, struct action *action)
+{
+	const char *text = node->argument.text;
+	u128 snap = 0;
+
+	action->kind = ACTION_CAPTURE;
+	if (text && (!literal_number(text, strlen(text), &snap) || !snap || snap > CAPTURE_SNAP_MAX))
+		diag_error(lower->diags, node->argument.span, "`%s` is not a number of bytes from 1 to %d", text,
+			   CAPTURE_SNAP_MAX);
+	action->snap = (uint32_t)snap;
+}
+
 static void check_mark_hooks(struct lower *lower, const struct action_node *node, hook_mask hooks)
 {
 	for (int hook = 0; hook < HOOK_COUNT; hook++) {
@@ -160,6 +172,9 @@ static void action_lower(struct lower *lower, const struct action_node *node, ho
 		check_mark_hooks(lower, node, hooks);
 		mark_action(lower, node, action);
 		return;
+	case WORD_CAPTURE:
+		capture_action(lower, node, action);
+		return;
 	case WORD_JUMP:
 	case WORD_GOTO:
 		chain_action(lower, node, action);
@@ -178,7 +193,7 @@ static void action_lower(struct lower *lower, const struct action_node *node, ho
 
 static bool is_terminal(enum action_word kind)
 {
-	return kind != WORD_COUNT && kind != WORD_LOG && kind != WORD_MARK;
+	return kind != WORD_COUNT && kind != WORD_LOG && kind != WORD_MARK && kind != WORD_CAPTURE;
 }
 
 void actions_lower(struct lower *lower, const struct rule_node *node, hook_mask hooks, struct rule *rule)

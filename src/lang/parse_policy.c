@@ -270,6 +270,12 @@ static bool setting_classifier(struct parser *parser, struct place *place)
 	       setting(parser, place, SETTING_CLASSIFIER, "`auto`, `diagram`, `table` or `list`");
 }
 
+static bool setting_captures(struct parser *parser, struct place *place)
+{
+	return parse_expect(parser, TOKEN_ASSIGN, "`=`") &&
+	       setting(parser, place, SETTING_CAPTURES, "a size like `16M`");
+}
+
 /* --- statements ---------------------------------------------------------------------------------------------- */
 
 static bool chain(struct parser *parser, struct place *place);
@@ -291,6 +297,7 @@ static const struct statement {
 	{ "malformed", IN_POLICY, setting_malformed },
 	{ "non_ip", IN_POLICY, setting_non_ip },
 	{ "classifier", IN_POLICY, setting_classifier },
+	{ "captures", IN_POLICY, setting_captures },
 	{ "chain", IN_POLICY, chain },
 	{ "track", IN_POLICY, NULL },
 	{ "observe", IN_POLICY, NULL },

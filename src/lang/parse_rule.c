@@ -36,6 +36,14 @@ static bool mark_action(struct parser *parser, struct action_node *action)
 	return parse_word(parser, "a mark like `1` or `0x10/0xff`", &action->argument);
 }
 
+static bool capture_action(struct parser *parser, struct action_node *action)
+{
+	if (!parse_is_word(parser, "snap"))
+		return true;
+	parse_next(parser);
+	return parse_word(parser, "a number of bytes", &action->argument);
+}
+
 static bool chain_action(struct parser *parser, struct action_node *action)
 {
 	return parse_word(parser, "a chain's name", &action->argument);
@@ -43,8 +51,8 @@ static bool chain_action(struct parser *parser, struct action_node *action)
 
 /* What follows the action's word; NULL: nothing. */
 static bool (*const action_arguments[ACTION_WORD_COUNT])(struct parser *parser, struct action_node *action) = {
-	[WORD_COUNT] = count_action, [WORD_LOG] = log_action,    [WORD_MARK] = mark_action,
-	[WORD_JUMP] = chain_action,  [WORD_GOTO] = chain_action,
+	[WORD_COUNT] = count_action,     [WORD_LOG] = log_action,   [WORD_MARK] = mark_action,
+	[WORD_CAPTURE] = capture_action, [WORD_JUMP] = chain_action, [WORD_GOTO] = chain_action,
 };
 
 static bool action(struct parser *parser, int kind, struct action_node *ret_action)

@@ -116,14 +116,14 @@ static const char *const reserved_conditions[] = {
 	"established", "new", "related", "invalid", "rate", "knocked", "program", "unit", "group",
 };
 static const char *const reserved_prefixes[] = { "http.", "tls.", "dns." };
-static const char *const reserved_actions[] = { "throttle", "capture", "add", "remove" };
+static const char *const reserved_actions[] = { "throttle", "add", "remove" };
 
 const char *const action_words[ACTION_WORD_COUNT] = {
-	"accept", "drop", "reject", "count", "log", "mark", "jump", "goto", "return",
+	"accept", "drop", "reject", "count", "log", "mark", "capture", "jump", "goto", "return",
 };
 
 static const char *const structure_words[] = {
-	"policy", "define", "set", "chain", "on", "default", "malformed", "non_ip", "classifier", "include", "tunable",
+	"policy", "define", "set", "chain", "on", "default", "malformed", "non_ip", "classifier", "captures", "include", "tunable",
 	"track", "observe", "knock", "flows", "and", "or", "not", "in", "if", "known", "main", "members",
 };
 

@@ -77,6 +77,11 @@ static void action_step(struct answers *answers, const struct rule *rule, const 
 		step.a = log;
 		step.b = is_verdict(terminal) ? answer_verdicts[terminal->verdict] : LOG_ONLY;
 		break;
+	case ACTION_CAPTURE:
+		step.kind = STEP_CAPTURE;
+		step.a = action->snap;
+		step.b = is_verdict(terminal) ? answer_verdicts[terminal->verdict] : LOG_ONLY;
+		break;
 	case ACTION_MARK:
 		step = (struct step){ .kind = STEP_MARK, .a = action->mark.value, .b = action->mark.mask };
 		break;

@@ -92,6 +92,10 @@ static void add_step(struct text *text, const struct plan *plan, const struct st
 	case STEP_LOG:
 		add(text, "log %u", step->a);
 		break;
+	case STEP_CAPTURE:
+		add(text, step->a ? "capture %u bytes by " : "capture by ", step->a);
+		add_slot(text, plan, step->slot);
+		break;
 	case STEP_MARK:
 		add(text, "mark %#x/%#x", step->a, step->b);
 		break;

@@ -77,7 +77,8 @@ static struct answer_run read_steps(struct prove *prove, uint32_t first)
 	for (uint32_t i = first; i < at; i++) {
 		const struct step *step = &input->steps[i];
 
-		if (step->kind != STEP_COUNT && step->kind != STEP_LOG && step->kind != STEP_MARK)
+		if (step->kind != STEP_COUNT && step->kind != STEP_LOG && step->kind != STEP_MARK &&
+		    step->kind != STEP_CAPTURE)
 			run.broken = "an unknown step";
 		if (step->kind == STEP_COUNT && step->slot >= input->slots)
 			run.broken = "a counter that there is not";

@@ -294,6 +294,9 @@ static struct effect effect_of(const struct prove *prove, const struct rule *rul
 	case ACTION_LOG:
 		return (struct effect){ STEP_LOG, SLOT_RULE(rule->number), log,
 					last && last->kind == ACTION_VERDICT ? (uint32_t)last->verdict : LOG_ONLY };
+	case ACTION_CAPTURE:
+		return (struct effect){ STEP_CAPTURE, SLOT_RULE(rule->number), action->snap,
+					last && last->kind == ACTION_VERDICT ? (uint32_t)last->verdict : LOG_ONLY };
 	case ACTION_MARK:
 		return (struct effect){ STEP_MARK, 0, action->mark.value & action->mark.mask, action->mark.mask };
 	default: /* the rule's own counter */

@@ -42,6 +42,15 @@ struct weir_events {
 	size_t at;
 };
 
+struct weir_captures {
+	unsigned left;
+	struct weir_captured captured;
+};
+
+struct weir_pcapng {
+	FILE *stream;
+};
+
 struct weir_tester {
 	size_t at;
 };
@@ -488,6 +497,78 @@ uint64_t weir_events_lost(struct weir_events *all)
 void weir_events_close(struct weir_events *all)
 {
 	free(all);
+}
+
+int weir_captures_open(struct weir *weir, const char *policy, struct weir_captures **ret_captures)
+{
+	clear(weir);
+	if (policy && strcmp(policy, "web"))
+		return say(weir, WEIR_ERROR, NULL, "no such policy", WEIR_INPUT);
+	*ret_captures = calloc(1, sizeof **ret_captures);
+	(*ret_captures)->left = 3;
+	return 0;
+}
+
+int weir_captures_next(struct weir *weir, struct weir_captures *captures, int timeout_ms,
+		       const struct weir_captured **ret_captured)
+{
+	clear(weir);
+	if (!captures->left) {
+		usleep((useconds_t)timeout_ms * 1000);
+		return 0;
+	}
+	captures->captured = (struct weir_captured){ .rule = captures->left-- };
+	*ret_captured = &captures->captured;
+	return 1;
+}
+
+uint64_t weir_captures_lost(struct weir_captures *captures)
+{
+	(void)captures;
+	return 2;
+}
+
+void weir_captures_close(struct weir_captures *captures)
+{
+	free(captures);
+}
+
+int weir_pcapng_create(struct weir *weir, const char *path, uint32_t snap, struct weir_pcapng **ret_pcapng)
+{
+	FILE *stream = strcmp(path, "-") ? fopen(path, "w") : stdout;
+
+	clear(weir);
+	if (!stream)
+		return say(weir, WEIR_ERROR, NULL, "cannot write it", WEIR_SYSTEM);
+	*ret_pcapng = calloc(1, sizeof **ret_pcapng);
+	(*ret_pcapng)->stream = stream;
+	fprintf(stream, "snap %u\n", snap);
+	return 0;
+}
+
+int weir_pcapng_write(struct weir_pcapng *pcapng, const struct weir_captured *captured)
+{
+	fprintf(pcapng->stream, "packet %u\n", captured->rule);
+	return 0;
+}
+
+int weir_pcapng_flush(struct weir *weir, struct weir_pcapng *pcapng)
+{
+	clear(weir);
+	return fflush(pcapng->stream) ? say(weir, WEIR_ERROR, NULL, "cannot write it", WEIR_SYSTEM) : 0;
+}
+
+int weir_pcapng_finish(struct weir *weir, struct weir_pcapng *pcapng, uint64_t lost)
+{
+	bool failed;
+
+	clear(weir);
+	fprintf(pcapng->stream, "lost %u\n", (unsigned)lost);
+	failed = fflush(pcapng->stream);
+	if (pcapng->stream != stdout)
+		fclose(pcapng->stream);
+	free(pcapng);
+	return failed ? say(weir, WEIR_ERROR, NULL, "cannot write it", WEIR_SYSTEM) : 0;
 }
 
 int weir_capture_open(struct weir *weir, const char *path, struct weir_capture **ret_capture)

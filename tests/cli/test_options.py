@@ -15,6 +15,7 @@ flush
 rule
 set
 log
+capture
 test
 explain
 diff
@@ -33,7 +34,6 @@ version
 help
 """.split()
 LATER = """
-capture
 doctor
 flows
 import

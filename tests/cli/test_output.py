@@ -7,7 +7,7 @@ import os
 import pty
 import subprocess
 
-from clitest import INPUT, SYSTEM, CommandLine, main
+from clitest import INPUT, SYSTEM, USAGE, CommandLine, main
 
 HOOKS = [{"hook": "tc-ingress", "target": "eth0"}, {"hook": "netfilter-input", "target": None}]
 DIAGNOSTIC = {"severity": "error", "file": "a.weir", "line": 2, "column": 3, "length": 5, "text": "this is wrong",
@@ -276,6 +276,52 @@ class Log(CommandLine):
                                  env=self.env)
         child.stdout.close()
         self.assertNotEqual(child.wait(10), 0)
+
+
+class Capture(CommandLine):
+    PACKETS = "packet 3\npacket 2\npacket 1\n"
+
+    def test_what_is_there(self):
+        done = self.weir("capture", "--now")
+        self.assertEqual((done.stdout, done.stderr), ("snap 0\n" + self.PACKETS + "lost 2\n",
+                                                      "3 packets captured, 2 lost\n"))
+
+    def test_options(self):
+        done = self.weir("capture", "web", "-w", "out", "-c", "1", "--snap", "96")
+        self.assertEqual((done.stdout, done.stderr), ("", "1 packet captured, 2 lost\n"))
+        self.assertEqual(self.read("out"), "snap 96\npacket 3\nlost 2\n")
+        self.assertEqual(self.json("capture", "-w", "out", "--now"),
+                         {"ok": True, "packets": 3, "lost": 2, "diagnostics": []})
+
+    def test_refusals(self):
+        self.weir("capture", "nosuch", "--now", status=INPUT)
+        self.weir("capture", "-w", "no/such/folder", status=SYSTEM)
+        self.assertIn("`--json` needs `-w FILE`", self.weir("capture", "--json", status=USAGE).stderr)
+        self.assertIn("--snap", self.weir("capture", "--snap", "65536", status=USAGE).stderr)
+
+    def test_no_terminal(self):
+        master, terminal = os.openpty()
+        done = subprocess.run([self.program, "capture"], stdout=terminal, stderr=subprocess.PIPE, text=True,
+                              env=self.env, timeout=10)
+        os.close(terminal)
+        os.close(master)
+        self.assertEqual(done.returncode, USAGE)
+        self.assertIn("not for a terminal", done.stderr)
+
+    def test_follow_until_signal(self):
+        child = subprocess.Popen([self.program, "capture"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                 env=self.env)
+        lines = [child.stdout.readline() for _ in range(4)]
+        child.send_signal(2)
+        rest, errors = child.communicate(timeout=10)
+        self.assertEqual("".join(lines) + rest, "snap 0\n" + self.PACKETS + "lost 2\n")
+        self.assertEqual((errors, child.returncode), ("3 packets captured, 2 lost\n", 0))
+
+    def test_reader_goes_away(self):
+        child = subprocess.Popen([self.program, "capture"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                                 env=self.env)
+        child.stdout.close()
+        self.assertEqual(child.wait(10), SYSTEM)
 
 
 class Trying(CommandLine):

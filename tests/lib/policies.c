@@ -389,9 +389,12 @@ static void make_log(struct making *making, struct action *action)
 
 static void make_side_action(struct making *making, struct action *action)
 {
-	uint32_t choice = random_below(&making->random, 3);
+	uint32_t choice = random_below(&making->random, 4);
 
-	if (choice == 2 && hook_table[making->hook].mark) {
+	if (choice == 3) {
+		action->kind = ACTION_CAPTURE;
+		action->snap = random_once_in(&making->random, 2) ? 0 : random_between(&making->random, 1, 65535);
+	} else if (choice == 2 && hook_table[making->hook].mark) {
 		action->kind = ACTION_MARK;
 		action->mark.value = (uint32_t)some_value(making, FIELD_MARK);
 		action->mark.mask = random_once_in(&making->random, 2) ? 0xffffffff :
@@ -499,6 +502,7 @@ static void make_frame(struct making *making, uint64_t seed)
 	ruleset->default_verdict = (enum verdict)random_below(&making->random, 2);
 	ruleset->malformed_accept = random_once_in(&making->random, 4);
 	ruleset->non_ip_accept = random_once_in(&making->random, 4);
+	ruleset->captures_size = random_once_in(&making->random, 4) ? 1u << random_between(&making->random, 18, 28) : 0;
 	ruleset->cgroup_level_count = PACKET_CGROUPS;
 	for (unsigned i = 0; i < PACKET_CGROUPS; i++)
 		ruleset->cgroup_levels[i] = (uint8_t)(i + 1);

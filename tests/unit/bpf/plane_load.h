@@ -71,6 +71,8 @@ static inline int plane_config_set(struct bpf_object *object, const struct plane
 	if (config->steps)
 		bpf_map__set_max_entries(bpf_object__find_map_by_name(object, "steps"), config->steps);
 	bpf_map__set_max_entries(bpf_object__find_map_by_name(object, "counters"), config->slots);
+	if (config->captures)
+		bpf_map__set_max_entries(bpf_object__find_map_by_name(object, "captures"), 1 << 18);
 	return bpf_map__set_initial_value(map, config, sizeof *config);
 }
 

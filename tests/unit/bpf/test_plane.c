@@ -441,6 +441,132 @@ static void test_lost_events_are_counted(void **state)
 	plane_close(&plane);
 }
 
+/* --- captures --------------------------------------------------------------------------------------------------- */
+
+struct captured {
+	union {
+		struct event event;
+		unsigned char bytes[sizeof(struct event) + CAPTURE_BYTES_MAX];
+	} last;
+	unsigned count;
+};
+
+static int take_capture(void *context, void *data, size_t size)
+{
+	struct captured *captured = context;
+
+	assert_in_range(size, sizeof(struct event), sizeof captured->last);
+	memcpy(&captured->last, data, size);
+	assert_true(captured->last.event.captured <= size - offsetof(struct event, data));
+	captured->count++;
+	return 0;
+}
+
+/* A UDP packet of `length` bytes, link-layer header included, that go on counting. */
+static void make_frame(unsigned char *frame, size_t length)
+{
+	size_t ip = length - ETHER_SIZE, udp = ip - 20;
+
+	for (size_t i = sizeof tcp_frame; i < length; i++)
+		frame[i] = (unsigned char)i;
+	memcpy(frame, tcp_frame, sizeof tcp_frame);
+	frame[16] = (unsigned char)(ip >> 8);
+	frame[17] = (unsigned char)ip;
+	frame[23] = 17;
+	frame[38] = (unsigned char)(udp >> 8);
+	frame[39] = (unsigned char)udp;
+}
+
+static void expect_capture(const struct plane *plane, struct ring_buffer *ring, struct captured *captured,
+			   enum hook hook, size_t length, __u32 snap)
+{
+	size_t skipped = hook_table[hook].frames ? 0 : ETHER_SIZE, whole = length - skipped;
+	const struct event *event = &captured->last.event;
+	static unsigned char frame[CAPTURE_BYTES_MAX];
+	__u32 number = captured->count;
+
+	make_frame(frame, length);
+	set_step(plane, 0, (struct step){ STEP_CAPTURE, SLOT_RULE(2), snap, ANSWER_DROP });
+	if (run_frame(plane, frame, length) == NO_VERDICT)
+		return; /* as long as that */
+	assert_int_equal(ring_buffer__consume(ring), 1);
+	assert_int_equal(event->rule, 2);
+	assert_int_equal(event->log, number);
+	assert_int_equal(event->verdict, ANSWER_DROP);
+	assert_int_equal(event->hook, hook);
+	assert_int_equal(event->length, whole);
+	assert_int_equal(event->captured, snap && snap < whole ? snap : whole);
+	assert_memory_equal(event->data, frame + skipped, event->captured);
+	assert_int_equal(event->in_iface + event->out_iface, LOOPBACK);
+}
+
+static void capture_config(struct plane_config *config, enum hook hook)
+{
+	*config = config_of(hook);
+	config->captures = 1;
+}
+
+static void test_capture_at(enum hook hook)
+{
+	static const size_t lengths[] = { 60, 127, 128, 129, 142, 143, 512, 513, 1514, 2000, 3000, 9000, 20000, 60000 };
+	static const __u32 snaps[] = { 0, 1, 14, 128, 129, 1000, 65535 };
+	struct captured *captured = calloc(1, sizeof *captured);
+	struct plane_config config;
+	struct ring_buffer *ring;
+	struct plane plane;
+
+	capture_config(&config, hook);
+	open_plane(hook, &config, &plane);
+	set_answer(&plane, 0, ANSWER_RUN(0));
+	set_step(&plane, 1, (struct step){ STEP_VERDICT, SLOT_RULE(2), ANSWER_DROP, 0 });
+	ring = ring_buffer__new(plane_map(&plane, "captures"), take_capture, captured, NULL);
+	assert_non_null(ring);
+	for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++)
+		for (size_t j = 0; j < sizeof snaps / sizeof *snaps; j++)
+			expect_capture(&plane, ring, captured, hook, lengths[i], snaps[j]);
+	assert_true(captured->count >= 10 * sizeof snaps / sizeof *snaps);
+	ring_buffer__free(ring);
+	plane_close(&plane);
+	free(captured);
+}
+
+static void test_capture(void **state)
+{
+	(void)state;
+	for_each_hook(test_capture_at);
+}
+
+static void test_lost_captures_are_counted(void **state)
+{
+	const unsigned runs = 4000;
+	struct captured *captured = calloc(1, sizeof *captured);
+	struct plane_config config;
+	struct plane_status status;
+	struct ring_buffer *ring;
+	struct plane plane;
+	__u32 zero = 0;
+
+	(void)state;
+	capture_config(&config, HOOK_XDP);
+	open_plane(HOOK_XDP, &config, &plane);
+	set_answer(&plane, 0, ANSWER_RUN(0));
+	set_step(&plane, 0, (struct step){ STEP_CAPTURE, SLOT_RULE(1), 0, LOG_ONLY });
+	set_step(&plane, 1, (struct step){ STEP_VERDICT, SLOT_DEFAULT, ANSWER_ACCEPT, 0 });
+	for (unsigned i = 0; i < runs; i++)
+		assert_int_equal(run_tcp(&plane), XDP_PASS);
+	ring = ring_buffer__new(plane_map(&plane, "captures"), take_capture, captured, NULL);
+	assert_non_null(ring);
+	ring_buffer__consume(ring);
+	assert_int_equal(bpf_map_lookup_elem(plane_map(&plane, "status"), &zero, &status), 0);
+	assert_true(captured->count > 0 && status.captures_lost > 0);
+	assert_int_equal(status.captures, captured->count);
+	assert_int_equal(status.captures + status.captures_lost, runs);
+	assert_int_equal(status.events_lost, 0);
+	ring_buffer__free(ring);
+	plane_close(&plane);
+	free(captured);
+}
+
 /* --- whose turn it is ------------------------------------------------------------------------------------------ */
 
 static void set_word(const struct plane *plane, const char *map, __u64 value)
@@ -527,6 +653,8 @@ int main(void)
 		cmocka_unit_test(test_log),
 		cmocka_unit_test(test_log_limit),
 		cmocka_unit_test(test_lost_events_are_counted),
+		cmocka_unit_test(test_capture),
+		cmocka_unit_test(test_lost_captures_are_counted),
 		cmocka_unit_test(test_epochs),
 		cmocka_unit_test(test_chain),
 	};

@@ -84,6 +84,10 @@ static inline bool judge_steps(struct judged *judged, const struct plan *plan, s
 				judged->error = "a log of another rule";
 			judged->logs++;
 			break;
+		case STEP_CAPTURE:
+			if (step->slot < SLOT_RULES || step->slot > SLOT_RULE(plan->ruleset->rule_count))
+				judged->error = "a capture of no rule";
+			break;
 		case STEP_MARK:
 			judged->mark = (judged->mark & ~step->b) | (step->a & step->b);
 			break;
