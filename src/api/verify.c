@@ -49,6 +49,9 @@ static struct prove_input input_of(struct arena *arena, const struct built *buil
 		.log_count = plan->log_count,
 		.maps = maps_of(arena, plan),
 		.map_count = plan->set_count,
+		.table = plan->kind == PLAN_TABLE ? &plan->table.config : NULL,
+		.table_words = plan->table.words,
+		.table_count = plan->table.word_count,
 		.milliseconds = milliseconds,
 	};
 }

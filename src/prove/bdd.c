@@ -2,6 +2,7 @@
 #include "prove/bdd.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 enum bdd_op { OP_NONE, OP_ITE, OP_FIRST_FREE = 16 };
@@ -105,6 +106,30 @@ static bdd_ref find_node(struct bdd *bdd, struct bdd_node node)
 			return bdd->unique[at] - 1;
 	}
 	return add_node(bdd, &node, at);
+}
+
+/* The last ones that came are the first to go, so that what is left is where it was. */
+void bdd_release(struct bdd *bdd, size_t node_count)
+{
+	size_t mask = bdd->unique_size - 1;
+
+	for (size_t i = bdd->nodes.count; i > node_count; i--) {
+		size_t at = node_hash(&bdd->nodes.items[i - 1]) & mask;
+
+		while (bdd->unique[at] != i)
+			at = (at + 1) & mask;
+		bdd->unique[at] = 0;
+	}
+	bdd->nodes.count = node_count;
+	memset(bdd->memos, 0, bdd->memo_size * sizeof *bdd->memos);
+}
+
+enum { LOOKS_A_CLOCK = 256 };
+
+void bdd_look(struct bdd *bdd)
+{
+	if (bdd->deadline && ++bdd->looks % LOOKS_A_CLOCK == 0 && bdd_clock() > bdd->deadline)
+		bdd->over = true;
 }
 
 bdd_ref bdd_leaf(struct bdd *bdd, uint32_t value)

@@ -41,11 +41,17 @@ struct bdd {
 	size_t stamp_count;
 	uint32_t stamp;
 	uint32_t op;            /* the last one given out for a call with a table or a function */
+	uint32_t looks;         /* bdd_look() calls */
 	bool over;
 };
 
 struct bdd *bdd_new(struct arena *arena, size_t node_max, uint64_t deadline);
 uint64_t bdd_clock(void);
+
+/* Forgets all nodes but the first so many. */
+void bdd_release(struct bdd *bdd, size_t node_count);
+/* Notices that time is up where no nodes are made. */
+void bdd_look(struct bdd *bdd);
 
 bdd_ref bdd_leaf(struct bdd *bdd, uint32_t value);
 bdd_ref bdd_make(struct bdd *bdd, uint32_t level, bdd_ref high, bdd_ref low);

@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "prove/work.h"
+#include "prove/table.h"
 
 /* Effects that the rules have had and the program owes, the last first. Zeroed before it is filled. */
 struct owed {
@@ -105,14 +105,21 @@ struct answer_run answer_read(struct prove *prove, uint64_t number)
 	return run;
 }
 
-bdd_ref program_at(struct prove *prove, uint32_t resume)
+bdd_ref rest_at(struct prove *prove, uint32_t resume)
 {
 	uint8_t bits[LEVELS];
 
 	memset(bits, 2, sizeof bits);
+	for (unsigned i = 0; prove->fixed && i < PACKET_BITS; i++)
+		bits[prove->level_of_bit[i]] = prove->fixed[i];
 	for (unsigned i = 0; i < 32; i++)
 		bits[prove->level_of_bit[offsetof(struct packet, resume) * 8 + i]] = resume >> i & 1;
 	return bdd_restrict(prove->bdd, prove->program, bits, LEVELS);
+}
+
+bdd_ref program_at(struct prove *prove, uint32_t resume)
+{
+	return prove->table ? table_program(prove, resume) : rest_at(prove, resume);
 }
 
 /* --- meetings ------------------------------------------------------------------------------------------- */

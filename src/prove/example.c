@@ -425,6 +425,8 @@ void example_choose(struct prove *prove, bdd_ref different, struct prove_result 
 	bdd_ref likely = with_contents(prove, set);
 
 	example->prove = prove;
+	for (unsigned i = 0; prove->fixed && i < PACKET_BITS; i++)
+		example->bits[prove->level_of_bit[i]] = prove->fixed[i] == 1;
 	if (likely != BDD_FALSE)
 		set = likely;
 	set = granted(example, set);

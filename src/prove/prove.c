@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#include "prove/work.h"
+#include "prove/table.h"
 
 void prove_stop(struct prove *prove, const char *format, ...)
 {
@@ -51,8 +51,7 @@ static void begin(struct prove *prove, struct arena *arena, const struct prove_i
 
 enum { EXAMPLE_NODES = 2 << 20 };
 
-/* Maps of constants never change: their lookups mean what they hold. */
-static bdd_ref with_constants(struct prove *prove, bdd_ref set)
+bdd_ref with_constants(struct prove *prove, bdd_ref set)
 {
 	for (uint32_t i = 0; i < prove->atoms.records.count && !prove_stopped(prove); i++) {
 		const struct atom *atom = intern_at(&prove->atoms, i);
@@ -70,13 +69,14 @@ static bdd_ref with_constants(struct prove *prove, bdd_ref set)
 }
 
 /* First as if lookups could find anything, which is quick; if that shows a difference, as maps of constants do. */
-static bool compare(struct prove *prove, bdd_ref *ret_different)
+bool compare_fully(struct prove *prove, bdd_ref packets, bdd_ref *ret_different)
 {
-	bdd_ref packets = contract_packets(prove, false), likely;
+	bdd_ref likely;
 
 	if (compare_all(prove, packets, ret_different) || prove_stopped(prove))
 		return true;
-	likely = with_constants(prove, contract_packets(prove, false)); /* of lookups that came up meanwhile, too */
+	/* Of lookups that came up meanwhile, too. */
+	likely = with_constants(prove, bdd_and(prove->bdd, packets, contract_packets(prove, false)));
 	return likely == packets ? false : compare_all(prove, likely, ret_different);
 }
 
@@ -92,9 +92,14 @@ static enum prove_outcome work(struct prove *prove, struct prove_result *result)
 	order_choose(prove);
 	spec_init(prove);
 	prove->program = walk_program(prove);
+	if (prove->input->table && !prove->why)
+		prove->table = table_read(prove);
 	if (prove_stopped(prove))
 		return PROVE_UNKNOWN;
-	equal = compare(prove, &different);
+	if (prove->table)
+		equal = table_compare(prove, &different);
+	else
+		equal = compare_fully(prove, contract_packets(prove, false), &different);
 	if (prove_stopped(prove))
 		return PROVE_UNKNOWN;
 	if (!equal) {
@@ -125,6 +130,7 @@ void prove_run(struct arena *arena, const struct prove_input *input, struct prov
 	}
 	result.insn_count = prove->image.insn_count;
 	result.node_count = prove->bdd->nodes.count;
+	result.record_count = prove->record_count;
 	result.nanoseconds = bdd_clock() - start;
 	*ret_result = result;
 }

@@ -13,6 +13,7 @@
 #define WEIR_PROVE_PROVE_H
 
 #include "bpf/plane_abi.h"
+#include "bpf/table_abi.h"
 #include "ir/ir.h"
 
 enum prove_key { PROVE_KEY_IPV4, PROVE_KEY_IPV6, PROVE_KEY_VALUE }; /* key layouts in bpf/plane_abi.h */
@@ -40,6 +41,9 @@ struct prove_input {
 	size_t log_count;
 	const struct prove_map *maps;
 	size_t map_count;
+	const struct table_config *table; /* the classifier is a table (bpf/table_abi.h): its constants, or NULL */
+	const uint64_t *table_words;      /* and its blob; the loader adds zeros */
+	size_t table_count;               /* of words */
 	unsigned milliseconds; /* most time to take; 0: no limit */
 	size_t node_max;       /* most nodes of all diagrams; 0: PROVE_NODES_MAX */
 };
@@ -62,7 +66,8 @@ struct prove_result {
 	const char *program;  /* what the program does */
 	const char *assumed;  /* what the example needs of named sets: "ip.src in blocked", or NULL */
 	size_t insn_count;
-	size_t node_count;    /* of all diagrams made on the way */
+	size_t node_count;    /* of all diagrams made on the way, as far as they are kept */
+	size_t record_count;  /* different records of the table */
 	uint64_t nanoseconds;
 };
 

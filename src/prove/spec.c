@@ -205,6 +205,11 @@ static bool leads(const struct rule *rule)
 	return action && action->kind != ACTION_VERDICT;
 }
 
+bdd_ref spec_condition(struct prove *prove, const struct cond *cond)
+{
+	return condition(prove, cond);
+}
+
 static bdd_ref rule_diagram(struct prove *prove, const struct rule *rule, bool named)
 {
 	struct spec *spec = prove->spec;
@@ -213,6 +218,8 @@ static bdd_ref rule_diagram(struct prove *prove, const struct rule *rule, bool n
 	bdd_ref acts = named || rule->names_link ? BDD_TRUE : spec->ip;
 	bdd_ref fall = bdd_leaf(bdd, LEAF_FALL), otherwise = fall;
 
+	if (acts == BDD_FALSE && !leads(rule))
+		return fall;
 	if (*holds == UNKNOWN)
 		*holds = rule->cond ? condition(prove, rule->cond) : BDD_TRUE;
 	if (leads(rule))
@@ -322,6 +329,15 @@ static void fill_effects(struct prove *prove, const struct rule *rule, struct sp
 	if (!leaf->decided)
 		effects[leaf->effect_count++] = (struct effect){ STEP_COUNT, SLOT_RULE(rule->number), 0, 0 };
 	leaf->effects = effects;
+}
+
+const struct effect *spec_effects(struct prove *prove, const struct rule *rule, bool decides, size_t *ret_count)
+{
+	struct spec_leaf leaf = { .decided = decides };
+
+	fill_effects(prove, rule, &leaf);
+	*ret_count = leaf.effect_count;
+	return leaf.effects;
 }
 
 static uint32_t place_number(struct prove *prove, uint32_t chain, uint32_t next, uint32_t named, uint32_t outer)
@@ -513,4 +529,10 @@ void spec_init(struct prove *prove)
 	prove->spec = spec;
 	find_rules(prove, spec);
 	count_logs(prove, spec);
+}
+
+void spec_init_other(struct prove *prove)
+{
+	spec_init(prove);
+	prove->spec->ip = BDD_FALSE;
 }

@@ -53,6 +53,8 @@ bdd_ref bit_set(struct prove *prove, source_bit bit)
 {
 	if (bit < SOURCE_PACKET)
 		return bit == SOURCE_1 ? BDD_TRUE : BDD_FALSE;
+	if (prove->fixed && prove->fixed[bit - SOURCE_PACKET] <= 1)
+		return prove->fixed[bit - SOURCE_PACKET] ? BDD_TRUE : BDD_FALSE;
 	return bdd_make(prove->bdd, prove->level_of_bit[bit - SOURCE_PACKET], BDD_TRUE, BDD_FALSE);
 }
 

@@ -134,9 +134,8 @@ static void do_bytes(struct walk *walk, struct run *run, const struct insn *insn
 }
 
 /* Which field the byte is of; of two families' addresses, one that is filled in. */
-static void note_byte(struct walk *walk, int byte)
+void note_byte(struct prove *prove, int byte)
 {
-	struct prove *prove = walk->prove;
 	bool filled = byte >= (int)offsetof(struct packet, resume);
 	const char *name = "a reserved member";
 
@@ -167,7 +166,7 @@ static void do_load(struct walk *walk, struct run *run, const struct insn *insn)
 	for (unsigned i = 0; i < insn->size * 8u; i++)
 		value.bits[i] = (source_bit)(SOURCE_PACKET + insn->offset * 8 + (int)i);
 	for (int i = 0; i < insn->size; i++)
-		note_byte(walk, insn->offset + i);
+		note_byte(walk->prove, insn->offset + i);
 	set_register(walk, run, insn->dst, &value);
 }
 
@@ -482,8 +481,10 @@ static bdd_ref evaluate(struct walk *walk, uint32_t state)
 
 static int find_classify(const struct prove *prove)
 {
+	const char *name = prove->input->table ? "classify_rest" : "classify";
+
 	for (size_t i = 0; i < prove->image.function_count; i++)
-		if (!strcmp(prove->image.functions[i].name, "classify"))
+		if (!strcmp(prove->image.functions[i].name, name))
 			return (int)i;
 	return -1;
 }
@@ -495,7 +496,7 @@ bdd_ref walk_program(struct prove *prove)
 	int classify = find_classify(prove);
 
 	if (classify < 0) {
-		prove_stop(prove, "it decides by a table, which is not understood yet");
+		prove_stop(prove, "the object has no function that classifies");
 		return BDD_FALSE;
 	}
 	intern_init(&walk.states, prove->arena, sizeof(struct state));

@@ -137,7 +137,10 @@ struct prove {
 	uint32_t next_level;             /* after all that were set aside */
 	struct intern values, atoms, numbers; /* struct value, struct atom, uint64_t */
 	struct spec *spec;
-	bdd_ref program; /* leaves: see leaf_of_number() */
+	size_t record_count; /* different ones of the table */
+	bdd_ref program; /* of the object; leaves: see leaf_of_number() */
+	const struct table *table; /* which classify() walks, or NULL; then the program is classify_rest() */
+	const uint8_t *fixed;      /* by bit of struct packet: 0 or 1 where only such packets count; NULL: all count */
 	uint32_t fields;   /* bit f: the rules or the program look at enum field f */
 	const char *unfilled; /* a member that is read though the data plane need not fill it in, or NULL */
 };
@@ -194,8 +197,10 @@ bdd_ref field_present(struct prove *prove, enum field field);
 /* Where the field's member, whatever it is, is in lo .. hi. */
 bdd_ref field_between(struct prove *prove, enum field field, u128 lo, u128 hi);
 
-/* Evaluates classify(): the diagram of what it returns. */
+/* Evaluates classify(), or beside a table classify_rest(): the diagram of what it returns. */
 bdd_ref walk_program(struct prove *prove);
+/* Notes that the program looks at this byte of struct packet. */
+void note_byte(struct prove *prove, int byte);
 
 /* The packets that there are, as far as they differ in fields that are looked at; or in all fields. */
 bdd_ref contract_packets(struct prove *prove, bool all_fields);
@@ -228,6 +233,12 @@ struct spec_leaf {
 };
 
 void spec_init(struct prove *prove);
+/* For packets that are not IP only. */
+void spec_init_other(struct prove *prove);
+/* Where the condition holds. Not kept. */
+bdd_ref spec_condition(struct prove *prove, const struct cond *cond);
+/* What the rule does before it decides, or before judging goes on. */
+const struct effect *spec_effects(struct prove *prove, const struct rule *rule, bool decides, size_t *ret_count);
 uint32_t spec_start(struct prove *prove);
 /* The diagram of what rules do at a place, up to the first that acts or leaves the chain. */
 bdd_ref spec_diagram(struct prove *prove, uint32_t place);
@@ -239,8 +250,13 @@ int spec_compare(struct prove *prove, uint32_t left, uint32_t right);
 
 /* Compares; false and the set of packets that are judged differently. */
 bool compare_all(struct prove *prove, bdd_ref packets, bdd_ref *ret_different);
-/* An answer of classify() in `resume`. */
+/* The same, also where that depends on what maps of constants hold. */
+bool compare_fully(struct prove *prove, bdd_ref packets, bdd_ref *ret_different);
+/* The packets for which lookups in maps of constants, which never change, mean what those hold. */
+bdd_ref with_constants(struct prove *prove, bdd_ref packets);
+/* An answer of classify() in `resume`, and of classify_rest(). */
 bdd_ref program_at(struct prove *prove, uint32_t resume);
+bdd_ref rest_at(struct prove *prove, uint32_t resume);
 
 enum { RUN_MAX = STEPS_MAX };
 

@@ -66,6 +66,9 @@ static inline struct prove_input subject_input(const struct subject *subject)
 		.log_count = plan->log_count,
 		.maps = subject->maps,
 		.map_count = plan->set_count,
+		.table = plan->kind == PLAN_TABLE ? &plan->table.config : NULL,
+		.table_words = plan->table.words,
+		.table_count = plan->table.word_count,
 	};
 }
 

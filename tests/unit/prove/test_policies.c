@@ -22,6 +22,8 @@ static const struct way {
 	{ "list", CLASSIFIER_LIST, { 0 } },
 	{ "diagram with maps", CLASSIFIER_DIAGRAM, { .inline_set_min = 2 } },
 	{ "list with maps", CLASSIFIER_LIST, { .inline_set_min = 2 } },
+	{ "table", CLASSIFIER_TABLE, { 0 } },
+	{ "table with maps", CLASSIFIER_TABLE, { .inline_set_min = 2 } },
 };
 enum { WAYS = sizeof ways / sizeof ways[0] };
 

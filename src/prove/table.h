@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Proof of tables: what its files share. A table is a blob of trees and records that a fixed program walks
+ * (bpf/table_abi.h); how it is laid out is known to table_read.c only.
+ */
+#ifndef WEIR_PROVE_TABLE_H
+#define WEIR_PROVE_TABLE_H
+
+#include "prove/work.h"
+
+enum { PACKET_WORDS = PACKET_BYTES / 8 };
+
+/* --- reading the blob (table_read.c) -------------------------------------------------------------------- */
+
+/* (word & mask) is in lo .. hi; `wraps`: at least lo or at most hi. */
+struct bound {
+	uint64_t mask, lo, hi;
+	uint8_t word; /* of struct packet */
+	bool wraps;
+};
+
+enum { BOUNDS_MAX = 48, QUESTIONS_MAX = 32 };
+
+/* A record as the walker takes it. */
+struct record {
+	uint32_t order, answer;
+	bool never; /* no packet agrees */
+	bool last;  /* the leaf ends here */
+	unsigned bound_count, question_count;
+	struct bound bounds[BOUNDS_MAX];
+	uint32_t questions[QUESTIONS_MAX]; /* asked of classify_rest() by these numbers */
+};
+
+struct table_node {
+	bool nowhere;    /* no such word */
+	unsigned bits;   /* 0: a leaf */
+	unsigned word, shift;
+	uint64_t bound;  /* nothing below is of a lower order, it says */
+	uint64_t base;   /* 0 in a leaf: nothing is read */
+};
+
+struct table {
+	const uint64_t *words;
+	size_t count;
+	uint32_t limit;      /* the last index that is read */
+	uint32_t scale;
+	bool resumes, tests;
+	uint64_t start;      /* what a search begins with: order << 32 | answer */
+	struct table_trees {
+		const uint32_t *roots;
+		unsigned count;
+		size_t longest;  /* most records of a leaf that are read */
+	} families[2];       /* IPv4, IPv6 */
+};
+
+/* Checks what is not of a tree; NULL if the proof was stopped. */
+const struct table *table_read(struct prove *prove);
+struct table_node table_node(const struct table *table, uint64_t index);
+/* False: the index is beyond what is read. */
+bool table_record(const struct table *table, bool six, uint64_t index, struct record *ret_record);
+/* The size of a record in words. */
+unsigned table_stride(bool six);
+/* Its bytes, as far as they tell it from others, for interning; in all `table_stride()` words. */
+void table_raw(const struct table *table, bool six, uint64_t index, uint64_t *ret_words);
+
+enum { TABLE_FOREVER = TABLE_DEPTH_MAX }; /* nodes on a path; what is deeper is not found */
+
+/* --- the walker as diagrams (table_walk.c) -------------------------------------------------------------- */
+
+bdd_ref bound_set(struct prove *prove, const struct bound *bound);
+/* Where the record agrees. */
+bdd_ref record_set(struct prove *prove, const struct record *record);
+/* What the walker's classify() returns; program_at() for tables. Exact, but large. */
+bdd_ref table_program(struct prove *prove, uint32_t resume);
+
+/* --- rules in a row (table_items.c) --------------------------------------------------------------------- */
+
+/* Conditions of the jumps that lead to a chain. */
+struct context {
+	const struct cond *cond; /* NULL: none */
+	uint32_t outer;          /* NO_CONTEXT */
+};
+#define NO_CONTEXT UINT32_MAX
+
+/*
+ * One thing that happens to packets, in order: of the items whose conditions hold, the first one from where judging goes
+ * on. It ends the judging, or judging goes on at item `next`; behind all items the default decides.
+ */
+struct item {
+	const struct rule *rule; /* NULL: the end of a chain that was gone to */
+	uint32_t context;
+	uint32_t next;
+	bool decides;
+};
+
+struct items {
+	VEC(struct item) list;
+	VEC(struct context) contexts;
+};
+
+/* Lays the rules out for packets that are IP. False, with the proof stopped, if they are too many. */
+bool items_lay(struct prove *prove, struct items *ret_items);
+/* Where the item holds. Not kept. */
+bdd_ref item_set(struct prove *prove, const struct items *items, const struct item *item);
+/* Whether the answer says what the item does; where it resumes apart. */
+bool item_is(struct prove *prove, const struct items *items, const struct item *item, const struct answer_run *run);
+
+/* --- the proof (table.c) -------------------------------------------------------------------------------- */
+
+/* Like compare_fully(), for all packets. Leaves `fixed` at what the difference is for. */
+bool table_compare(struct prove *prove, bdd_ref *ret_different);
+/* Notes the bits of struct packet, by word, that the walker looks at to some effect. */
+void table_note(struct prove *prove, const uint64_t *looked);
+
+/* --- one family (table_match.c) ------------------------------------------------------------------------- */
+
+/* Some bits of a packet, by word. */
+struct known {
+	uint64_t mask[PACKET_WORDS], bits[PACKET_WORDS];
+};
+
+/* Packets for which it was not shown that the table does what the rules say. */
+struct suspects {
+	VEC(struct known) list;
+	bool all; /* too many */
+};
+
+void suspect(struct prove *prove, struct suspects *suspects, const struct known *known);
+/* The bits that all numbers within the bound have in common; they are as in bound->lo. */
+uint64_t bound_told(const struct bound *bound);
+void known_add(struct known *known, unsigned word, uint64_t mask, uint64_t bits);
+/* What the record's bounds say of single bits. */
+void known_record(struct known *known, const struct record *record);
+bdd_ref known_set(struct prove *prove, const struct known *known);
+
+/* A record of the blob, wherever it stands; those of one order stand together. */
+struct member {
+	struct record record;
+	bool hides;  /* where it agrees, nothing of a higher order matters */
+	uint32_t item;
+	unsigned trees; /* bit i: it is in that tree */
+};
+#define NO_ITEM UINT32_MAX
+
+struct family {
+	struct prove *prove;
+	const struct table *table;
+	bool six;
+	bdd_ref packets;     /* that there are */
+	bdd_ref likely;      /* as maps of constants are; packets that are not do not count either */
+	struct intern raws;  /* what table_raw() says: the number is the member's index in `members` */
+	VEC(struct member *) members;
+	uint32_t *by_order;  /* indexes of members, by order ascending */
+	size_t mark;         /* of the diagrams */
+	struct suspects suspects;
+};
+
+/* Reads all trees. */
+void family_collect(struct family *family);
+/* Shows it for all packets but the suspects. */
+void family_prove(struct family *family);
+/* Forgets diagrams, if they have become many, that were made since the mark. */
+void family_tidy(struct family *family);
+/* Those of the packets that count. */
+bdd_ref family_real(const struct family *family, bdd_ref packets);
+/* Shows that each tree finds all of its records where they matter (table_deal.c). */
+void family_deal(struct family *family);
+/* The part of the packets that no record which hides, of an item before that one, agrees with (table_deal.c). */
+bdd_ref family_left(struct family *family, bdd_ref packets, uint32_t item);
+
+#endif

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the walker of tables does, as a diagram: every path through every tree, whatever the blob says. In: a table; out:
+ * the number that classify() returns. Exact, and as large as the table; for small ones, or few packets.
+ */
+#include "bpf/table_abi.h"
+#include "prove/table.h"
+
+/* One search: a tree, and the best that was found in the trees before. */
+struct search {
+	struct prove *prove;
+	const struct table *table;
+	bool six;
+	uint32_t resume;
+	uint64_t best; /* order << 32 | answer */
+	size_t visits;
+};
+
+enum { VISITS_MAX = 2000000 };
+
+/* --- records -------------------------------------------------------------------------------------------- */
+
+bdd_ref bound_set(struct prove *prove, const struct bound *bound)
+{
+	const struct range inside = { bound->lo, bound->hi };
+	const struct range around[2] = { { 0, bound->hi }, { bound->lo, UINT64_MAX } };
+	bdd_ref bits[64];
+
+	for (unsigned i = 0; i < 64; i++)
+		bits[63 - i] = bound->mask >> i & 1 ?
+				       bit_set(prove, (source_bit)(SOURCE_PACKET + bound->word * 64 + i)) : BDD_FALSE;
+	return bits_in(prove, bits, 64, bound->wraps ? around : &inside, bound->wraps ? 2 : 1);
+}
+
+/* Where classify_rest() says yes. */
+static bdd_ref answers_yes(struct prove *prove, uint32_t question)
+{
+	return bdd_where(prove->bdd, rest_at(prove, question), leaf_of_number(prove, TABLE_YES));
+}
+
+static bdd_ref bounds_set(struct prove *prove, const struct record *record)
+{
+	bdd_ref set = record->never ? BDD_FALSE : BDD_TRUE;
+
+	for (unsigned i = 0; i < record->bound_count && set != BDD_FALSE; i++)
+		set = bdd_and(prove->bdd, bound_set(prove, &record->bounds[i]), set);
+	return set;
+}
+
+bdd_ref record_set(struct prove *prove, const struct record *record)
+{
+	bdd_ref set = bounds_set(prove, record);
+
+	for (unsigned i = 0; i < record->question_count && set != BDD_FALSE; i++)
+		set = bdd_and(prove->bdd, set, answers_yes(prove, record->questions[i]));
+	return set;
+}
+
+/* --- leaves --------------------------------------------------------------------------------------------- */
+
+static bdd_ref outcome(const struct search *search, uint64_t number)
+{
+	return leaf_of_number(search->prove, number);
+}
+
+/* What the record makes of packets, if `rest` becomes of those that it lets by. */
+static bdd_ref with_record(const struct search *search, const struct record *record, bdd_ref rest)
+{
+	bdd_ref found = outcome(search, (uint64_t)record->order << 32 | record->answer);
+	struct record plain = *record;
+	bdd_ref agrees;
+
+	/* The order is looked at before the further tests are. */
+	plain.question_count = 0;
+	if (record->order >= search->best >> 32)
+		return bdd_ite(search->prove->bdd, record_set(search->prove, &plain), outcome(search, search->best), rest);
+	if (search->table->resumes && record->order < search->resume)
+		return rest;
+	agrees = record_set(search->prove, record);
+	return bdd_ite(search->prove->bdd, agrees, found, rest);
+}
+
+static bdd_ref scan(const struct search *search, uint64_t index)
+{
+	const struct table *table = search->table;
+	unsigned stride = table_stride(search->six);
+	size_t longest = table->families[search->six].longest, count = 0;
+	struct record record = { .last = false };
+	bdd_ref result = outcome(search, search->best);
+
+	while (count < longest && !record.last && table_record(table, search->six, index + count * stride, &record))
+		count++;
+	if (count == longest && !record.last)
+		result = outcome(search, TABLE_GOES_ON | (index + count * stride));
+	for (size_t i = count; i && !prove_stopped(search->prove); i--) {
+		table_record(table, search->six, index + (i - 1) * stride, &record);
+		result = with_record(search, &record, result);
+	}
+	return result;
+}
+
+/* --- trees ---------------------------------------------------------------------------------------------- */
+
+static bdd_ref walk(struct search *search, uint64_t index, unsigned depth);
+
+/* Children from `first` on, told apart by so many of the node's bits. */
+static bdd_ref choose(struct search *search, const struct table_node *node, unsigned bits, uint64_t first, unsigned depth)
+{
+	unsigned bit = node->shift + bits - 1;
+	bdd_ref set, high = BDD_FALSE, low = BDD_FALSE;
+
+	if (!bits)
+		return walk(search, node->base + first, depth + 1);
+	set = bit < 64 ? bit_set(search->prove, (source_bit)(SOURCE_PACKET + node->word * 64 + bit)) : BDD_FALSE;
+	if (set != BDD_TRUE)
+		low = choose(search, node, bits - 1, first, depth);
+	if (set != BDD_FALSE)
+		high = choose(search, node, bits - 1, first + ((uint64_t)1 << (bits - 1)), depth);
+	return bdd_ite(search->prove->bdd, set, high, low);
+}
+
+static bdd_ref walk(struct search *search, uint64_t index, unsigned depth)
+{
+	struct table_node node = table_node(search->table, index);
+
+	if (++search->visits > VISITS_MAX)
+		search->prove->bdd->over = true;
+	if (prove_stopped(search->prove))
+		return BDD_FALSE;
+	if (depth >= TABLE_FOREVER || node.nowhere || node.bound >= search->best >> 32)
+		return outcome(search, search->best);
+	if (node.bits)
+		return choose(search, &node, node.bits, 0, depth);
+	return node.base ? scan(search, node.base) : outcome(search, search->best);
+}
+
+/* One tree after the other: each goes on from what the ones before have found. */
+static bdd_ref walk_family(struct prove *prove, const struct table *table, bool six, uint32_t resume)
+{
+	struct search search = { .prove = prove, .table = table, .six = six, .resume = resume };
+	bdd_ref result = leaf_of_number(prove, table->start);
+
+	for (unsigned tree = 0; tree < table->families[six].count && !prove_stopped(prove); tree++) {
+		size_t count;
+		const bdd_ref *leaves = bdd_leaves(prove->bdd, result, &count);
+		bdd_ref *to = ARENA_ARRAY(prove->arena, bdd_ref, count);
+
+		for (size_t i = 0; i < count && !prove_stopped(prove); i++) {
+			search.best = number_of_leaf(prove, leaves[i]);
+			to[i] = walk(&search, table->families[six].roots[tree], 0);
+		}
+		if (!prove_stopped(prove))
+			result = bdd_replace(prove->bdd, result, leaves, to, count);
+	}
+	return result;
+}
+
+/* Only the lower half of what was found is returned. */
+static bdd_ref answers_of(struct prove *prove, bdd_ref found)
+{
+	size_t count;
+	const bdd_ref *leaves = bdd_leaves(prove->bdd, found, &count);
+	bdd_ref *to = ARENA_ARRAY(prove->arena, bdd_ref, count);
+
+	if (prove_stopped(prove))
+		return BDD_FALSE;
+	for (size_t i = 0; i < count; i++)
+		to[i] = leaf_of_number(prove, (uint32_t)number_of_leaf(prove, leaves[i]));
+	return bdd_replace(prove->bdd, found, leaves, to, count);
+}
+
+bdd_ref table_program(struct prove *prove, uint32_t resume)
+{
+	bdd_ref four = field_between(prove, FIELD_FAMILY, FAMILY_IPV4, FAMILY_IPV4);
+	bdd_ref six = field_between(prove, FIELD_FAMILY, FAMILY_IPV6, FAMILY_IPV6);
+	bdd_ref result = BDD_FALSE;
+
+	if (four != BDD_TRUE && six != BDD_TRUE)
+		result = rest_at(prove, resume);
+	if (six != BDD_FALSE)
+		result = bdd_ite(prove->bdd, six, answers_of(prove, walk_family(prove, prove->table, true, resume)), result);
+	if (four != BDD_FALSE)
+		result = bdd_ite(prove->bdd, four, answers_of(prove, walk_family(prove, prove->table, false, resume)), result);
+	return result;
+}
