@@ -28,8 +28,6 @@ static void catch_signals(void)
 
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
-	action.sa_handler = SIG_IGN; /* whoever reads is gone: writing fails, and that ends it */
-	sigaction(SIGPIPE, &action, NULL);
 }
 
 struct capturing {

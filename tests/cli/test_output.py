@@ -321,7 +321,7 @@ class Capture(CommandLine):
         child = subprocess.Popen([self.program, "capture"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
                                  env=self.env)
         child.stdout.close()
-        self.assertEqual(child.wait(10), SYSTEM)
+        self.assertNotEqual(child.wait(10), 0)
 
 
 class Trying(CommandLine):

@@ -11,6 +11,7 @@ FIELDS = ("frame.interface_name", "frame.interface_description", "frame.len", "f
           "frame.packet_flags_direction", "frame.verdict.ebpf_tc", "frame.verdict.ebpf_xdp", "frame.comment",
           "ip.src", "ipv6.src", "udp.dstport", "udp.payload", "frame.time_epoch")
 NEEDED = ("tshark", "capinfos")
+MS_BIND = 4096
 
 
 def captured(*arguments, policy="t", name="out.pcapng"):
@@ -111,6 +112,60 @@ class Read(TestCase):
         self.assertEqual((errors, child.returncode), ("3 packets captured, 0 lost\n", 0))
         reader.communicate(timeout=20)
         self.assertEqual(reader.returncode, 0)
+
+
+@unittest.skipUnless(shutil.which("tshark"), "needs tshark")
+class Extcap(TestCase):
+    """Wireshark's way in, by its command line."""
+
+    PROGRAM = os.path.join(ROOT, "share/weircap")
+
+    def setUp(self):
+        self.env = dict(os.environ, WEIR=WEIR, HOME=world.folder, XDG_CONFIG_HOME=world.folder)
+        apply(policy("tc weir0 ingress", "capture if udp.dst_port == 7001") + "\n"
+              "policy quiet {\n on tc weir0 egress\n default accept\n log if udp.dst_port == 7001\n}")
+
+    def test_what_it_offers(self):
+        offered = run(self.PROGRAM, "--extcap-interfaces", env=self.env).stdout
+        self.assertIn("interface {value=weir:t}{display=weir policy t}\n", offered)
+        self.assertNotIn("quiet", offered)
+        self.assertRegex(run(self.PROGRAM, "--extcap-interface=weir:t", "--extcap-dlts", env=self.env).stdout,
+                         r"^dlt \{number=1\}")
+        self.assertRegex(run(self.PROGRAM, "--extcap-interface", "weir:t", "--extcap-config", env=self.env).stdout,
+                         r"^arg \{number=0\}\{call=--snap\}")
+        for wrong in ((), ("--xyzzy",), ("--extcap-dlts",), ("--extcap-interface", "eth0", "--extcap-dlts"),
+                      ("--extcap-interface", "weir:t", "--capture"), ("--fifo",)):
+            self.assertEqual(run(self.PROGRAM, *wrong, env=self.env, check=False).returncode, 3)
+
+    def test_fifo(self):
+        fifo = os.path.join(world.folder, "fifo")
+        os.mkfifo(fifo)
+        child = subprocess.Popen([self.PROGRAM, "--extcap-interface", "weir:t", "--capture", "--fifo", fifo, "--snap",
+                                  "30"], env=self.env, stderr=subprocess.DEVNULL)
+        with open(fifo, "rb") as file:
+            file.read(28)
+            udp(7001, size=100)
+            frame = file.read(60)
+            child.terminate()
+            file.read()
+        self.assertEqual(child.wait(20), 0)
+        self.assertTrue(frame)
+
+    def test_tshark_captures_by_it(self):
+        """Root's tshark looks into one folder only: ours is mounted there, in the test's mount namespace."""
+        folder = re.search(r"(?m)^Extcap path:\s*(\S+)$", run("tshark", "-G", "folders").stdout).group(1)
+        if not os.path.isdir(folder):
+            self.skipTest("tshark has no extcap folder")
+        ours_instead = os.path.join(world.folder, "extcap")
+        os.mkdir(ours_instead)
+        shutil.copy(self.PROGRAM, ours_instead)
+        mount(ours_instead, folder, None, MS_BIND)
+        self.addCleanup(libc.umount2, folder.encode(), 2)
+        self.assertIn("weir:t", run("tshark", "-D", env=self.env).stdout)
+        reader = subprocess.Popen(["tshark", "-l", "-n", "-i", "weir:t", "-c", "2", "-T", "fields", "-e", "udp.dstport"],
+                                  env=self.env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        udp(7001, count=2)
+        self.assertEqual(reader.communicate(timeout=60 * SLOW)[0], "7001\n7001\n")
 
 
 class Follow(TestCase):
