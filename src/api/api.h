@@ -108,6 +108,11 @@ const int32_t *meta_carry(struct arena *arena, json_t *old, json_t *now, uint32_
 
 /* --- installing -------------------------------------------------------------------------------------------------- */
 
+typedef VEC(struct install_state) install_states;
+
+/* Tells of the policy's knocks (knock.c). */
+void install_knocks(struct arena *arena, const struct ruleset *ruleset, struct install *install, install_states *states);
+
 /* Describes one policy for the loader: at its own hooks, or (`only` not -1) at one hook without a target. */
 int api_install(struct call *call, const struct ruleset *ruleset, int only, const struct bundle *bundle,
 		struct install *ret_install);

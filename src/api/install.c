@@ -123,6 +123,7 @@ int api_install(struct call *call, const struct ruleset *ruleset, int only, cons
 	struct install install = { .policy = ruleset->name, .hooks = hooks, .hook_count = count };
 	const struct plan *plan = NULL;
 	install_sets sets = { 0 };
+	install_states states = { 0 };
 	int status;
 
 	for (size_t i = 0; i < count; i++) {
@@ -137,6 +138,9 @@ int api_install(struct call *call, const struct ruleset *ruleset, int only, cons
 	install.level_count = ruleset->cgroup_level_count;
 	if (ruleset_captures(ruleset))
 		install.captures_size = ruleset->captures_size ? ruleset->captures_size : CAPTURES_SIZE;
+	install_knocks(call->arena, ruleset, &install, &states);
+	install.states = states.items;
+	install.state_count = states.count;
 	status = describe(call, ruleset, plan, bundle, &install);
 	if (!status)
 		*ret_install = install;

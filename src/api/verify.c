@@ -104,7 +104,7 @@ void api_prove(struct call *call, const struct built *built, unsigned millisecon
 		.assumed = text_of(call->arena, proof->assumed),
 		.by_rules = text_of(call->arena, proof->rules),
 		.by_program = text_of(call->arena, proof->program),
-		.rules = built->plan->ruleset->rule_count,
+		.rules = ruleset_shown(built->plan->ruleset),
 		.instructions = proof->result.insn_count,
 		.nanoseconds = proof->result.nanoseconds,
 	};

@@ -187,6 +187,8 @@ static __always_inline __u64 plane_now(void)
 	return test ? test->now_ns : 0;
 }
 
+#include "bpf/knock.h"
+
 /* Counts what decided; the verdict, or ANSWER_DROP for an answer that makes no sense. */
 static __always_inline __u32 settle(__u32 verdict, __u32 slot, struct weight weight)
 {
@@ -345,6 +347,7 @@ struct run {
 	__u32 verdict;
 	__u32 slot;
 	bool done;
+	__u64 knocked; /* bit 8 * i + s: step s of knock i */
 };
 
 enum { RUN_ON = 0, RUN_ENDS = 1 }; /* what a bpf_loop() callback returns */
@@ -396,6 +399,8 @@ static long take_step(__u32 index, struct run *run)
 		step_mark(run, step);
 	else if (step->kind == STEP_CAPTURE)
 		plane_capture(run->context, step->slot - (SLOT_RULES - 1), step->a, step->b);
+	else if (step->kind == STEP_KNOCK)
+		run->knocked |= 1ull << (step->a & 63);
 	else
 		return RUN_ENDS;
 	run->next = at + 1;
@@ -411,6 +416,8 @@ VERIFIED_ONCE int plane_run_steps(plane_context *context, struct packet *packet,
 	bpf_loop(STEPS_MAX, take_step, &run, 0);
 	if (!run.done)
 		run_decide(&run, ANSWER_DROP, SLOT_MALFORMED);
+	if (knocks.count && run.knocked)
+		plane_knock(packet, run.knocked);
 	return settle(run.verdict, run.slot, run.weight);
 }
 
@@ -424,6 +431,14 @@ static __always_inline struct weight plane_weigh_parsed(plane_context *context, 
 
 /* --- judging ---------------------------------------------------------------------------------------------------- */
 
+/* Fills in what the policy remembers of the packet's source, then asks for the answer. */
+static __always_inline __u32 classify_with_state(struct packet *packet)
+{
+	if (config.needed & 1u << FIELD_KNOCKED)
+		packet->knocked = knocks_open(packet);
+	return classify(packet);
+}
+
 /* An enum answer_verdict; everything it took is done, but for carrying it out. Fills the packet. */
 static __always_inline __u32 judge(plane_context *context, struct packet *packet)
 {
@@ -432,7 +447,7 @@ static __always_inline __u32 judge(plane_context *context, struct packet *packet
 	if (__builtin_expect(plane_parse(context, packet), 0))
 		answer = ANSWER(config.malformed_accept ? ANSWER_ACCEPT : ANSWER_DROP, SLOT_MALFORMED);
 	else
-		answer = classify(packet);
+		answer = classify_with_state(packet);
 	if (__builtin_expect(answer & ANSWER_STEPS, 0))
 		return plane_run_steps(context, packet, answer >> ANSWER_SHIFT);
 	return settle(answer & 3, answer >> ANSWER_SHIFT, plane_weigh_parsed(context, packet));

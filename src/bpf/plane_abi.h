@@ -39,6 +39,7 @@ enum step_kind {
 	STEP_VERDICT = 4, /* slot: counted; a: enum answer_verdict. Ends the run. */
 	STEP_RESUME = 5,  /* a: value for packet.resume; classify() is called again. Ends the run. */
 
+	STEP_KNOCK = 28,  /* a: STEP_OF_KNOCK() (bpf/knock_abi.h): the packet takes that step when it has been judged */
 	STEP_CAPTURE = 32, /* slot: the rule's; a: bytes of a packet at most, or 0; b: as in STEP_LOG */
 };
 #define LOG_ONLY 0xffffffffu

@@ -131,6 +131,19 @@ static void check_action(struct rules *rules, const struct action *action)
 	rules->failed = true;
 }
 
+/* --- knocks -------------------------------------------------------------------------------------- */
+
+static void check_knocks(struct rules *rules, const struct ruleset *ruleset)
+{
+	struct diag *diag;
+
+	if (!ruleset->knock_count)
+		return;
+	diag = diag_error(rules->diags, ruleset->knocks[0].span, "classic BPF cannot remember who has knocked");
+	diag_hint(rules->diags, diag, "it has no memory between packets; eBPF has, with CAP_BPF");
+	rules->failed = true;
+}
+
 /* --- rules --------------------------------------------------------------------------------------- */
 
 static void convert_rule(struct rules *rules, const struct rule *from, struct rule *to)
@@ -159,6 +172,7 @@ int cbpf_rules(struct arena *arena, const struct ruleset *ruleset, bool reusepor
 			convert_rule(&rules, &chains[i].rules[j], &converted[j]);
 		chains[i].rules = converted;
 	}
+	check_knocks(&rules, ruleset);
 	copy->chains = chains;
 	copy->sets = NULL;
 	copy->set_count = 0;

@@ -55,6 +55,7 @@ static bool check_all_names(struct check *check)
 	const char **chains = ARENA_ARRAY(check->arena, const char *, ruleset->chain_count);
 	const char **sets = ARENA_ARRAY(check->arena, const char *, ruleset->set_count);
 	const char **counters = ARENA_ARRAY(check->arena, const char *, ruleset->counter_count);
+	const char **knocks = ARENA_ARRAY(check->arena, const char *, ruleset->knock_count);
 
 	for (size_t i = 0; i < ruleset->chain_count; i++)
 		chains[i] = ruleset->chains[i].name;
@@ -62,9 +63,12 @@ static bool check_all_names(struct check *check)
 		sets[i] = ruleset->sets[i].name;
 	for (size_t i = 0; i < ruleset->counter_count; i++)
 		counters[i] = ruleset->counters[i];
+	for (size_t i = 0; i < ruleset->knock_count; i++)
+		knocks[i] = ruleset->knocks[i].name;
 	return check_names(check, "chain", chains, ruleset->chain_count) &&
 	       check_names(check, "set", sets, ruleset->set_count) &&
-	       check_names(check, "counter", counters, ruleset->counter_count);
+	       check_names(check, "counter", counters, ruleset->counter_count) &&
+	       check_names(check, "knock", knocks, ruleset->knock_count);
 }
 
 /* --- sets ----------------------------------------------------------------------------------------------------- */
@@ -297,6 +301,9 @@ static bool check_action(struct check *check, const struct rule *rule, const str
 	case ACTION_CAPTURE:
 		return action->snap <= CAPTURE_SNAP_MAX ||
 		       fail(check, "rule %u: a capture of more than %d bytes", rule->number, CAPTURE_SNAP_MAX);
+	case ACTION_KNOCK:
+		return rule->number > ruleset_shown(check->ruleset) ||
+		       fail(check, "rule %u takes a step of a knock", rule->number);
 	case ACTION_MARK:
 	case ACTION_RETURN:
 		return true;
@@ -353,6 +360,38 @@ static bool check_chains(struct check *check)
 	for (size_t i = 0; i < ruleset->chain_count; i++)
 		if (!check_chain(check, &ruleset->chains[i], seen))
 			return false;
+	return true;
+}
+
+/* --- knocks --------------------------------------------------------------------------------------------------- */
+
+static bool check_steps(struct check *check, const struct knock *knock)
+{
+	const struct rule rule = { .number = 0 }; /* that names no link layer */
+	const struct place top = { .rule = &rule };
+
+	for (size_t i = 0; i < knock->step_count; i++)
+		if (!check_cond(check, &top, knock->steps[i]))
+			return false;
+	return true;
+}
+
+static bool check_knocks(struct check *check)
+{
+	const struct ruleset *ruleset = check->ruleset;
+
+	if (ruleset->knock_count > KNOCKS_MAX)
+		return fail(check, "more than %d knocks", KNOCKS_MAX);
+	for (size_t i = 0; i < ruleset->knock_count; i++) {
+		const struct knock *knock = &ruleset->knocks[i];
+
+		if (!knock->step_count || knock->step_count > KNOCK_STEPS_MAX)
+			return fail(check, "knock `%s` has not 1 to %d steps", knock->name, KNOCK_STEPS_MAX);
+		if (!knock->within_ns || !knock->open_ns)
+			return fail(check, "knock `%s` has no time", knock->name);
+		if (!check_steps(check, knock))
+			return false;
+	}
 	return true;
 }
 
@@ -459,8 +498,8 @@ const char *ruleset_check(struct arena *arena, const struct ruleset *ruleset)
 {
 	struct check check = { .arena = arena, .ruleset = ruleset };
 
-	if (check_head(&check) && check_all_names(&check) && check_sets(&check) && check_chains(&check) &&
-	    check_cycles(&check))
+	if (check_head(&check) && check_all_names(&check) && check_sets(&check) && check_knocks(&check) &&
+	    check_chains(&check) && check_cycles(&check))
 		return NULL;
 	return check.error;
 }

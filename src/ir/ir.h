@@ -60,6 +60,7 @@ enum action_kind {
 	ACTION_LOG,
 	ACTION_MARK,    /* mark = (mark & ~mask) | (value & mask) */
 	ACTION_CAPTURE, /* copy the packet to the policy's ring */
+	ACTION_KNOCK,   /* a step of a knock; only in hidden rules */
 	ACTION_VERDICT, /* terminal, and so are the next three: last in their rule */
 	ACTION_JUMP,
 	ACTION_GOTO,
@@ -81,6 +82,10 @@ struct action {
 			uint32_t mask;
 		} mark;
 		uint32_t snap; /* CAPTURE: bytes of a packet at most; 0: all that there is room for */
+		struct {
+			uint8_t index; /* into ruleset.knocks */
+			uint8_t step;
+		} knock;
 		enum verdict verdict;
 		uint32_t chain; /* JUMP, GOTO: index into ruleset.chains */
 	};
@@ -125,6 +130,26 @@ struct set {
 	size_t count6;
 };
 
+enum { KNOCKS_MAX = 8, KNOCK_STEPS_MAX = 8 }; /* a policy, a knock */
+
+/*
+ * A knock: a source opens it by packets that match its steps in their order, all within a time. Bit i of
+ * FIELD_KNOCKED says that knock i is open. A packet that matches the step whose turn it is goes one step on, one that
+ * matches the step just taken changes nothing, one that matches another begins anew (with it, if it is the first).
+ * Packets take steps whatever the rules make of them, and after they were judged; not if they are malformed or not IP.
+ */
+struct knock {
+	const char *name;
+	struct span span;
+	const struct cond *const *steps;
+	size_t step_count;  /* 1 to KNOCK_STEPS_MAX */
+	uint64_t within_ns; /* from the first step to the last; not 0 */
+	uint64_t open_ns;   /* from the last step on; not 0 */
+	bool extend;        /* knocking while it is open keeps it open; else steps change nothing then */
+	bool whole;         /* an IPv6 source is an address, else its /64 */
+	uint32_t max_sources; /* to be remembered; the policy's knocks share the most of these; 0: the planes' default */
+};
+
 struct attach {
 	enum hook hook;
 	const char *target; /* interface name or glob, cgroup path ("/" is the hierarchy's root); NULL at netfilter */
@@ -149,6 +174,9 @@ struct ruleset {
 	const struct chain *chains; /* [0] is where judging begins */
 	size_t chain_count;
 	uint32_t rule_count; /* over all chains: the greatest rule number */
+	uint32_t hidden_count; /* the last so many rules are hidden: put there by ruleset_expand() */
+	const struct knock *knocks;
+	size_t knock_count;
 	const struct set *sets;
 	size_t set_count;
 	const char *const *counters; /* names given by `count NAME` */
@@ -185,6 +213,20 @@ bool ruleset_captures(const struct ruleset *ruleset);
 
 /* Sorts, then merges overlapping and adjacent ranges in place; returns how many are left. */
 size_t ranges_normalize(struct range *ranges, size_t count);
+
+/* --- hidden rules (expand.c) ---------------------------------------------------------------------------------- */
+
+/*
+ * The rule set with the steps of its knocks as rules in front of all others. They are numbered behind the rules that
+ * users see, and have no counters. For the planner and what comes after it; the same rule set where there are none.
+ */
+const struct ruleset *ruleset_expand(struct arena *arena, const struct ruleset *ruleset);
+
+/* Rules that users see: those with the numbers from 1 to this have counters. */
+static inline uint32_t ruleset_shown(const struct ruleset *ruleset)
+{
+	return ruleset->rule_count - ruleset->hidden_count;
+}
 
 /* --- text form: `weir compile --emit ir`; docs/ir.md ---------------------------------------------------------- */
 

@@ -102,6 +102,7 @@ static bool act(struct judging *judging, const struct rule *rule, const struct a
 	case ACTION_COUNT:
 	case ACTION_LOG:
 	case ACTION_CAPTURE:
+	case ACTION_KNOCK: /* in hidden rules: see model_knock.c */
 		return false;
 	case ACTION_MARK:
 		if (applies)
@@ -186,7 +187,11 @@ static void judge_packet(struct judging *judging, enum hook hook, const struct m
 {
 	judging->result.mark = packet->mark;
 	model_parse(hook, packet, &judging->fields);
+	if (packet->state && judging->fields.has[FIELD_KNOCKED])
+		judging->fields.value[FIELD_KNOCKED] = model_knocked(packet->state, judging->ruleset, &judging->fields);
 	judge(judging);
+	if (packet->state)
+		model_knock(packet->state, judging->ruleset, &judging->fields);
 	judging->result.hits = judging->hits.items;
 	judging->result.hit_count = judging->hits.count;
 }

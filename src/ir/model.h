@@ -8,6 +8,23 @@
 
 #include "ir/ir.h"
 
+/* How far one source has come with one knock. */
+struct model_knocker {
+	u128 source;
+	uint8_t family;
+	uint8_t knock;
+	size_t next; /* step */
+	uint64_t began_ns;
+	uint64_t until_ns; /* open before this */
+};
+
+/* What a policy remembers between packets; all zero at first. The clock is the caller's. */
+struct model_state {
+	uint64_t now_ns;
+	struct arena *arena;
+	VEC(struct model_knocker) knockers;
+};
+
 /* One packet as a hook meets it. */
 struct model_packet {
 	const unsigned char *data; /* with the Ethernet header at hooks that see frames, else from the IP header on */
@@ -21,6 +38,8 @@ struct model_packet {
 	uint32_t user;  /* ABSENT_OWNER: unknown */
 	uint32_t group;
 	uint64_t cgroup[PACKET_CGROUPS];
+	uint8_t knocked; /* FIELD_KNOCKED, where there is no state */
+	struct model_state *state; /* NULL: nothing is remembered */
 };
 
 /* What decided: a rule number from 1, or one of these. */
@@ -66,6 +85,14 @@ void model_trace(struct arena *arena, const struct ruleset *ruleset, enum hook h
 
 /* Whether a condition of the policy holds for a packet with these fields. */
 bool model_holds(const struct ruleset *ruleset, const struct model_fields *fields, const struct cond *cond);
+
+/* --- knocks (model_knock.c) ----------------------------------------------------------------------------------- */
+
+/* The value of FIELD_KNOCKED. */
+uint8_t model_knocked(const struct model_state *state, const struct ruleset *ruleset,
+		      const struct model_fields *fields);
+/* The packet takes the steps that it matches. */
+void model_knock(struct model_state *state, const struct ruleset *ruleset, const struct model_fields *fields);
 
 void model_parse(enum hook hook, const struct model_packet *packet, struct model_fields *ret_fields);
 

@@ -362,6 +362,8 @@ void model_parse(enum hook hook, const struct model_packet *packet, struct model
 		set(&parse, FIELD_FAMILY, FAMILY_OTHER);
 		good = parse_network(&parse, packet->ethertype, view);
 	}
+	if (good && ret_fields->has[FIELD_FRAGMENT]) /* it is IP */
+		set(&parse, FIELD_KNOCKED, packet->knocked);
 	if (good)
 		return;
 	memset(ret_fields, 0, sizeof *ret_fields);

@@ -125,6 +125,24 @@ static void add_cgroups(struct line *line, const struct model_fields *fields, co
 			    (unsigned long long)u128_lo(fields->value[FIELD_CGROUP_0 + i]));
 }
 
+/* Names of knocks that are open; their number if one has none. */
+static void add_knocked(struct line *line, const struct model_fields *fields, const struct ruleset *ruleset)
+{
+	uint64_t open = fields->has[FIELD_KNOCKED] ? u128_lo(fields->value[FIELD_KNOCKED]) : 0;
+	const char *before = " knocked=";
+
+	if (open >> (ruleset ? ruleset->knock_count : 0)) {
+		add(line, " knocked=%llu", (unsigned long long)open);
+		return;
+	}
+	for (unsigned i = 0; open >> i; i++) {
+		if (!(open >> i & 1))
+			continue;
+		add(line, "%s%s", before, ruleset->knocks[i].name);
+		before = ",";
+	}
+}
+
 static bool has_plain_length(const struct model_fields *fields)
 {
 	return u128_lo(fields->value[FIELD_LENGTH]) ==
@@ -153,5 +171,6 @@ char *packet_print(struct arena *arena, enum hook hook, const struct model_packe
 	add_link(&line, &fields);
 	add_extras(&line, &fields);
 	add_cgroups(&line, &fields, ruleset);
+	add_knocked(&line, &fields, ruleset);
 	return line.text;
 }

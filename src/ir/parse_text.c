@@ -73,6 +73,45 @@ static bool expect_set_statement(struct reader *reader)
 	return true;
 }
 
+static bool expect_steps(struct reader *reader, struct knock *knock)
+{
+	VEC(const struct cond *) steps = { 0 };
+
+	while (!reader_accept_sign(reader, '}')) {
+		if (!reader_accept_word(reader, "step"))
+			return reader_fail(reader, reader->token, "expected `step` or `}`");
+		if (!reader_expect_cond(reader, &VEC_PUSH(reader->arena, &steps)))
+			return false;
+	}
+	knock->steps = steps.items;
+	knock->step_count = steps.count;
+	return true;
+}
+
+static bool expect_knock_statement(struct reader *reader)
+{
+	struct knock knock = { .span = reader->token.span };
+
+	if (!reader_expect_string(reader, "the knock's name", &knock.name))
+		return false;
+	if (!reader_accept_word(reader, "within"))
+		return reader_fail(reader, reader->token, "expected `within`");
+	if (!reader_expect_number(reader, 64, &knock.within_ns))
+		return false;
+	if (!reader_accept_word(reader, "open"))
+		return reader_fail(reader, reader->token, "expected `open`");
+	if (!reader_expect_number(reader, 64, &knock.open_ns))
+		return false;
+	if (reader_accept_word(reader, "max") && !reader_expect_number32(reader, &knock.max_sources))
+		return false;
+	knock.extend = reader_accept_word(reader, "extend");
+	knock.whole = reader_accept_word(reader, "whole");
+	if (!reader_expect_sign(reader, '{') || !expect_steps(reader, &knock))
+		return false;
+	VEC_PUSH(reader->arena, &reader->knocks) = knock;
+	return true;
+}
+
 static bool expect_priority(struct reader *reader, int32_t *ret_priority)
 {
 	const struct value_format format = { .form = FORM_NUMBER, .bits = 31 };
@@ -203,6 +242,7 @@ static const struct statement {
 	{ "cgroup_levels", expect_levels },
 	{ "counter", expect_counter_statement },
 	{ "set", expect_set_statement },
+	{ "knock", expect_knock_statement },
 	{ "chain", expect_chain },
 };
 
@@ -244,6 +284,8 @@ static bool finish_policy(struct reader *reader, struct text_token head)
 	ruleset->set_count = reader->sets.count;
 	ruleset->counters = reader->counters.items;
 	ruleset->counter_count = reader->counters.count;
+	ruleset->knocks = reader->knocks.items;
+	ruleset->knock_count = reader->knocks.count;
 	if (!resolve_chains(reader))
 		return false;
 	error = ruleset_check(reader->arena, ruleset);

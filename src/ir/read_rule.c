@@ -8,8 +8,6 @@
 
 /* --- conditions ----------------------------------------------------------------------------------------------- */
 
-static bool expect_cond(struct reader *reader, const struct cond **ret_cond);
-
 static bool expect_list(struct reader *reader, struct cond *cond)
 {
 	VEC(const struct cond *) items = { 0 };
@@ -17,7 +15,7 @@ static bool expect_list(struct reader *reader, struct cond *cond)
 	if (!reader_expect_sign(reader, '('))
 		return false;
 	do
-		if (!expect_cond(reader, &VEC_PUSH(reader->arena, &items)))
+		if (!reader_expect_cond(reader, &VEC_PUSH(reader->arena, &items)))
 			return false;
 	while (reader_accept_sign(reader, ','));
 	cond->list.items = items.items;
@@ -29,7 +27,7 @@ static bool expect_not(struct reader *reader, struct cond *cond)
 {
 	const struct cond *inner;
 
-	if (!reader_expect_sign(reader, '(') || !expect_cond(reader, &inner))
+	if (!reader_expect_sign(reader, '(') || !reader_expect_cond(reader, &inner))
 		return false;
 	cond->inner = inner;
 	return reader_expect_sign(reader, ')');
@@ -132,7 +130,7 @@ static bool expect_cond_inside(struct reader *reader, struct cond *cond)
 	return cond->kind != COND_NOT || expect_not(reader, cond);
 }
 
-static bool expect_cond(struct reader *reader, const struct cond **ret_cond)
+bool reader_expect_cond(struct reader *reader, const struct cond **ret_cond)
 {
 	struct cond *cond = cond_new(reader->arena, COND_TRUE, reader->token.span);
 	bool good;
@@ -269,5 +267,5 @@ bool reader_expect_rule(struct reader *reader, struct rule *rule)
 	rule->actions = actions.items;
 	rule->action_count = actions.count;
 	return place_pending(reader, pending, &actions.items[actions.count - 1]) &&
-	       (!reader_accept_word(reader, "if") || expect_cond(reader, &rule->cond));
+	       (!reader_accept_word(reader, "if") || reader_expect_cond(reader, &rule->cond));
 }

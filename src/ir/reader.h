@@ -28,6 +28,7 @@ struct reader {
 	VEC(struct chain) chains;
 	VEC(struct set) sets;
 	VEC(const char *) counters;
+	VEC(struct knock) knocks;
 	VEC(struct pending) pending;
 };
 
@@ -60,5 +61,7 @@ extern const char *const reader_verdicts[3];
 
 /* One `rule ...` (read_rule.c). */
 bool reader_expect_rule(struct reader *reader, struct rule *rule);
+/* One condition. */
+bool reader_expect_cond(struct reader *reader, const struct cond **ret_cond);
 
 #endif

@@ -255,6 +255,7 @@ static void put_action(struct printer *printer, const struct action *action)
 		put(printer, "capture");
 		if (action->snap)
 			put_number(printer, " snap ", action->snap);
+	case ACTION_KNOCK: /* hidden rules are not printed */
 		return;
 	case ACTION_VERDICT:
 		put(printer, verdict_names[action->verdict]);
@@ -291,7 +292,27 @@ static void put_chain(struct printer *printer, const struct chain *chain)
 	put_string(printer, "\tchain ", chain->name);
 	put(printer, " {\n");
 	for (size_t i = 0; i < chain->rule_count; i++)
-		put_rule(printer, &chain->rules[i]);
+		if (chain->rules[i].number <= ruleset_shown(printer->ruleset))
+			put_rule(printer, &chain->rules[i]);
+	put(printer, "\t}\n");
+}
+
+/* --- knocks --------------------------------------------------------------------------------------------------- */
+
+static void put_knock(struct printer *printer, const struct knock *knock)
+{
+	put_string(printer, "\tknock ", knock->name);
+	put_number(printer, " within ", knock->within_ns);
+	put_number(printer, " open ", knock->open_ns);
+	if (knock->max_sources)
+		put_number(printer, " max ", knock->max_sources);
+	put(printer, knock->extend ? " extend" : "");
+	put(printer, knock->whole ? " whole {\n" : " {\n");
+	for (size_t i = 0; i < knock->step_count; i++) {
+		put(printer, "\t\tstep ");
+		put_cond(printer, knock->steps[i]);
+		put(printer, "\n");
+	}
 	put(printer, "\t}\n");
 }
 
@@ -302,6 +323,8 @@ char *ruleset_print(struct arena *arena, const struct ruleset *ruleset)
 	put_head(&printer);
 	for (size_t i = 0; i < ruleset->set_count; i++)
 		put_set(&printer, &ruleset->sets[i]);
+	for (size_t i = 0; i < ruleset->knock_count; i++)
+		put_knock(&printer, &ruleset->knocks[i]);
 	for (size_t i = 0; i < ruleset->chain_count; i++)
 		put_chain(&printer, &ruleset->chains[i]);
 	put(&printer, "}\n");

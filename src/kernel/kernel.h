@@ -12,6 +12,7 @@
 
 #include "base/diag.h"
 #include "base/u128.h"
+#include "bpf/knock_abi.h"
 #include "bpf/plane_abi.h"
 #include "bpf/table_abi.h"
 #include "packet/hook.h"
@@ -98,6 +99,7 @@ struct install {
 	bool malformed_accept;
 	uint8_t levels[3];
 	uint8_t level_count;
+	struct plane_knocks knocks; /* count 0: none */
 	const void *source;    /* blob for `show` and rollback; opaque here */
 	size_t source_size;
 	const void *meta;      /* blob (JSON) that the API writes and reads */

@@ -285,12 +285,15 @@ static int configure(struct bpf_object *object, const struct load *load)
 	struct plane_config *config = rodata(object, ".rodata.config", sizeof *config);
 	uint32_t *frames = rodata(object, ".rodata.frames", sizeof *frames);
 	struct table_config *table = rodata(object, TABLE_CONFIG, sizeof *table);
+	struct plane_knocks *knocks = rodata(object, MAP_KNOCKS, sizeof *knocks);
 	struct bpf_map *map;
 
 	if (config)
 		fill_config(config, load);
 	if (table && load->hook->table)
 		*table = *load->hook->table;
+	if (knocks)
+		*knocks = load->install->knocks;
 	if (frames)
 		*frames = at_least_one(load->frames);
 	bpf_object__for_each_map(map, object) {

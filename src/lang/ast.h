@@ -47,6 +47,7 @@ enum expr_kind {
 	EXPR_WORD,    /* `udp`, `neighbour`: a condition of one word */
 	EXPR_COMPARE, /* field [& mask] op value */
 	EXPR_KNOWN,   /* `user known` */
+	EXPR_KNOCKED, /* `knocked(NAME)`; value.word: the name */
 };
 
 struct expr {
@@ -54,7 +55,7 @@ struct expr {
 	struct span span;
 	struct expr **items; /* AND, OR: two or more; NOT: one */
 	size_t count;
-	struct word field;   /* WORD, COMPARE, KNOWN */
+	struct word field;   /* WORD, COMPARE, KNOWN, KNOCKED */
 	const struct value *mask; /* or NULL */
 	enum compare op;
 	struct span op_span;
@@ -116,6 +117,17 @@ struct set_node {
 	const struct set *lowered; /* set by the checker */
 };
 
+enum knock_clause { KNOCK_SEQUENCE, KNOCK_WITHIN, KNOCK_OPEN, KNOCK_EXTEND, KNOCK_PER, KNOCK_MAX, KNOCK_CLAUSES };
+
+struct knock_node {
+	struct word name;
+	struct span span;
+	VEC(struct expr *) steps;
+	struct word clauses[KNOCK_CLAUSES]; /* what follows the word; where nothing does or a sequence, the word */
+	bool failed; /* did not parse */
+	bool used;
+};
+
 struct on_node {
 	struct span span;
 	struct word family; /* xdp, tc, netfilter, cgroup */
@@ -129,7 +141,8 @@ struct on_node {
 enum setting_kind { SETTING_DEFAULT, SETTING_MALFORMED, SETTING_NON_IP, SETTING_CLASSIFIER, SETTING_CAPTURES,
 		    SETTING_COUNT };
 
-enum item_kind { ITEM_DEFINE, ITEM_SET, ITEM_ON, ITEM_SETTING, ITEM_RULE, ITEM_CHAIN, ITEM_POLICY };
+enum item_kind { ITEM_DEFINE, ITEM_SET, ITEM_ON, ITEM_SETTING, ITEM_RULE, ITEM_CHAIN, ITEM_KNOCK,
+		 ITEM_POLICY };
 
 /* One statement; `index` into the policy's or file's array of its kind (a rule: of the main chain; setting: kind). */
 struct item {
@@ -145,6 +158,7 @@ struct policy_node {
 	VEC(struct define_node) defines;
 	VEC(struct set_node) sets;
 	VEC(struct chain_node) chains; /* [0]: main */
+	VEC(struct knock_node) knocks;
 	struct word settings[SETTING_COUNT];
 	uint32_t rule_count;
 	bool broken;    /* something in it did not parse */

@@ -128,6 +128,11 @@ static void put_expr(struct out *out, const struct expr *expr)
 		put_word(out, &expr->field);
 		put(out, expr->kind == EXPR_KNOWN ? " known" : "");
 		return;
+	case EXPR_KNOCKED:
+		put(out, "knocked(");
+		put_word(out, &expr->value.word);
+		put(out, ")");
+		return;
 	case EXPR_COMPARE:
 		put_word(out, &expr->field);
 		if (expr->mask) {
@@ -215,6 +220,23 @@ static void put_chain(struct out *out, const struct chain_node *chain)
 	put(out, "}\n");
 }
 
+static void put_knock(struct out *out, const struct knock_node *knock)
+{
+	put(out, "knock ");
+	put_word(out, &knock->name);
+	put(out, " {");
+	for (size_t i = 0; i < knock->steps.count; i++) {
+		put(out, i ? ", " : " sequence ");
+		put_expr(out, knock->steps.items[i]);
+	}
+	put_option(out, " within ", &knock->clauses[KNOCK_WITHIN]);
+	put_option(out, " open ", &knock->clauses[KNOCK_OPEN]);
+	put(out, knock->clauses[KNOCK_EXTEND].text ? " extend" : "");
+	put_option(out, " per ", &knock->clauses[KNOCK_PER]);
+	put_option(out, " max ", &knock->clauses[KNOCK_MAX]);
+	put(out, " }\n");
+}
+
 static void put_item(struct out *out, const struct policy_node *policy, const struct item *item)
 {
 	switch (item->kind) {
@@ -233,6 +255,9 @@ static void put_item(struct out *out, const struct policy_node *policy, const st
 	case ITEM_CHAIN:
 		put_chain(out, &policy->chains.items[item->index]);
 		return;
+	case ITEM_KNOCK:
+		put_knock(out, &policy->knocks.items[item->index]);
+		return;
 	default:
 		put_rule(out, &policy->chains.items[0].rules.items[item->index]);
 	}
@@ -243,7 +268,7 @@ static int paragraph(enum item_kind kind)
 {
 	if (kind == ITEM_ON || kind == ITEM_SETTING)
 		return 0;
-	return kind == ITEM_DEFINE || kind == ITEM_SET ? 1 : 2 + (int)kind;
+	return kind == ITEM_DEFINE || kind == ITEM_SET || kind == ITEM_KNOCK ? 1 : 2 + (int)kind;
 }
 
 static void put_policy(struct out *out, const struct policy_node *policy)

@@ -59,6 +59,33 @@ bool literal_size(const char *text, size_t length, u128 *ret_value)
 	return true;
 }
 
+bool literal_time(const char *text, size_t length, uint64_t *ret_ns)
+{
+	static const struct {
+		const char *name;
+		uint64_t ns;
+	} units[] = {
+		{ "ms", 1000000 }, { "s", 1000000000 }, { "min", 60000000000 }, { "h", 3600000000000 },
+		{ "d", 86400000000000 },
+	};
+	size_t digits = 0;
+	u128 number;
+
+	while (digits < length && text[digits] >= '0' && text[digits] <= '9')
+		digits++;
+	if (!digits || !literal_number(text, digits, &number))
+		return false;
+	for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
+		if (strlen(units[i].name) != length - digits || memcmp(units[i].name, text + digits, length - digits))
+			continue;
+		if (number > UINT64_MAX / units[i].ns)
+			return false;
+		*ret_ns = (uint64_t)number * units[i].ns;
+		return true;
+	}
+	return false;
+}
+
 bool literal_ipv4(const char *text, size_t length, u128 *ret_value)
 {
 	uint32_t value = 0, octet = 0;

@@ -41,6 +41,9 @@ bool literal_mac(const char *text, size_t length, u128 *ret_value);
 /* A decimal or hexadecimal number, then nothing, k, m or g (of 1024). */
 bool literal_size(const char *text, size_t length, u128 *ret_value);
 
+/* A decimal number and ms, s, min, h or d, in nanoseconds. */
+bool literal_time(const char *text, size_t length, uint64_t *ret_ns);
+
 /* "10.0.0.0", "fd00::", ... as text for messages; `buffer` of at least LITERAL_TEXT bytes. */
 enum { LITERAL_TEXT = 64 };
 void literal_print(enum literal_kind kind, u128 value, char *buffer);

@@ -23,7 +23,7 @@ struct included {
 	const struct source *source; /* NULL: could not be read */
 };
 
-enum local_kind { LOCAL_NONE, LOCAL_DEFINE, LOCAL_SET, LOCAL_CHAIN, LOCAL_POLICY };
+enum local_kind { LOCAL_NONE, LOCAL_DEFINE, LOCAL_SET, LOCAL_CHAIN, LOCAL_KNOCK, LOCAL_POLICY };
 
 /* What a name of the file stands for. */
 struct local {
@@ -31,7 +31,9 @@ struct local {
 	const struct word *name;
 	struct define_node *define;
 	struct set_node *set;
+	struct knock_node *knock;
 	int chain;    /* its number in the policy */
+	unsigned index; /* of the knock in the policy */
 	size_t order; /* of giving */
 };
 
@@ -70,8 +72,8 @@ int scope_chain(struct lower *lower, const char *name);
 uint32_t scope_set(struct lower *lower, struct set_node *node);
 void scope_warn_unused_policy(struct lower *lower);
 void scope_warn_unused_file(struct lower *lower);
-/* The nearest define or set (or chain), or NULL. */
-const char *scope_nearest(struct lower *lower, const char *name, bool chains);
+/* The nearest name of that kind, or NULL; LOCAL_NONE: the nearest define or set. */
+const char *scope_nearest(struct lower *lower, const char *name, enum local_kind kind);
 
 /* --- values (operand.c) --------------------------------------------------------------------------------- */
 
@@ -138,6 +140,11 @@ const struct cond *lower_expr(struct lower *lower, struct expr *expr, hook_mask 
 /* The hooks of `hooks` at which the condition can hold, going by `ingress` and `egress` in it. */
 hook_mask expr_hooks(const struct expr *expr, hook_mask hooks);
 hook_mask hooks_of_direction(enum direction direction);
+
+/* --- knocks (knock.c) ----------------------------------------------------------------------------------- */
+
+void knocks_lower(struct lower *lower, const struct policy_node *policy, struct ruleset *ruleset);
+const struct cond *knocked_lower(struct lower *lower, const struct expr *expr);
 
 /* --- policies (lower_policy.c, chains.c) ---------------------------------------------------------------- */
 

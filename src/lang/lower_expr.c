@@ -497,6 +497,9 @@ static const struct cond *lower_kind(struct lower *lower, struct expr *expr, hoo
 		return compare(lower, expr, hooks, negate);
 	case EXPR_KNOWN:
 		return known(lower, expr, hooks, negate);
+	case EXPR_KNOCKED:
+		check_hooks(lower, &expr->field, FIELD_KNOCKED, hooks);
+		return knocked_lower(lower, expr);
 	default:
 		return word(lower, expr, hooks);
 	}
@@ -504,7 +507,7 @@ static const struct cond *lower_kind(struct lower *lower, struct expr *expr, hoo
 
 const struct cond *lower_expr(struct lower *lower, struct expr *expr, hook_mask hooks, bool negate)
 {
-	bool outside = negate && (expr->kind == EXPR_WORD ||
+	bool outside = negate && (expr->kind == EXPR_WORD || expr->kind == EXPR_KNOCKED ||
 				  ((expr->kind == EXPR_AND || expr->kind == EXPR_OR) && !has_owner(expr)));
 	const struct cond *cond = lower_kind(lower, expr, hooks, negate && !outside);
 

@@ -383,6 +383,7 @@ void policy_lower(struct lower *lower, struct policy_node *policy, struct rulese
 	for (size_t i = 0; i < policy->sets.count; i++)
 		if (!policy->sets.items[i].failed)
 			scope_set(lower, &policy->sets.items[i]);
+	knocks_lower(lower, policy, ret_ruleset);
 	chains_lower(lower, policy, ret_ruleset);
 	finish(lower, ret_ruleset);
 	/* a rule that is wrong may have been the one that jumps */

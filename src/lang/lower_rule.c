@@ -142,7 +142,7 @@ static void chain_action(struct lower *lower, const struct action_node *node, st
 		action->chain = (uint32_t)chain;
 		return;
 	}
-	nearest = scope_nearest(lower, node->argument.text, true);
+	nearest = scope_nearest(lower, node->argument.text, LOCAL_CHAIN);
 	action->kind = ACTION_RETURN;
 	diag = diag_error(lower->diags, node->argument.span, "there is no chain `%s` in this policy",
 			  node->argument.text);

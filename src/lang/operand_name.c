@@ -201,7 +201,7 @@ static const char *nearest_value(struct lower *lower, const struct operand *oper
 	const char *nearest = words_nearest_value(operand->field->type, word->text);
 
 	if (!nearest)
-		nearest = scope_nearest(lower, word->text, false);
+		nearest = scope_nearest(lower, word->text, LOCAL_NONE);
 	return nearest && !word->quoted && strcmp(nearest, word->text) ? nearest : NULL;
 }
 

@@ -263,10 +263,31 @@ static bool set_cgroup(struct reading *reading, const char *text, struct span sp
 	return true;
 }
 
+/* Names of knocks that are open for the source; or bits, as packet_print() writes those without a name. */
+static bool set_knocked(struct reading *reading, const char *text, struct span span)
+{
+	const struct ruleset *ruleset = reading->ruleset;
+	char *names = arena_strndup(reading->arena, text, strlen(text)), *rest = NULL;
+	u128 open = 0;
+
+	if (literal_number(text, strlen(text), &open))
+		return set(reading, FIELD_KNOCKED, open, span);
+	for (char *name = strtok_r(names, ",", &rest); name; name = strtok_r(NULL, ",", &rest)) {
+		size_t i = 0;
+
+		while (i < ruleset->knock_count && strcmp(ruleset->knocks[i].name, name))
+			i++;
+		if (i == ruleset->knock_count)
+			return fail(reading, span, "the policy has no knock `%s`", name);
+		open |= (u128)1 << i;
+	}
+	return set(reading, FIELD_KNOCKED, open, span);
+}
+
 /* --- KEY=VALUE -------------------------------------------------------------------------------------------------- */
 
 enum key_kind { KEY_NUMBER, KEY_NAMED, KEY_SIDE, KEY_IFACE, KEY_USER, KEY_MAC, KEY_FLAGS, KEY_ICMP, KEY_FRAGMENT,
-		KEY_CGROUP };
+		KEY_CGROUP, KEY_KNOCKED };
 
 static const struct key {
 	const char *name;
@@ -294,6 +315,7 @@ static const struct key {
 	{ "eth.src", KEY_MAC, FIELD_ETH_SRC, TYPE_COUNT },
 	{ "eth.dst", KEY_MAC, FIELD_ETH_DST, TYPE_COUNT },
 	{ "eth.type", KEY_NAMED, FIELD_ETH_TYPE, TYPE_ETHERTYPE },
+	{ "knocked", KEY_KNOCKED, FIELD_KNOCKED, TYPE_COUNT },
 	{ "cgroup", KEY_CGROUP, FIELD_COUNT, TYPE_COUNT },
 };
 enum { KEY_COUNT = sizeof keys / sizeof keys[0] };
@@ -336,6 +358,8 @@ static bool set_key(struct reading *reading, const struct key *key, const char *
 		return set_fragment(reading, text, span);
 	case KEY_CGROUP:
 		return set_cgroup(reading, text, span);
+	case KEY_KNOCKED:
+		return set_knocked(reading, text, span);
 	}
 	return false;
 }

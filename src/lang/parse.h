@@ -65,6 +65,8 @@ bool parse_value(struct parser *parser, struct value *ret_value);
 /* `{ ... }`, the brace being next. */
 bool parse_list(struct parser *parser, struct value *ret_value);
 
+/* What follows `knock`; its span is the caller's. */
+bool parse_knock(struct parser *parser, struct knock_node *ret_knock);
 bool parse_rule(struct parser *parser, struct rule_node *ret_rule);
 /* The text is a file of policies, going by its first words. */
 bool parse_is_file(struct parser *parser);

@@ -230,6 +230,18 @@ static bool reserved(struct parser *parser, const struct token *token)
 	return true;
 }
 
+/* `knocked(NAME)`, after the word. */
+static struct expr *knocked(struct parser *parser, struct expr *expr)
+{
+	expr->kind = EXPR_KNOCKED;
+	if (!parse_expect(parser, TOKEN_LPAREN, "`(` and the name of a knock"))
+		return NULL;
+	if (!parse_word(parser, "the name of a knock", &expr->value.word) || !parse_expect(parser, TOKEN_RPAREN, "`)`"))
+		return NULL;
+	expr->span = parse_span_since(parser, expr->field.span.offset);
+	return expr;
+}
+
 static struct expr *condition(struct parser *parser)
 {
 	const struct token *token = parse_peek(parser);
@@ -247,6 +259,8 @@ static struct expr *condition(struct parser *parser)
 	parse_next(parser);
 	expr = expr_new(parser, EXPR_COMPARE, token->offset);
 	expr->field = parse_word_token(parser, token);
+	if (!strcmp(expr->field.text, "knocked"))
+		return knocked(parser, expr);
 	if (!mask(parser, expr))
 		return NULL;
 	if (!comparison(parser, &expr->op, &expr->op_span) && !single_equals(parser, expr)) {

@@ -276,6 +276,22 @@ static bool setting_captures(struct parser *parser, struct place *place)
 	       setting(parser, place, SETTING_CAPTURES, "a size like `16M`");
 }
 
+/* --- knock --------------------------------------------------------------------------------------------------- */
+
+static bool knock(struct parser *parser, struct place *place)
+{
+	uint32_t offset = parser->tokens.items[parser->at - 1].offset;
+	struct knock_node node;
+	bool good = parse_knock(parser, &node);
+
+	if (!node.name.text)
+		return false;
+	node.span = parse_span_since(parser, offset);
+	item_add(parser, place, ITEM_KNOCK, place->policy->knocks.count);
+	VEC_PUSH(parser->arena, &place->policy->knocks) = node;
+	return good;
+}
+
 /* --- statements ---------------------------------------------------------------------------------------------- */
 
 static bool chain(struct parser *parser, struct place *place);
@@ -301,7 +317,7 @@ static const struct statement {
 	{ "chain", IN_POLICY, chain },
 	{ "track", IN_POLICY, NULL },
 	{ "observe", IN_POLICY, NULL },
-	{ "knock", IN_POLICY, NULL },
+	{ "knock", IN_POLICY, knock },
 	{ "flows", IN_POLICY, NULL },
 };
 

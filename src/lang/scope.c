@@ -40,7 +40,8 @@ static void give_file(struct lower *lower)
 /* --- checking ------------------------------------------------------------------------------------------------- */
 
 static const char *const kind_names[] = {
-	[LOCAL_DEFINE] = "define", [LOCAL_SET] = "set", [LOCAL_CHAIN] = "chain", [LOCAL_POLICY] = "policy",
+	[LOCAL_DEFINE] = "define", [LOCAL_SET] = "set", [LOCAL_CHAIN] = "chain", [LOCAL_KNOCK] = "knock",
+	[LOCAL_POLICY] = "policy",
 };
 
 static bool is_name(const char *text)
@@ -123,6 +124,9 @@ void scope_check_policy(struct lower *lower)
 	for (size_t i = 1; i < policy->chains.count; i++) /* main cannot be jumped to */
 		give(lower, (struct local){ .kind = LOCAL_CHAIN, .chain = (int)i,
 					    .name = &policy->chains.items[i].name });
+	for (size_t i = 0; i < policy->knocks.count; i++)
+		give(lower, (struct local){ .kind = LOCAL_KNOCK, .knock = &policy->knocks.items[i],
+					    .name = &policy->knocks.items[i].name, .index = (unsigned)i % KNOCKS_MAX });
 	check_names(lower, first);
 }
 
@@ -167,13 +171,18 @@ uint32_t scope_set(struct lower *lower, struct set_node *node)
 	return (uint32_t)(lower->sets.count - 1);
 }
 
-const char *scope_nearest(struct lower *lower, const char *name, bool chains)
+static bool is_of(const struct local *local, enum local_kind kind)
+{
+	return kind == LOCAL_NONE ? local->kind == LOCAL_DEFINE || local->kind == LOCAL_SET : local->kind == kind;
+}
+
+const char *scope_nearest(struct lower *lower, const char *name, enum local_kind kind)
 {
 	const char **candidates = ARENA_ARRAY(lower->arena, const char *, lower->names.count);
 	size_t count = 0;
 
 	for (size_t i = 0; i < lower->names.count; i++)
-		if ((lower->names.items[i].kind == LOCAL_CHAIN) == chains)
+		if (is_of(&lower->names.items[i], kind))
 			candidates[count++] = lower->names.items[i].name->text;
 	return nearest_word(name, strlen(name), candidates, count);
 }
@@ -195,6 +204,10 @@ void scope_warn_unused_policy(struct lower *lower)
 	struct policy_node *policy = lower->policy;
 
 	warn_unused(lower, policy->defines.items, policy->defines.count, policy->sets.items, policy->sets.count);
+	for (size_t i = 0; i < policy->knocks.count; i++)
+		if (!policy->knocks.items[i].used)
+			diag_warning(lower->diags, policy->knocks.items[i].name.span,
+				     "no rule asks who has knocked at `%s`", policy->knocks.items[i].name.text);
 }
 
 void scope_warn_unused_file(struct lower *lower)

@@ -113,7 +113,7 @@ static const struct predicate_word predicates[] = {
 };
 
 static const char *const reserved_conditions[] = {
-	"established", "new", "related", "invalid", "rate", "knocked", "program", "unit", "group",
+	"established", "new", "related", "invalid", "rate", "program", "unit", "group",
 };
 static const char *const reserved_prefixes[] = { "http.", "tls.", "dns." };
 static const char *const reserved_actions[] = { "throttle", "add", "remove" };
@@ -124,7 +124,8 @@ const char *const action_words[ACTION_WORD_COUNT] = {
 
 static const char *const structure_words[] = {
 	"policy", "define", "set", "chain", "on", "default", "malformed", "non_ip", "classifier", "captures", "include", "tunable",
-	"track", "observe", "knock", "flows", "and", "or", "not", "in", "if", "known", "main", "members",
+	"track", "observe", "knock", "flows", "and", "or", "not", "in", "if", "known", "knocked", "main",
+	"members",
 };
 
 static bool among(const char *const *words, size_t count, const char *text, size_t length)
@@ -181,7 +182,8 @@ bool words_is_condition(const char *text, size_t length)
 	for (size_t i = 0; i < COUNT(predicates); i++)
 		if (strlen(predicates[i].name) == length && !memcmp(predicates[i].name, text, length))
 			return true;
-	return words_reserved_condition(text, length);
+	return (length == strlen("knocked") && !memcmp("knocked", text, length)) ||
+	       words_reserved_condition(text, length);
 }
 
 bool words_taken(const char *text)

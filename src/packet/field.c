@@ -64,6 +64,7 @@ const struct field_info field_table[FIELD_COUNT] = {
 	[FIELD_LENGTH] = { "length", 32, AT(length), PRESENT_IP, 0, FORM_NUMBER, false, ALL_HOOKS,
 			   "RFC 791 3.1, RFC 8200 3" },
 	[FIELD_MARK] = { "mark", 32, AT(mark), PRESENT_ALWAYS, 0, FORM_NUMBER, false, SKB, "linux/bpf.h __sk_buff" },
+	[FIELD_KNOCKED] = { "knocked", 8, AT(knocked), PRESENT_IP, 0, FORM_NUMBER, false, ARRIVING, "ir/ir.h" },
 	[FIELD_USER] = { "user", 32, AT(user), PRESENT_VALUE, ABSENT_OWNER, FORM_NUMBER, true, OWNED,
 			 "linux/bpf.h bpf_get_socket_uid" },
 	/* The kernel keeps no group in the socket; the hooks that learn it come with `connect` and `bind`. */

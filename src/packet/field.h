@@ -34,6 +34,7 @@ enum field {
 	FIELD_ECN,
 	FIELD_LENGTH,
 	FIELD_MARK,
+	FIELD_KNOCKED, /* struct packet's bits; in IR text a number */
 	FIELD_USER,
 	FIELD_GROUP,
 	FIELD_CGROUP_0, /* slots: the ruleset says which ancestor level each one holds */

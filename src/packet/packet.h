@@ -64,7 +64,8 @@ struct packet {
 	__u8 dscp;     /* IP only */
 	__u8 ecn;      /* IP only */
 	__u8 fragment; /* enum packet_fragment; IP only */
-	__u8 reserved[3]; /* the data plane's own notes */
+	__u8 reserved[2]; /* the data plane's own notes */
+	__u8 knocked;  /* bit i: knock i of the policy is open for this source; 0 of what is not IP */
 	__u32 resume; /* where classify() goes on after STEP_RESUME (bpf/plane_abi.h); first 0 */
 };
 

@@ -11,7 +11,7 @@ static const uint8_t answer_verdicts[] = {
 
 static uint32_t slot_count(const struct ruleset *ruleset)
 {
-	return SLOT_RULES + ruleset->rule_count + (uint32_t)ruleset->counter_count;
+	return SLOT_RULES + ruleset_shown(ruleset) + (uint32_t)ruleset->counter_count;
 }
 
 void answers_init(struct answers *answers, struct work *work)
@@ -70,7 +70,7 @@ static void action_step(struct answers *answers, const struct rule *rule, const 
 	switch (action->kind) {
 	case ACTION_COUNT:
 		step.kind = STEP_COUNT;
-		step.slot = SLOT_RULES + ruleset->rule_count + action->counter;
+		step.slot = SLOT_RULES + ruleset_shown(ruleset) + action->counter;
 		break;
 	case ACTION_LOG:
 		step.kind = STEP_LOG;
@@ -84,6 +84,9 @@ static void action_step(struct answers *answers, const struct rule *rule, const 
 		break;
 	case ACTION_MARK:
 		step = (struct step){ .kind = STEP_MARK, .a = action->mark.value, .b = action->mark.mask };
+		break;
+	case ACTION_KNOCK:
+		step = (struct step){ .kind = STEP_KNOCK, .a = STEP_OF_KNOCK(action->knock.index, action->knock.step) };
 		break;
 	default:
 		return;
@@ -103,7 +106,7 @@ void answers_rule_steps(struct answers *answers, const struct rule *rule)
 	if (is_verdict(terminal))
 		answers_step(answers, (struct step){ .kind = STEP_VERDICT, .slot = SLOT_RULE(rule->number),
 						     .a = answer_verdicts[terminal->verdict] });
-	else
+	else if (rule->number <= ruleset_shown(answers->work->ruleset))
 		answers_step(answers, (struct step){ .kind = STEP_COUNT, .slot = SLOT_RULE(rule->number) });
 }
 

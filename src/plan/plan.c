@@ -464,14 +464,14 @@ static int choose(struct work *work, struct answers *answers, struct plan *plan)
 int plan_build(struct arena *arena, const struct ruleset *ruleset, enum hook hook, const struct plan_options *options,
 	       struct diags *diags, const struct plan **ret_plan)
 {
-	struct work work = { .arena = arena, .ruleset = ruleset, .hook = hook, .diags = diags };
+	struct work work = { .arena = arena, .ruleset = ruleset_expand(arena, ruleset), .hook = hook, .diags = diags };
 	struct plan *plan = ARENA_NEW(arena, struct plan);
 	struct answers answers;
 
 	if (options)
 		work.options = *options;
 	plan->hook = hook;
-	plan->ruleset = ruleset;
+	plan->ruleset = work.ruleset;
 	if (work_prepare(&work))
 		return -EINVAL;
 	answers_init(&answers, &work);

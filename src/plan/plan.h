@@ -8,6 +8,7 @@
 #ifndef WEIR_PLAN_PLAN_H
 #define WEIR_PLAN_PLAN_H
 
+#include "bpf/knock_abi.h"
 #include "bpf/plane_abi.h"
 #include "bpf/table_abi.h"
 #include "ir/ir.h"
@@ -121,7 +122,7 @@ enum plan_kind { PLAN_DIAGRAM, PLAN_LIST, PLAN_TABLE };
 struct plan {
 	enum plan_kind kind;
 	enum hook hook;
-	const struct ruleset *ruleset;
+	const struct ruleset *ruleset; /* as ruleset_expand() makes it */
 	const struct dim *dims; /* in the diagram's order */
 	size_t dim_count;
 	uint32_t needed;        /* bit f: some dimension looks at enum field f */

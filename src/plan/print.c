@@ -76,10 +76,10 @@ static void add_slot(struct text *text, const struct plan *plan, uint32_t slot)
 
 	if (slot < SLOT_RULES)
 		add(text, "%s", fixed[slot]);
-	else if (slot <= SLOT_RULE(plan->ruleset->rule_count))
+	else if (slot <= SLOT_RULE(ruleset_shown(plan->ruleset)))
 		add(text, "rule %u", slot - SLOT_RULES + 1);
 	else
-		add(text, "counter %s", plan->ruleset->counters[slot - SLOT_RULES - plan->ruleset->rule_count]);
+		add(text, "counter %s", plan->ruleset->counters[slot - SLOT_RULES - ruleset_shown(plan->ruleset)]);
 }
 
 static void add_step(struct text *text, const struct plan *plan, const struct step *step)
@@ -98,6 +98,9 @@ static void add_step(struct text *text, const struct plan *plan, const struct st
 		break;
 	case STEP_MARK:
 		add(text, "mark %#x/%#x", step->a, step->b);
+		break;
+	case STEP_KNOCK:
+		add(text, "step %u of knock %u", step->a % KNOCK_SLOT_STEPS + 1, step->a / KNOCK_SLOT_STEPS + 1);
 		break;
 	case STEP_VERDICT:
 		add(text, "%s by ", verdict_name(step->a));

@@ -50,7 +50,7 @@ static struct effect effect_of_step(const struct step *step)
 {
 	struct effect effect = { step->kind, step->slot, 0, 0 };
 
-	if (step->kind == STEP_MARK)
+	if (step->kind == STEP_MARK || step->kind == STEP_KNOCK)
 		effect.slot = 0;
 	if (step->kind != STEP_COUNT) {
 		effect.a = step->a;
@@ -78,7 +78,7 @@ static struct answer_run read_steps(struct prove *prove, uint32_t first)
 		const struct step *step = &input->steps[i];
 
 		if (step->kind != STEP_COUNT && step->kind != STEP_LOG && step->kind != STEP_MARK &&
-		    step->kind != STEP_CAPTURE)
+		    step->kind != STEP_KNOCK && step->kind != STEP_CAPTURE)
 			run.broken = "an unknown step";
 		if (step->kind == STEP_COUNT && step->slot >= input->slots)
 			run.broken = "a counter that there is not";

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "bpf/knock_abi.h"
 #include "packet/names.h"
 #include "prove/work.h"
 
@@ -297,7 +298,7 @@ static const char *verdict_text(struct arena *arena, const struct prove_input *i
 		return arena_printf(arena, "%s (default)", name);
 	if (slot == SLOT_NON_IP)
 		return arena_printf(arena, "%s (non_ip)", name);
-	if (slot >= SLOT_RULES && slot <= SLOT_RULE(input->ruleset->rule_count))
+	if (slot >= SLOT_RULES && slot <= SLOT_RULE(ruleset_shown(input->ruleset)))
 		return arena_printf(arena, "%s (rule %u)", name, slot - SLOT_RULES + 1);
 	return arena_printf(arena, "%s (counter %u)", name, slot);
 }
@@ -308,7 +309,7 @@ static const char *effect_text(struct arena *arena, const struct prove_input *in
 
 	switch (effect->kind) {
 	case STEP_COUNT:
-		if (effect->slot < SLOT_RULES || rule > input->ruleset->rule_count)
+		if (effect->slot < SLOT_RULES || rule > ruleset_shown(input->ruleset))
 			return arena_printf(arena, "counter %u", effect->slot);
 		return arena_printf(arena, "rule %u", rule);
 	case STEP_LOG:
@@ -317,6 +318,9 @@ static const char *effect_text(struct arena *arena, const struct prove_input *in
 		return arena_printf(arena, "capture of rule %u", rule);
 	case STEP_MARK:
 		return arena_printf(arena, "mark %#x/%#x", effect->a, effect->b);
+	case STEP_KNOCK:
+		return arena_printf(arena, "step %u of knock %u", effect->a % KNOCK_SLOT_STEPS + 1,
+				    effect->a / KNOCK_SLOT_STEPS + 1);
 	default:
 		return "an unknown step";
 	}

@@ -8,6 +8,7 @@
  */
 #include <string.h>
 
+#include "bpf/knock_abi.h"
 #include "prove/work.h"
 
 /* A stretch of a chain's rules: what is asked for again and again. Zeroed before it is filled. */
@@ -296,7 +297,7 @@ static struct effect effect_of(const struct prove *prove, const struct rule *rul
 
 	switch (action->kind) {
 	case ACTION_COUNT:
-		return (struct effect){ STEP_COUNT, SLOT_RULES + prove->input->ruleset->rule_count + action->counter,
+		return (struct effect){ STEP_COUNT, SLOT_RULES + ruleset_shown(prove->input->ruleset) + action->counter,
 					0, 0 };
 	case ACTION_LOG:
 		return (struct effect){ STEP_LOG, SLOT_RULE(rule->number), log,
@@ -306,6 +307,8 @@ static struct effect effect_of(const struct prove *prove, const struct rule *rul
 					last && last->kind == ACTION_VERDICT ? (uint32_t)last->verdict : LOG_ONLY };
 	case ACTION_MARK:
 		return (struct effect){ STEP_MARK, 0, action->mark.value & action->mark.mask, action->mark.mask };
+	case ACTION_KNOCK:
+		return (struct effect){ STEP_KNOCK, 0, STEP_OF_KNOCK(action->knock.index, action->knock.step), 0 };
 	default: /* the rule's own counter */
 		return (struct effect){ STEP_COUNT, SLOT_RULE(rule->number), 0, 0 };
 	}
@@ -326,7 +329,7 @@ static void fill_effects(struct prove *prove, const struct rule *rule, struct sp
 		effects[leaf->effect_count++] = effect_of(prove, rule, &rule->actions[i], log);
 		log += rule->actions[i].kind == ACTION_LOG;
 	}
-	if (!leaf->decided)
+	if (!leaf->decided && rule->number <= ruleset_shown(prove->input->ruleset))
 		effects[leaf->effect_count++] = (struct effect){ STEP_COUNT, SLOT_RULE(rule->number), 0, 0 };
 	leaf->effects = effects;
 }

@@ -89,6 +89,9 @@ void packets_add_ruleset(struct packet_source *source, const struct ruleset *rul
 		for (size_t j = 0; j < ruleset->chains[i].rule_count; j++)
 			if (ruleset->chains[i].rules[j].cond)
 				add_cond(source, ruleset, ruleset->chains[i].rules[j].cond);
+	for (size_t i = 0; i < ruleset->knock_count; i++)
+		for (size_t j = 0; j < ruleset->knocks[i].step_count; j++)
+			add_cond(source, ruleset, ruleset->knocks[i].steps[j]);
 }
 
 static u128 random_u128(struct random *random)
@@ -609,6 +612,7 @@ static void add_metadata(struct packet_source *source, struct model_packet *pack
 	packet->mark = (uint32_t)pick(source, FIELD_MARK, random_below(&source->random, 4));
 	packet->user = (uint32_t)pick(source, FIELD_USER, random_once_in(&source->random, 2) ? 0 : ABSENT_OWNER);
 	packet->group = (uint32_t)pick(source, FIELD_GROUP, random_once_in(&source->random, 2) ? 0 : ABSENT_OWNER);
+	packet->knocked = (uint8_t)pick(source, FIELD_KNOCKED, random_below(&source->random, 256));
 	for (int slot = 0; slot < PACKET_CGROUPS; slot++)
 		packet->cgroup[slot] = (uint64_t)pick(source, (enum field)(FIELD_CGROUP_0 + slot),
 						      random_below(&source->random, 3));

@@ -51,6 +51,7 @@ static const struct known {
 	[FIELD_ECN] = { 4, { 0, 1, 2, 3 } },
 	[FIELD_LENGTH] = { 6, { 20, 40, 48, 60, 100, 1500 } },
 	[FIELD_MARK] = { 4, { 0, 1, 2, 0xffffffff } },
+	[FIELD_KNOCKED] = { 6, { 0, 1, 2, 3, 4, 255 } },
 	[FIELD_USER] = { 4, { 0, 1, 1000, 65534 } },
 	[FIELD_GROUP] = { 3, { 0, 1, 1000 } },
 	[FIELD_CGROUP_0] = { 3, { 1, 2, 0xffffffffffffffff } },
@@ -151,7 +152,8 @@ static const enum field set_fields[SET_TYPE_COUNT][4] = {
 
 static bool visible(const struct making *making, enum field field)
 {
-	return field_table[field].hooks & HOOK_BIT(making->hook);
+	return field_table[field].hooks & HOOK_BIT(making->hook) &&
+	       (field != FIELD_KNOCKED || making->options.knocks);
 }
 
 static struct range some_element(struct making *making, enum set_type type, enum field field)
@@ -258,6 +260,8 @@ static enum field some_field(struct making *making)
 
 	if (random_once_in(&making->random, 2))
 		return RANDOM_PICK(&making->random, common);
+	if (making->ruleset->knock_count && random_once_in(&making->random, 3))
+		return FIELD_KNOCKED;
 	return making->fields[random_below(&making->random, making->field_count)];
 }
 
@@ -269,7 +273,8 @@ static const struct cond *match(struct making *making, enum field field)
 	if (field == FIELD_ETH_TYPE)
 		making->named = true;
 	if (!making->options.simple && maskable(field) &&
-	    random_once_in(&making->random, field == FIELD_TCP_FLAGS || field == FIELD_MARK ? 2 : 10))
+	    random_once_in(&making->random,
+			   field == FIELD_TCP_FLAGS || field == FIELD_MARK || field == FIELD_KNOCKED ? 2 : 10))
 		return masked_match(making, field);
 	for (uint32_t i = 0; i < count; i++)
 		ranges[i] = some_range(making, field);
@@ -363,6 +368,48 @@ static const struct cond *simple_condition(struct making *making)
 	for (uint32_t i = 0; i < count; i++)
 		items[i] = leaf(making);
 	return list(making, COND_AND, items, count);
+}
+
+/* --- knocks --------------------------------------------------------------------------------------------------- */
+
+/* Coarse tests, so that packets match steps often, and several at once. */
+static const struct cond *step(struct making *making)
+{
+	static const enum field fields[] = { FIELD_DST_PORT, FIELD_DST_PORT, FIELD_SRC_PORT, FIELD_PROTO, FIELD_FAMILY,
+					     FIELD_FRAGMENT, FIELD_KNOCKED };
+	enum field field = RANDOM_PICK(&making->random, fields);
+	const struct cond *cond = match(making, field);
+
+	return random_once_in(&making->random, 6) ? cond_not(making->arena, cond, nowhere) : cond;
+}
+
+static void make_knock(struct making *making, struct knock *knock, size_t index)
+{
+	uint32_t count = random_between(&making->random, 1, random_once_in(&making->random, 4) ? KNOCK_STEPS_MAX : 3);
+	const struct cond **steps = ARENA_ARRAY(making->arena, const struct cond *, count);
+
+	knock->name = arena_printf(making->arena, "knock%zu", index);
+	for (uint32_t i = 0; i < count; i++)
+		steps[i] = step(making);
+	knock->steps = steps;
+	knock->step_count = count;
+	knock->within_ns = random_between(&making->random, 1, 40) * 1000000000ull;
+	knock->open_ns = random_between(&making->random, 1, 40) * 1000000000ull;
+	knock->extend = random_once_in(&making->random, 2);
+	knock->whole = random_once_in(&making->random, 2);
+	knock->max_sources = random_once_in(&making->random, 2) ? random_between(&making->random, 4096, 65536) : 0;
+}
+
+static void make_knocks(struct making *making)
+{
+	uint32_t count = visible(making, FIELD_KNOCKED) ? random_below(&making->random, making->options.knocks + 1) : 0;
+	struct knock *knocks = ARENA_ARRAY(making->arena, struct knock, count);
+
+	for (uint32_t i = 0; i < count; i++)
+		make_knock(making, &knocks[i], i);
+	making->named = false;
+	making->ruleset->knocks = knocks;
+	making->ruleset->knock_count = count;
 }
 
 /* --- rules ---------------------------------------------------------------------------------------------------- */
@@ -533,6 +580,7 @@ const struct ruleset *policies_random(struct arena *arena, uint64_t seed, enum h
 			making.fields[making.field_count++] = (enum field)field;
 	make_frame(&making, seed);
 	make_sets(&making);
+	make_knocks(&making);
 	make_chains(&making);
 	return making.ruleset;
 }

@@ -19,6 +19,7 @@
 #include "ir/model.h"
 #include "tests/lib/packets.h"
 #include "tests/lib/policies.h"
+#include "tests/lib/random.h"
 
 struct options {
 	unsigned policies;
@@ -37,6 +38,7 @@ struct outcome {
 	uint32_t slot;
 	uint32_t hits[64]; /* slots counted, in order; at most so many are compared */
 	size_t hit_count;
+	uint64_t knocked; /* bit 8 * i + s: took step s of knock i */
 };
 
 /* One policy under test. */
@@ -49,6 +51,11 @@ struct subject {
 	const struct ruleset *ruleset;
 	const struct plan *plan;
 	struct kernel_tester *tester; /* NULL: not loaded */
+	struct model_state state;     /* of the model; the kernel has its own, and the same clock */
+	struct random random;         /* for the clock */
+	unsigned long *opened;        /* packets whose source had knocked */
+	unsigned char bytes[PACKET_BYTES_MAX]; /* of the packet at hand */
+	size_t length;
 	char why[512];
 };
 
@@ -80,6 +87,28 @@ static void ask_model(struct subject *subject, const struct model_packet *packet
 		outcome_hit(outcome, SLOT_RULE(result.hits[i]));
 	if (result.rule <= 0)
 		outcome_hit(outcome, outcome->slot);
+}
+
+/* The steps of knocks that the packet matches. */
+static uint64_t steps_matched(const struct ruleset *ruleset, const struct model_fields *fields)
+{
+	uint64_t matched = 0;
+
+	for (size_t i = 0; fields->has[FIELD_KNOCKED] && i < ruleset->knock_count; i++)
+		for (size_t step = 0; step < ruleset->knocks[i].step_count; step++)
+			if (model_holds(ruleset, fields, ruleset->knocks[i].steps[step]))
+				matched |= (uint64_t)1 << STEP_OF_KNOCK(i, step);
+	return matched;
+}
+
+/* The packet's fields, what is remembered of its source included. */
+static void read_fields(struct subject *subject, const struct model_packet *packet, struct model_fields *fields)
+{
+	model_parse(subject->hook, packet, fields);
+	if (!packet->state || !fields->has[FIELD_KNOCKED])
+		return;
+	fields->value[FIELD_KNOCKED] = model_knocked(packet->state, subject->ruleset, fields);
+	*subject->opened += fields->value[FIELD_KNOCKED] != 0;
 }
 
 /* --- the plan ---------------------------------------------------------------------------------------------------- */
@@ -120,7 +149,7 @@ static bool take_steps(const struct plan *plan, uint32_t first, struct packet *p
 
 		switch (step->kind) {
 		case STEP_COUNT:
-			if (step->slot < SLOT_RULES + plan->ruleset->rule_count)
+			if (step->slot < SLOT_RULES + ruleset_shown(plan->ruleset))
 				outcome_hit(outcome, step->slot);
 			break;
 		case STEP_VERDICT:
@@ -131,27 +160,28 @@ static bool take_steps(const struct plan *plan, uint32_t first, struct packet *p
 		case STEP_RESUME:
 			packet->resume = step->a;
 			return true;
+		case STEP_KNOCK:
+			outcome->knocked |= (uint64_t)1 << step->a;
+			break;
 		}
 	}
 	outcome->slot = UINT32_MAX;
 	return false;
 }
 
-static void ask_plan(struct subject *subject, const struct model_packet *model_packet, struct outcome *outcome)
+static void ask_plan(struct subject *subject, const struct model_fields *fields, struct outcome *outcome)
 {
-	struct model_fields fields;
 	struct packet packet;
 	uint32_t answer;
 
 	*outcome = (struct outcome){ 0 };
-	model_parse(subject->hook, model_packet, &fields);
-	if (fields.malformed) {
+	if (fields->malformed) {
 		outcome->verdict = subject->ruleset->malformed_accept ? VERDICT_ACCEPT : VERDICT_DROP;
 		outcome->slot = SLOT_MALFORMED;
 		outcome_hit(outcome, SLOT_MALFORMED);
 		return;
 	}
-	packet_from_fields(&fields, &packet);
+	packet_from_fields(fields, &packet);
 	do {
 		answer = plan_evaluate(subject->plan, &packet);
 		if (answer & ANSWER_STEPS)
@@ -169,58 +199,76 @@ static bool same(struct subject *subject, const char *engine, const struct outco
 		 bool with_hits)
 {
 	if (model->verdict == other->verdict && model->slot == other->slot &&
-	    (!with_hits || (model->hit_count == other->hit_count &&
+	    (!with_hits || (model->knocked == other->knocked && model->hit_count == other->hit_count &&
 			    !memcmp(model->hits, other->hits, model->hit_count * sizeof *model->hits))))
 		return true;
 	snprintf(subject->why, sizeof subject->why,
-		 "model: %s by slot %u after %zu counts; %s: %s by slot %u after %zu counts",
-		 verdict_name(model->verdict), model->slot, model->hit_count, engine, verdict_name(other->verdict),
-		 other->slot, other->hit_count);
+		 "model: %s by slot %u after %zu counts, steps %#llx; %s: %s by slot %u after %zu counts, steps %#llx",
+		 verdict_name(model->verdict), model->slot, model->hit_count, (unsigned long long)model->knocked,
+		 engine, verdict_name(other->verdict), other->slot, other->hit_count,
+		 (unsigned long long)other->knocked);
 	return false;
 }
 
-static bool kernel_agrees(struct subject *subject, const struct outcome *model, const unsigned char *frame,
-			  size_t length)
+/* 0, also where nothing is loaded; -EOPNOTSUPP: the kernel's test run does not take such a frame. */
+static int ask_kernel(struct subject *subject, struct outcome *outcome)
 {
 	struct plane_trace trace;
-	struct outcome outcome = { 0 };
-	int error = kernel_tester_run(subject->tester, frame, length, &trace);
+	int error;
 
+	*outcome = (struct outcome){ 0 };
+	if (!subject->tester)
+		return 0;
+	error = kernel_tester_clock(subject->tester, subject->state.now_ns);
+	if (!error)
+		error = kernel_tester_run(subject->tester, subject->bytes, subject->length, &trace);
+	if (error)
+		return error;
+	outcome->verdict = trace.verdict;
+	outcome->slot = trace.slot;
+	return 0;
+}
+
+/* Some time goes by, and the frame is judged. */
+static bool agrees(struct subject *subject, struct outcome *ret_model)
+{
+	struct model_fields fields;
+	struct outcome kernel, other;
+	struct model_packet packet;
+	int error;
+
+	*ret_model = (struct outcome){ 0 };
+	subject->state.now_ns += random_below(&subject->random, 3) * 1000000000ull;
+	if (!frame_for_hook(subject->hook, subject->bytes, subject->length, &packet) ||
+	    (!hook_table[subject->hook].frames && packet.data != subject->bytes + 14))
+		return true;
+	error = ask_kernel(subject, &kernel);
 	if (error == -EOPNOTSUPP)
 		return true;
 	if (error) {
 		snprintf(subject->why, sizeof subject->why, "test run: %s", strerror(-error));
 		return false;
 	}
-	outcome.verdict = trace.verdict;
-	outcome.slot = trace.slot;
-	return same(subject, "kernel", model, &outcome, false);
-}
-
-static bool agrees(struct subject *subject, const unsigned char *frame, size_t length, struct outcome *ret_model)
-{
-	struct outcome other;
-	struct model_packet packet;
-
-	if (!frame_for_hook(subject->hook, frame, length, &packet) ||
-	    (!hook_table[subject->hook].frames && packet.data != frame + 14)) {
-		ret_model->hit_count = 0;
-		return true;
-	}
-	ask_model(subject, &packet, ret_model);
-	ask_plan(subject, &packet, &other);
+	packet.state = &subject->state;
+	read_fields(subject, &packet, &fields);
+	ask_plan(subject, &fields, &other);
+	ask_model(subject, &packet, ret_model); /* which remembers the packet */
+	ret_model->knocked = steps_matched(subject->ruleset, &fields);
 	if (!same(subject, "plan", ret_model, &other, true))
 		return false;
-	return !subject->tester || kernel_agrees(subject, ret_model, frame, length);
+	return !subject->tester || same(subject, "kernel", ret_model, &kernel, false);
 }
 
 /* The plan alone, with metadata that no test run can give. */
 static bool plan_agrees(struct subject *subject, const struct model_packet *packet)
 {
+	struct model_fields fields;
 	struct outcome model, other;
 
+	read_fields(subject, packet, &fields);
 	ask_model(subject, packet, &model);
-	ask_plan(subject, packet, &other);
+	model.knocked = steps_matched(subject->ruleset, &fields);
+	ask_plan(subject, &fields, &other);
 	return same(subject, "plan", &model, &other, true);
 }
 
@@ -272,26 +320,6 @@ static int build(struct subject *subject, struct call *call, const struct rulese
 	return kernel_tester_new(subject->kernel, &install, call->diags, &subject->tester);
 }
 
-struct failure {
-	struct subject *subject;
-	struct call *call;
-	const unsigned char *frame;
-	size_t length;
-	const struct model_packet *packet; /* instead of the frame */
-};
-
-static bool still_fails(const struct ruleset *ruleset, void *context)
-{
-	struct failure *failure = context;
-	struct outcome model;
-
-	if (build(failure->subject, failure->call, ruleset))
-		return false;
-	if (failure->packet)
-		return !plan_agrees(failure->subject, failure->packet);
-	return !agrees(failure->subject, failure->frame, failure->length, &model);
-}
-
 static void print_lines(const char *text)
 {
 	while (*text) {
@@ -302,11 +330,63 @@ static void print_lines(const char *text)
 	}
 }
 
+static void add_hits(uint64_t *expected, const struct outcome *model)
+{
+	for (size_t i = 0; i < model->hit_count; i++)
+		expected[model->hits[i]]++;
+}
+
+/*
+ * Judges packets by a policy that was built and has judged none, in turn a frame and one with metadata. True if all
+ * agree on each; else the last one is left in `subject`.
+ */
+static bool judge_all(struct subject *subject, const struct ruleset *pool, uint64_t *expected)
+{
+	struct packet_source source;
+	struct outcome model;
+
+	subject->random = random_seed(subject->seed);
+	subject->state = (struct model_state){ .now_ns = 1000000000, .arena = subject->arena };
+	packets_seed(&source, subject->seed);
+	packets_add_ruleset(&source, pool);
+	for (unsigned i = 0; i < subject->options->packets; i++) {
+		struct model_packet packet;
+
+		subject->length = packets_next(&source, subject->bytes, sizeof subject->bytes);
+		if (!agrees(subject, &model))
+			return false;
+		add_hits(expected, &model);
+		packets_next_at(&source, subject->hook, subject->bytes, sizeof subject->bytes, &packet);
+		subject->length = packet.length;
+		if (!plan_agrees(subject, &packet))
+			return false;
+	}
+	return !subject->tester || counters_agree(subject, expected);
+}
+
+static uint64_t *no_counts(const struct subject *subject)
+{
+	return ARENA_ARRAY(subject->arena, uint64_t, SLOT_RULES + subject->ruleset->rule_count);
+}
+
+struct failure {
+	struct subject *subject;
+	struct call *call;
+	const struct ruleset *pool; /* whose values the packets are made of */
+};
+
+/* All packets again: what a policy remembers of the earlier ones may be part of it. */
+static bool still_fails(const struct ruleset *ruleset, void *context)
+{
+	struct failure *failure = context;
+	struct subject *subject = failure->subject;
+
+	return !build(subject, failure->call, ruleset) && !judge_all(subject, failure->pool, no_counts(subject));
+}
+
 static void print_failure(struct failure *failure)
 {
 	struct subject *subject = failure->subject;
-	const unsigned char *data = failure->packet ? failure->packet->data : failure->frame;
-	size_t length = failure->packet ? failure->packet->length : failure->length;
 	const struct ruleset *small;
 
 	printf("# seed %llu, hook %s: %s\n", (unsigned long long)subject->seed, hook_table[subject->hook].name,
@@ -315,59 +395,18 @@ static void print_failure(struct failure *failure)
 	still_fails(small, failure);
 	printf("# made small: %s\n", subject->why);
 	print_lines(ruleset_print(subject->arena, small));
-	printf("# packet of %zu bytes:", length);
-	for (size_t i = 0; i < length && i < 200; i++)
-		printf("%s%02x", i % 32 ? " " : "\n#   ", data[i]);
+	printf("# at %llu ns, the packet of %zu bytes:", (unsigned long long)subject->state.now_ns, subject->length);
+	for (size_t i = 0; i < subject->length && i < 200; i++)
+		printf("%s%02x", i % 32 ? " " : "\n#   ", subject->bytes[i]);
 	printf("\n");
-}
-
-static void add_hits(uint64_t *expected, const struct outcome *model)
-{
-	for (size_t i = 0; i < model->hit_count; i++)
-		expected[model->hits[i]]++;
-}
-
-static int judge_packets(struct subject *subject, struct call *call)
-{
-	struct arena *arena = subject->arena;
-	uint64_t *expected = ARENA_ARRAY(arena, uint64_t, SLOT_RULES + subject->ruleset->rule_count);
-	unsigned char buffer[PACKET_BYTES_MAX];
-	struct packet_source source;
-	struct outcome model;
-	struct failure failure = { .subject = subject, .call = call, .frame = buffer };
-
-	packets_seed(&source, subject->seed);
-	packets_add_ruleset(&source, subject->ruleset);
-	for (unsigned i = 0; i < subject->options->packets; i++) {
-		struct model_packet packet;
-
-		failure.length = packets_next(&source, buffer, sizeof buffer);
-		failure.packet = NULL;
-		if (!agrees(subject, buffer, failure.length, &model)) {
-			print_failure(&failure);
-			return -1;
-		}
-		add_hits(expected, &model);
-		packets_next_at(&source, subject->hook, buffer, sizeof buffer, &packet);
-		failure.packet = &packet;
-		if (!plan_agrees(subject, &packet)) {
-			print_failure(&failure);
-			return -1;
-		}
-	}
-	if (subject->tester && !counters_agree(subject, expected)) {
-		printf("# seed %llu, hook %s: %s\n", (unsigned long long)subject->seed, hook_table[subject->hook].name,
-		       subject->why);
-		print_lines(ruleset_print(arena, subject->ruleset));
-		return -1;
-	}
-	return 0;
 }
 
 static int judge_policy(struct call *call, void *context)
 {
 	struct subject *subject = context;
-	struct policy_options options = { .rules = subject->options->rules, .simple = subject->options->simple };
+	struct policy_options options = { .rules = subject->options->rules, .simple = subject->options->simple,
+					  .knocks = 3 };
+	struct failure failure = { .subject = subject, .call = call };
 	const struct ruleset *ruleset;
 	const char *wrong;
 
@@ -385,7 +424,11 @@ static int judge_policy(struct call *call, void *context)
 		print_lines(ruleset_print(call->arena, ruleset));
 		return -1;
 	}
-	return judge_packets(subject, call);
+	failure.pool = ruleset;
+	if (judge_all(subject, ruleset, no_counts(subject)))
+		return 0;
+	print_failure(&failure);
+	return -1;
 }
 
 /* --- one hook ---------------------------------------------------------------------------------------------------- */
@@ -410,22 +453,32 @@ static bool has_test_run(enum hook hook)
 	       hook == HOOK_TC_INGRESS || hook == HOOK_TC_EGRESS || hook == HOOK_SOCKET;
 }
 
+/* Knocks opened for some packets, unless there were too few policies to be sure of that. */
+static int check_opened(const struct options *options, enum hook hook, unsigned long opened)
+{
+	if (!(field_table[FIELD_KNOCKED].hooks & HOOK_BIT(hook)))
+		return 0;
+	printf("# %s: %lu packets came from sources that had knocked\n", hook_table[hook].name, opened);
+	return options->policies >= 20 && !opened ? -1 : 0;
+}
+
 static int judge_hook(const struct options *options, struct kernel *kernel, enum hook hook)
 {
 	struct weir *weir = weir_new();
+	unsigned long opened = 0;
 	int status = 0;
 
 	for (unsigned i = 0; i < options->policies && !status; i++) {
 		struct subject subject = {
 			.options = options, .hook = hook, .seed = options->seed + i,
-			.kernel = has_test_run(hook) ? kernel : NULL,
+			.kernel = has_test_run(hook) ? kernel : NULL, .opened = &opened,
 		};
 
 		status = api_call(weir, NULL, false, judge_policy, &subject);
 		kernel_tester_free(subject.tester);
 	}
 	weir_free(weir);
-	return status;
+	return status ? status : check_opened(options, hook, opened);
 }
 
 static bool read_classifier(const char *text, enum classifier *ret_classifier)

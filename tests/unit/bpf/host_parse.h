@@ -93,7 +93,8 @@ static inline bool packet_has(const struct packet *packet, enum field field)
 static inline int packet_differs(enum hook hook, const struct packet *packet, const struct model_fields *model)
 {
 	for (int field = 0; field < FIELD_COUNT; field++) {
-		if (!(field_table[field].hooks & HOOK_BIT(hook)) || field == FIELD_DIRECTION)
+		if (!(field_table[field].hooks & HOOK_BIT(hook)) || field == FIELD_DIRECTION ||
+		    field == FIELD_KNOCKED) /* not the parser's */
 			continue;
 		if (packet_has(packet, field) != model->has[field])
 			return field;

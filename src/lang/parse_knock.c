@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* `knock NAME { sequence EXPR, EXPR, ... within T open T ... }`. See parse.h. */
+#include <string.h>
+
+#include "lang/parse.h"
+#include "lang/words.h"
+
+/* What a knock is made of, in any order, each at most once. */
+static const struct clause {
+	const char *word;
+	enum knock_clause kind;
+	const char *wants; /* NULL: nothing follows */
+} clauses[] = {
+	{ "sequence", KNOCK_SEQUENCE, "a condition" },
+	{ "within", KNOCK_WITHIN, "a time like `10s`" },
+	{ "open", KNOCK_OPEN, "a time like `30s`" },
+	{ "extend", KNOCK_EXTEND, NULL },
+	{ "per", KNOCK_PER, "`src`, `src/32/64` or `src/32/128`" },
+	{ "max", KNOCK_MAX, "a number" },
+};
+
+enum { CLAUSE_COUNT = sizeof clauses / sizeof clauses[0] };
+
+static const struct clause *next_clause(struct parser *parser)
+{
+	for (size_t i = 0; i < CLAUSE_COUNT; i++)
+		if (parse_is_word(parser, clauses[i].word))
+			return &clauses[i];
+	return NULL;
+}
+
+static bool sequence(struct parser *parser, struct knock_node *node)
+{
+	do {
+		struct expr *expr = parse_expression(parser);
+
+		if (!expr)
+			return false;
+		VEC_PUSH(parser->arena, &node->steps) = expr;
+	} while (parse_accept(parser, TOKEN_COMMA));
+	return true;
+}
+
+static void unknown_clause(struct parser *parser, const struct knock_node *node)
+{
+	const struct token *token = parse_peek(parser);
+	const char *words[CLAUSE_COUNT], *nearest;
+	struct diag *diag = parse_unexpected(parser, node->steps.count ? "`within`, `open`, `,` or `}`" :
+									 "`sequence`, `within`, `open` or `}`");
+
+	for (size_t i = 0; i < CLAUSE_COUNT; i++)
+		words[i] = clauses[i].word;
+	nearest = token->kind == TOKEN_WORD ? nearest_word(parser->source->text + token->offset, token->length, words,
+							   CLAUSE_COUNT) : NULL;
+	if (diag && nearest)
+		diag_hint(parser->diags, diag, "did you mean `%s`?", nearest);
+}
+
+static bool clause(struct parser *parser, struct knock_node *node)
+{
+	const struct clause *clause = next_clause(parser);
+	const struct token *token = parse_peek(parser);
+	struct word *word;
+	struct diag *diag;
+
+	if (!clause) {
+		unknown_clause(parser, node);
+		return false;
+	}
+	parse_next(parser);
+	word = &node->clauses[clause->kind];
+	if (word->text) {
+		diag = diag_error(parser->diags, parse_span(parser, token), "this is set twice");
+		diag_relate(parser->diags, diag, word->span, "first here");
+		return false;
+	}
+	*word = parse_word_token(parser, token);
+	if (clause->kind == KNOCK_SEQUENCE)
+		return sequence(parser, node);
+	return !clause->wants || parse_word(parser, clause->wants, word);
+}
+
+static bool clauses_until_brace(struct parser *parser, struct knock_node *node)
+{
+	while (!parse_accept(parser, TOKEN_RBRACE))
+		if (!clause(parser, node))
+			return false;
+	return true;
+}
+
+bool parse_knock(struct parser *parser, struct knock_node *ret_knock)
+{
+	bool good;
+
+	*ret_knock = (struct knock_node){ .failed = true };
+	if (!parse_word(parser, "a name", &ret_knock->name) || !parse_expect(parser, TOKEN_LBRACE, "`{`"))
+		return false;
+	parser->brackets++;
+	parser->braces++;
+	good = clauses_until_brace(parser, ret_knock);
+	parser->brackets--;
+	parser->braces -= good; /* else it is open when the parser recovers */
+	ret_knock->failed = !good;
+	return good;
+}
