@@ -110,6 +110,8 @@ const int32_t *meta_carry(struct arena *arena, json_t *old, json_t *now, uint32_
 
 typedef VEC(struct install_state) install_states;
 
+/* All that a policy says of its knocks, in the order of FIELD_KNOCKED's bits; without times or numbers if not `times`. */
+const char *knocks_text(struct arena *arena, const struct ruleset *ruleset, bool times);
 /* Tells of the policy's knocks (knock.c). */
 void install_knocks(struct arena *arena, const struct ruleset *ruleset, struct install *install, install_states *states);
 

@@ -93,6 +93,15 @@ static void compare_attaches(struct diffing *diffing, const struct ruleset *here
 	}
 }
 
+/* Rules are compared as if they asked for the same: for the bits of knocks in their order. */
+static void compare_knocks(struct diffing *diffing, const struct ruleset *old, const struct ruleset *new)
+{
+	struct arena *arena = diffing->call->arena;
+
+	if (strcmp(knocks_text(arena, old, true), knocks_text(arena, new, true)))
+		add_change(diffing, "policy `%s` has other knocks", old->name);
+}
+
 static hook_mask hooks_of(const struct ruleset *ruleset)
 {
 	hook_mask hooks = 0;
@@ -230,6 +239,7 @@ static void compare_policies(struct diffing *diffing)
 		}
 		compare_attaches(diffing, pair[DIFF_OLD], pair[DIFF_NEW], "no longer");
 		compare_attaches(diffing, pair[DIFF_NEW], pair[DIFF_OLD], "now");
+		compare_knocks(diffing, pair[DIFF_OLD], pair[DIFF_NEW]);
 		compare_pair(diffing, pair);
 	}
 	for (size_t i = 0; i < new->count; i++)

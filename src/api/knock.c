@@ -7,20 +7,26 @@
 _Static_assert((int)KNOCKS_MAX == (int)KNOCK_SLOTS && (int)KNOCK_STEPS_MAX == (int)KNOCK_SLOT_STEPS,
 	       "planes have room for all of a policy's knocks");
 
+const char *knocks_text(struct arena *arena, const struct ruleset *ruleset, bool times)
+{
+	struct knock *knocks = arena_copy(arena, ruleset->knocks, ruleset->knock_count * sizeof *knocks);
+	const struct ruleset bare = { .name = "", .sets = ruleset->sets, .knocks = knocks,
+				      .knock_count = ruleset->knock_count };
+
+	for (size_t i = 0; !times && i < bare.knock_count; i++)
+		knocks[i].within_ns = knocks[i].open_ns = knocks[i].max_sources = knocks[i].extend = 0;
+	return ruleset_print(arena, &bare);
+}
+
 /*
  * A number for what the maps mean: they are taken over by a policy with the same knocks, in that order, of the same
  * steps and sources. Times may change.
  */
 static uint32_t layout_of(struct arena *arena, const struct ruleset *ruleset)
 {
-	struct knock *knocks = arena_copy(arena, ruleset->knocks, ruleset->knock_count * sizeof *knocks);
-	struct ruleset bare = { .name = "", .sets = ruleset->sets, .knocks = knocks,
-				.knock_count = ruleset->knock_count };
 	uint32_t hash = 2166136261u; /* FNV-1a */
 
-	for (size_t i = 0; i < bare.knock_count; i++)
-		knocks[i].within_ns = knocks[i].open_ns = knocks[i].max_sources = knocks[i].extend = 0;
-	for (const char *text = ruleset_print(arena, &bare); *text; text++)
+	for (const char *text = knocks_text(arena, ruleset, false); *text; text++)
 		hash = (hash ^ (unsigned char)*text) * 16777619u;
 	return hash;
 }

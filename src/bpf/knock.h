@@ -76,18 +76,17 @@ static __always_inline __u8 knocks_open(const struct packet *packet)
 /* --- getting on ----------------------------------------------------------------------------------------------- */
 
 /* The value of a map for the source, which gets one of zeros if it has none. */
-#define FIND_OR_ADD(map, source, zero) ({ \
+#define FIND_OR_ADD(map, source) ({ \
 	void *found = bpf_map_lookup_elem((map), (source)); \
 	if (!found) { \
-		bpf_map_update_elem((map), (source), (zero), BPF_NOEXIST); \
+		bpf_map_update_elem((map), (source), (const void *)knocks.nothing, BPF_NOEXIST); \
 		found = bpf_map_lookup_elem((map), (source)); \
 	} \
 	found; })
 
 static __always_inline void knock_opens(const struct knock_source *source, __u32 index, __u64 now)
 {
-	const struct knock_open zero = { 0 };
-	struct knock_open *open = FIND_OR_ADD(&state_knock_open, source, &zero);
+	struct knock_open *open = FIND_OR_ADD(&state_knock_open, source);
 
 	if (open)
 		*(volatile __u64 *)&open->until_ns[index] = now + knocks.items[index].open_ns;
@@ -117,9 +116,10 @@ enum { KNOCK_TRIES = 4 }; /* packets of one source on several CPUs */
 
 static __always_inline void knock_walk(const struct knock_source *source, __u32 index, __u8 matches, __u64 now)
 {
-	const struct knock_way zero = { 0 };
-	struct knock_way *ways = FIND_OR_ADD(&state_knock_way, source, &zero);
+	struct knock_way *ways = bpf_map_lookup_elem(&state_knock_way, source);
 
+	if (!ways && matches & 1) /* nobody sets out by another step */
+		ways = FIND_OR_ADD(&state_knock_way, source);
 	if (!ways)
 		return;
 	for (int i = 0; i < KNOCK_TRIES; i++) {

@@ -21,6 +21,7 @@ struct plane_knocks {
 	__u32 count;
 	__u32 whole; /* bit i: for knock i an IPv6 source is an address, else its /64 */
 	struct plane_knock items[KNOCK_SLOTS];
+	__u64 nothing[KNOCK_SLOTS]; /* a new element of either map */
 };
 
 /* Keys of both maps, as in struct packet; what a source leaves out of its address is 0. */

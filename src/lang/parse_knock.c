@@ -80,11 +80,29 @@ static bool clause(struct parser *parser, struct knock_node *node)
 	return !clause->wants || parse_word(parser, clause->wants, word);
 }
 
+/* After an error: past the brace that ends the knock, and what opens on the way. */
+static void skip_rest(struct parser *parser)
+{
+	unsigned open = 1;
+
+	for (; open && parse_peek(parser)->kind != TOKEN_END; parse_next(parser)) {
+		open += parse_peek(parser)->kind == TOKEN_LBRACE;
+		open -= parse_peek(parser)->kind == TOKEN_RBRACE;
+	}
+}
+
 static bool clauses_until_brace(struct parser *parser, struct knock_node *node)
 {
-	while (!parse_accept(parser, TOKEN_RBRACE))
-		if (!clause(parser, node))
-			return false;
+	unsigned braces = parser->braces;
+
+	while (!parse_accept(parser, TOKEN_RBRACE)) {
+		if (clause(parser, node))
+			continue;
+		for (; parser->braces > braces; parser->braces--) /* of a list that the error left open */
+			skip_rest(parser);
+		skip_rest(parser);
+		return false;
+	}
 	return true;
 }
 
@@ -96,10 +114,8 @@ bool parse_knock(struct parser *parser, struct knock_node *ret_knock)
 	if (!parse_word(parser, "a name", &ret_knock->name) || !parse_expect(parser, TOKEN_LBRACE, "`{`"))
 		return false;
 	parser->brackets++;
-	parser->braces++;
 	good = clauses_until_brace(parser, ret_knock);
 	parser->brackets--;
-	parser->braces -= good; /* else it is open when the parser recovers */
 	ret_knock->failed = !good;
 	return good;
 }
