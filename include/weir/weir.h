@@ -199,6 +199,7 @@ struct weir_rule_view {
 	uint32_t number;
 	uint32_t line;  /* in the policy's source text, from 1 */
 	const char *text; /* the rule as written, blanks folded to one */
+	const char *verdict; /* that the rule ends in: "accept", "drop", "reject"; "": none */
 	struct weir_counter counter;
 };
 
@@ -216,6 +217,7 @@ struct weir_view {
 	const struct weir_hook *hooks;
 	size_t hook_count;
 	const char *default_verdict; /* "accept", "drop", "reject" */
+	const char *malformed_verdict;
 	const struct weir_rule_view *rules;
 	size_t rule_count;
 	const struct weir_named_counter *counters;
@@ -281,6 +283,20 @@ int weir_set_list(struct weir *weir, const char *policy, const char *set, char *
 
 /* Is the value an element? 0: yes, WEIR_INPUT: no (without a diagnostic) or bad input (with one). */
 int weir_set_test(struct weir *weir, const char *policy, const char *set, const char *element);
+
+/* How full the sets of a policy in force are: one entry a set, or for addresses one a family. */
+struct weir_set_size {
+	const char *name;
+	const char *family; /* "ipv4", "ipv6", or "" */
+	uint64_t elements;
+	uint64_t most;      /* that there is room for */
+};
+
+struct weir_set_sizes;
+int weir_set_sizes(struct weir *weir, const char *policy, struct weir_set_sizes **ret_sizes);
+/* NULL behind the last, and of NULL. */
+const struct weir_set_size *weir_set_size(const struct weir_set_sizes *sizes, size_t index);
+void weir_set_sizes_free(struct weir_set_sizes *sizes);
 
 /* --- events ------------------------------------------------------------------------------------------------------ */
 

@@ -60,7 +60,8 @@ static void view_rules(struct arena *arena, json_t *meta, const struct policy_st
 		to->line = (uint32_t)number(rule, "line") - view->source_line + 1;
 		to->text = copy_string(arena, rule, "text");
 		to->counter = counter_at(state, SLOT_RULE(to->number));
-		add_decided(view, to->counter, copy_string(arena, rule, "verdict"));
+		to->verdict = copy_string(arena, rule, "verdict");
+		add_decided(view, to->counter, to->verdict);
 	}
 	view->rules = views;
 	view->rule_count = json_array_size(rules);
@@ -124,7 +125,8 @@ static void fill_view(struct arena *arena, json_t *meta, const struct policy_sta
 	view->malformed = counter_at(state, SLOT_MALFORMED);
 	view->non_ip = counter_at(state, SLOT_NON_IP);
 	add_decided(view, view->by_default, view->default_verdict);
-	add_decided(view, view->malformed, json_is_true(json_object_get(meta, "malformed_accept")) ? "accept" : "drop");
+	view->malformed_verdict = json_is_true(json_object_get(meta, "malformed_accept")) ? "accept" : "drop";
+	add_decided(view, view->malformed, view->malformed_verdict);
 	add_decided(view, view->non_ip, "accept");
 }
 

@@ -32,8 +32,9 @@ struct settings {
 	bool no_verify;
 	bool strict, dry_run, force, prune, reset_sets, source, reset, all, follow;
 	uint64_t confirm, rounds, seconds;
-	bool now;
+	bool now, journal;
 	uint64_t count, snap;
+	const char *textfile;
 	const char *expression, *policy, *pcap, *hook, *engine, *emit, *output, *pin, *file;
 	bool drop_caps, accept, inetd, reuse_port, freebind, no_lock, lock;
 	uint64_t limit, backlog;
@@ -63,6 +64,7 @@ struct option {
 	{ name, letter, OPTION_NUMBER, value, offsetof(struct settings, member), help, least, most }
 
 struct cli;
+struct journal;
 
 struct command {
 	const char *name;
@@ -88,6 +90,7 @@ struct cli {
 	struct weir *weir;
 	json_t *diagnostics; /* with --json: all so far */
 	size_t errors, warnings;
+	struct journal *journal; /* log --journal: where events go */
 };
 
 extern const struct command
@@ -106,6 +109,7 @@ extern const struct command
 	command_rule,
 	command_log,
 	command_capture,
+	command_metrics,
 	command_verify,
 	command_explain,
 	command_diff,
@@ -221,6 +225,34 @@ enum { KEEP_EVENTS = 1, KEEP_LOADING = 2 };
 
 /* Gives up every privilege but those that the rest of the command needs, for good; 0 or -errno. */
 int caps_drop(int keep);
+
+/* --- metrics.c, httpd.c ----------------------------------------------------------------------------------------- */
+
+/* All metrics, in OpenMetrics' format or the older one; *ret_text is to be freed. weir_status. */
+int metrics_text(struct weir *weir, bool openmetrics, char **ret_text, size_t *ret_length);
+/* Answers HTTP requests at the address until a signal ends it; an exit status. */
+int metrics_serve(struct cli *cli, const char *address);
+
+/* --- journal.c -------------------------------------------------------------------------------------------------- */
+
+/* A connection to the systemd journal, and the entry that is being made. $WEIR_JOURNAL is another socket, for tests. */
+struct journal {
+	int fd;
+	FILE *stream;
+	char *text;
+	size_t length;
+};
+
+/* 0 or -errno. */
+int journal_open(struct journal *journal);
+void journal_close(struct journal *journal);
+/* Begins an entry; fields are added, also by printing "NAME=value\n" to `stream`. */
+void journal_begin(struct journal *journal);
+/* An empty text is left out. */
+void journal_text(struct journal *journal, const char *name, const char *value);
+void journal_number(struct journal *journal, const char *name, uint64_t number);
+/* 0 or -errno. */
+int journal_send(struct journal *journal);
 
 /* --- pending.c, watchdog.c ------------------------------------------------------------------------------------- */
 

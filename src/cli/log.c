@@ -30,49 +30,55 @@ static uint64_t now_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
-static void print_address(const char *address, uint16_t port)
+static void print_address(FILE *stream, const char *address, uint16_t port)
 {
 	bool brackets = port && strchr(address, ':');
 
-	printf(" %s%s%s", brackets ? "[" : "", address[0] ? address : "?", brackets ? "]" : "");
+	fprintf(stream, " %s%s%s", brackets ? "[" : "", address[0] ? address : "?", brackets ? "]" : "");
 	if (port)
-		printf(":%u", port);
+		fprintf(stream, ":%u", port);
 }
 
-static void print_flow(const struct weir_event *event)
+static void print_flow(FILE *stream, const struct weir_event *event)
 {
 	if (event->protocol[0])
-		printf(" %s", event->protocol);
+		fprintf(stream, " %s", event->protocol);
 	if (!event->source[0] && !event->destination[0])
 		return;
-	print_address(event->source, event->source_port);
-	printf(" >");
-	print_address(event->destination, event->destination_port);
+	print_address(stream, event->source, event->source_port);
+	fputs(" >", stream);
+	print_address(stream, event->destination, event->destination_port);
 }
 
 /* Users stay numbers: asking a directory service for a name could send packets that are logged in turn. */
-static void print_event(const struct weir_event *event)
+static void print_event(FILE *stream, const struct weir_event *event)
+{
+	fprintf(stream, "%s %s:%u", event->verdict, event->policy, event->rule);
+	if (event->text[0]) {
+		fputs(" \"", stream);
+		print_escaped(stream, event->text);
+		fputs("\"", stream);
+	}
+	if (event->interface[0])
+		fprintf(stream, " %s", event->interface);
+	print_flow(stream, event);
+	if (event->flags[0])
+		fprintf(stream, " %s", event->flags);
+	fprintf(stream, " length %u", event->length);
+	if (event->user >= 0)
+		fprintf(stream, " user %" PRId64, event->user);
+	if (event->mark)
+		fprintf(stream, " mark 0x%x", event->mark);
+	fputs("\n", stream);
+}
+
+static void print_line(const struct weir_event *event)
 {
 	char when[40];
 
 	time_text(event->time_ns, 6, when, sizeof when);
-	printf("%s %s %s:%u", when, event->verdict, event->policy, event->rule);
-	if (event->text[0]) {
-		printf(" \"");
-		print_escaped(stdout, event->text);
-		printf("\"");
-	}
-	if (event->interface[0])
-		printf(" %s", event->interface);
-	print_flow(event);
-	if (event->flags[0])
-		printf(" %s", event->flags);
-	printf(" length %u", event->length);
-	if (event->user >= 0)
-		printf(" user %" PRId64, event->user);
-	if (event->mark)
-		printf(" mark 0x%x", event->mark);
-	printf("\n");
+	printf("%s ", when);
+	print_event(stdout, event);
 }
 
 static json_t *json_data(const struct weir_event *event)
@@ -115,12 +121,69 @@ static json_t *json_event(const struct weir_event *event)
 	return object;
 }
 
-static void put(const struct cli *cli, const struct weir_event *event)
+/* --- the journal ------------------------------------------------------------------------------------------------ */
+
+enum { PRIORITY_NOTICE = 5, PRIORITY_INFO = 6 };
+
+static bool refused(const struct weir_event *event)
 {
+	return !strcmp(event->verdict, "drop") || !strcmp(event->verdict, "reject");
+}
+
+/* journald itself adds who writes (_UID and so on): what the packet's owner was has names of ours. */
+static void put_fields(struct journal *journal, const struct weir_event *event)
+{
+	journal_text(journal, "MESSAGE_ID", "5d0c9bb5f3284aa69a1dd64a1a6a0a6f");
+	journal_text(journal, "SYSLOG_IDENTIFIER", "weir");
+	journal_number(journal, "PRIORITY", refused(event) ? PRIORITY_NOTICE : PRIORITY_INFO);
+	journal_number(journal, "WEIR_TIME_USEC", event->time_ns / 1000);
+	journal_text(journal, "WEIR_POLICY", event->policy);
+	journal_number(journal, "WEIR_RULE", event->rule);
+	journal_text(journal, "WEIR_VERDICT", event->verdict);
+	journal_text(journal, "WEIR_TEXT", event->text);
+	journal_text(journal, "WEIR_HOOK", event->hook);
+	journal_text(journal, "WEIR_INTERFACE", event->interface);
+	journal_text(journal, "WEIR_PROTOCOL", event->protocol);
+	journal_text(journal, "WEIR_SOURCE", event->source);
+	journal_text(journal, "WEIR_DESTINATION", event->destination);
+	if (event->source_port || event->destination_port) {
+		journal_number(journal, "WEIR_SOURCE_PORT", event->source_port);
+		journal_number(journal, "WEIR_DESTINATION_PORT", event->destination_port);
+	}
+	journal_text(journal, "WEIR_FLAGS", event->flags);
+	journal_number(journal, "WEIR_LENGTH", event->length);
+	if (event->user >= 0)
+		journal_number(journal, "WEIR_UID", (uint64_t)event->user);
+	if (event->mark)
+		journal_number(journal, "WEIR_MARK", event->mark);
+}
+
+static int write_journal(struct cli *cli, const struct weir_event *event)
+{
+	struct journal *journal = cli->journal;
+	int error;
+
+	journal_begin(journal);
+	fputs("MESSAGE=", journal->stream);
+	print_event(journal->stream, event);
+	put_fields(journal, event);
+	error = journal_send(journal);
+	if (error)
+		output_failure(cli, "the journal takes no entries: %s", strerror(-error));
+	return error ? WEIR_SYSTEM : WEIR_OK;
+}
+
+/* --- reading ----------------------------------------------------------------------------------------------------- */
+
+static int put(struct cli *cli, const struct weir_event *event)
+{
+	if (cli->journal)
+		return write_journal(cli, event);
 	if (cli->set.json)
 		output_json_line(json_event(event));
 	else
-		print_event(event);
+		print_line(event);
+	return WEIR_OK;
 }
 
 /* What is there now, and what comes within WAIT_MS; a steady stream must not keep it for ever. */
@@ -134,10 +197,10 @@ static int read_present(struct cli *cli, struct weir_events *events)
 		now = now_ns();
 		status = weir_events_next(cli->weir, events, now < until ? (int)((until - now) / 1000000) + 1 : 0,
 					  &event);
-		if (status > 0 && event->time_ns <= until)
-			put(cli, event);
-		else if (status > 0)
+		if (status > 0 && event->time_ns > until)
 			return 0;
+		if (status > 0 && put(cli, event))
+			return WEIR_SYSTEM;
 	} while (status > 0 && !ended);
 	return status;
 }
@@ -149,9 +212,9 @@ static int read_all(struct cli *cli, struct weir_events *events)
 
 	while (!ended && status >= 0 && !ferror(stdout)) {
 		status = weir_events_next(cli->weir, events, FOLLOW_MS, &event);
-		if (status > 0)
-			put(cli, event);
-		else
+		if (status > 0 && put(cli, event))
+			return WEIR_SYSTEM;
+		if (!status)
 			fflush(stdout);
 	}
 	return status;
@@ -181,7 +244,7 @@ static int read_events(struct cli *cli, struct weir_events *events)
 	return status;
 }
 
-static int show_log(struct cli *cli)
+static int show_events(struct cli *cli)
 {
 	const char *policy = cli->operand_count ? cli->operands[0] : NULL;
 	struct weir_events *events;
@@ -200,8 +263,30 @@ static int show_log(struct cli *cli)
 	return status;
 }
 
+static int show_log(struct cli *cli)
+{
+	struct journal journal;
+	int status, error;
+
+	if (!cli->set.journal)
+		return show_events(cli);
+	if (cli->set.json)
+		return usage_error(cli->command, "`--journal` writes to the journal, `--json` to standard output: choose one");
+	error = journal_open(&journal);
+	if (error) {
+		output_failure(cli, "cannot reach the journal: %s", strerror(-error));
+		return output_finish(cli, WEIR_SYSTEM, NULL);
+	}
+	cli->journal = &journal;
+	status = show_events(cli);
+	cli->journal = NULL;
+	journal_close(&journal);
+	return status;
+}
+
 static const struct option log_options[] = {
 	FLAG("follow", 'f', follow, "go on until interrupted"),
+	FLAG("journal", 0, journal, "to the systemd journal, with fields, instead of standard output"),
 };
 
 const struct command command_log = {
@@ -210,7 +295,7 @@ const struct command command_log = {
 	.summary = "Print events of rules with `log`, of one policy or of all",
 	.help = "One line an event: time, verdict, policy:rule, text, interface, protocol, addresses and ports,\n"
 		"TCP flags or ICMP type, length, user, mark. With --json, one object a line. Each event is given to\n"
-		"one reader.",
+		"one reader.  With --journal, `journalctl WEIR_POLICY=NAME` finds them.",
 	OPTIONS(log_options),
 	.most = 1,
 	.stream = true,

@@ -69,19 +69,20 @@ static const struct weir_hook attached[] = {
 static const char source[] = "policy web {\n\ton tc eth0 ingress\t# here\n\n\taccept if tcp\n\tchain x { drop if udp }\n}\n";
 
 static const struct weir_rule_view rules[] = {
-	{ 1, 4, "accept if tcp", { 12, 840 } },
-	{ 2, 5, "drop if udp", { 3, 18446744073709551615u } },
+	{ 1, 4, "accept if tcp", "accept", { 12, 840 } },
+	{ 2, 5, "drop if udp", "drop", { 3, 18446744073709551615u } },
 };
 
 static const struct weir_named_counter counters[] = { { "hits", { 1, 60 } } };
 
 static const struct weir_view views[] = { {
 	.name = "web", .file = "web.weir", .source = source, .source_line = 1, .loaded_ns = 1700000000000000000,
-	.hooks = attached, .hook_count = 3, .default_verdict = "drop", .rules = rules, .rule_count = 2,
+	.hooks = attached, .hook_count = 3, .default_verdict = "drop", .malformed_verdict = "drop", .rules = rules, .rule_count = 2,
 	.counters = counters, .counter_count = 1, .by_default = { 5, 300 }, .malformed = { 1, 20 },
 	.judged = { 21, 1160 }, .dropped = { 9, 320 }, .events_lost = 2,
 }, {
 	.name = "a-policy-with-a-long-name", .file = "b\xff.weir", .source = "", .default_verdict = "accept",
+	.malformed_verdict = "drop",
 } };
 
 static const struct weir_event events[] = {
@@ -456,6 +457,30 @@ int weir_set_list(struct weir *weir, const char *policy, const char *set, char *
 	*ret_text = strdup("10.0.0.0/8\n192.0.2.1\n");
 	*ret_count = 2;
 	return 0;
+}
+
+struct weir_set_sizes {
+	size_t count;
+};
+
+int weir_set_sizes(struct weir *weir, const char *policy, struct weir_set_sizes **ret_sizes)
+{
+	clear(weir);
+	*ret_sizes = calloc(1, sizeof **ret_sizes);
+	(*ret_sizes)->count = strcmp(policy, "web") ? 0 : 2;
+	return 0;
+}
+
+const struct weir_set_size *weir_set_size(const struct weir_set_sizes *sizes, size_t index)
+{
+	static const struct weir_set_size all[] = { { "blocked", "ipv4", 2, 1024 }, { "blocked", "ipv6", 0, 1024 } };
+
+	return sizes && index < sizes->count ? &all[index] : NULL;
+}
+
+void weir_set_sizes_free(struct weir_set_sizes *sizes)
+{
+	free(sizes);
 }
 
 int weir_set_test(struct weir *weir, const char *policy, const char *set, const char *element)

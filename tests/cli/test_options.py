@@ -16,6 +16,7 @@ rule
 set
 log
 capture
+metrics
 test
 explain
 diff
@@ -44,7 +45,6 @@ iptables
 iptables-restore
 iptables-save
 knock
-metrics
 preset
 top
 tune

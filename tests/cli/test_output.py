@@ -2,12 +2,17 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What each command prints, to the byte, and its JSON."""
 
+import contextlib
+import http.client
 import json
 import os
 import pty
+import re
+import socket
 import subprocess
+import time
 
-from clitest import INPUT, SYSTEM, USAGE, CommandLine, main
+from clitest import DONE, INPUT, ROOT, SYSTEM, USAGE, CommandLine, main
 
 HOOKS = [{"hook": "tc-ingress", "target": "eth0"}, {"hook": "netfilter-input", "target": None}]
 DIAGNOSTIC = {"severity": "error", "file": "a.weir", "line": 2, "column": 3, "length": 5, "text": "this is wrong",
@@ -271,6 +276,45 @@ class Log(CommandLine):
             rest, errors = child.communicate(timeout=10)
             self.assertEqual(("".join(lines) + rest, errors, child.returncode), (LOGGED, "weir: 2 events lost\n", 0))
 
+    def fields(self, datagram):
+        """The fields of an entry, as journald takes it apart."""
+        fields = []
+        while datagram:
+            line, datagram = datagram.split(b"\n", 1)
+            if b"=" in line:
+                name, value = line.split(b"=", 1)
+            else:
+                name, length = line, int.from_bytes(datagram[:8], "little")
+                value, datagram = datagram[8:8 + length], datagram[8 + length:]
+                self.assertEqual(datagram[:1], b"\n")
+                datagram = datagram[1:]
+            fields.append((name.decode(), value.decode()))
+        self.assertEqual(len({name for name, _ in fields}), len(fields))
+        return dict(fields)
+
+    def test_journal(self):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
+            self.env["WEIR_JOURNAL"] = self.path("journal")
+            journal.bind(self.env["WEIR_JOURNAL"])
+            journal.settimeout(10)
+            self.assertEqual(self.weir("log", "--journal").stdout, "")
+            entries = [self.fields(journal.recv(65536)) for _ in range(3)]
+        self.assertEqual(entries[0], {
+            "MESSAGE": LOGGED.split("\n")[0][27:], "MESSAGE_ID": "5d0c9bb5f3284aa69a1dd64a1a6a0a6f",
+            "SYSLOG_IDENTIFIER": "weir", "PRIORITY": "5", "WEIR_TIME_USEC": "1700000000123456", "WEIR_POLICY": "web",
+            "WEIR_RULE": "3", "WEIR_VERDICT": "drop", "WEIR_TEXT": 'say "hi"\033[31m', "WEIR_HOOK": "tc-ingress",
+            "WEIR_INTERFACE": "eth0", "WEIR_PROTOCOL": "tcp", "WEIR_SOURCE": "10.0.0.1", "WEIR_SOURCE_PORT": "1234",
+            "WEIR_DESTINATION": "10.0.0.2", "WEIR_DESTINATION_PORT": "80", "WEIR_FLAGS": "S", "WEIR_LENGTH": "60",
+            "WEIR_UID": "1000", "WEIR_MARK": "7"})
+        self.assertEqual(entries[1]["PRIORITY"], "6")
+        self.assertNotIn("WEIR_UID", entries[1])
+        self.assertNotIn("WEIR_SOURCE_PORT", entries[2])
+
+    def test_journal_is_not_there(self):
+        self.env["WEIR_JOURNAL"] = self.path("journal")
+        self.assertIn("cannot reach the journal", self.weir("log", "--journal", status=SYSTEM).stderr)
+        self.weir("log", "--journal", "--json", status=USAGE)
+
     def test_reader_goes_away(self):
         child = subprocess.Popen([self.program, "log", "-f"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
                                  env=self.env)
@@ -322,6 +366,149 @@ class Capture(CommandLine):
                                  env=self.env)
         child.stdout.close()
         self.assertNotEqual(child.wait(10), 0)
+
+
+METRICS = r"""# TYPE weir_build_info gauge
+# HELP weir_build_info The version of weir that tells this.
+weir_build_info{version="0.0.0"} 1
+# TYPE weir_policy_loaded_timestamp_seconds gauge
+# UNIT weir_policy_loaded_timestamp_seconds seconds
+# HELP weir_policy_loaded_timestamp_seconds When the policy was applied.
+weir_policy_loaded_timestamp_seconds{policy="web"} 1700000000
+weir_policy_loaded_timestamp_seconds{policy="a-policy-with-a-long-name"} 0
+# TYPE weir_policy_packets counter
+# HELP weir_policy_packets Packets by what the policy decided.
+weir_policy_packets_total{policy="web",verdict="accept"} 12
+weir_policy_packets_total{policy="web",verdict="drop"} 9
+weir_policy_packets_total{policy="web",verdict="reject"} 0
+"""
+
+
+class Metrics(CommandLine):
+    def test_text(self):
+        text = self.weir("metrics").stdout
+        self.assertTrue(text.startswith(METRICS), text)
+        self.assertTrue(text.endswith("\n# EOF\n"))
+        for line in ('weir_rule_bytes_total{policy="web",rule="2",verdict="drop"} 18446744073709551615',
+                     'weir_rule_packets_total{policy="web",rule="default",verdict="drop"} 5',
+                     'weir_rule_packets_total{policy="web",rule="malformed",verdict="drop"} 1',
+                     'weir_rule_info{policy="web",rule="1",text="accept if tcp"} 1',
+                     'weir_counter_packets_total{policy="web",counter="hits"} 1',
+                     'weir_hook_attached{policy="web",hook="xdp",target="eth9"} 0',
+                     'weir_events_lost_total{policy="web"} 2',
+                     'weir_set_elements{policy="web",set="blocked",family="ipv4"} 2',
+                     'weir_set_elements_max{policy="web",set="blocked",family="ipv6"} 1024'):
+            self.assertIn("\n%s\n" % line, text)
+
+    def samples(self, families):
+        return {(sample.name, *sorted(sample.labels.items())): float(sample.value) for family in families
+                for sample in family.samples}
+
+    def test_others_read_it(self):
+        """The Python client's parsers, of OpenMetrics and of the older format."""
+        try:
+            from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
+            from prometheus_client.parser import text_string_to_metric_families as classic
+        except ImportError:
+            self.skipTest("needs python3-prometheus-client")
+        families = list(openmetrics(self.weir("metrics").stdout))
+        self.assertEqual({family.name: family.type for family in families}["weir_rule_packets"], "counter")
+        samples = self.samples(families)
+        self.assertEqual(samples["weir_rule_packets_total", ("policy", "web"), ("rule", "1"), ("verdict", "accept")], 12)
+        self.weir("metrics", "--textfile", "weir.prom")
+        families = list(classic(self.read("weir.prom")))
+        self.assertEqual({family.name: family.type for family in families}["weir_rule_packets"], "counter")
+        self.assertEqual(self.samples(families), samples)
+
+    def test_json(self):
+        found = {(metric["name"], *sorted(metric["labels"].items())): metric["value"]
+                 for metric in self.json("metrics")["metrics"]}
+        self.assertEqual(found["weir_rule_packets", ("policy", "web"), ("rule", "1"), ("verdict", "accept")], 12)
+
+    def test_textfile_is_replaced_whole(self):
+        self.write("weir.prom", "old")
+        before = os.stat(self.path("weir.prom")).st_ino
+        self.weir("metrics", "--textfile", "weir.prom")
+        status = os.stat(self.path("weir.prom"))
+        self.assertEqual(status.st_mode & 0o777, 0o644)
+        self.assertNotEqual(status.st_ino, before)
+        self.assertNotIn("EOF", self.read("weir.prom"))
+        self.assertEqual([name for name in os.listdir(self.folder) if "prom" in name], ["weir.prom"])
+        self.assertIn("no/such/folder", self.weir("metrics", "--textfile", "no/such/folder", status=SYSTEM).stderr)
+
+    def test_dashboard_asks_for_what_there_is(self):
+        with open(os.path.join(ROOT, "share/grafana/weir.json")) as file:
+            asked = set(re.findall(r"\bweir_\w+", file.read()))
+        self.assertGreater(len(asked), 5)
+        told = set(re.findall(r"(?m)^(weir_\w+)", self.weir("metrics").stdout))
+        self.assertEqual(asked - told, set())
+
+    def test_usage(self):
+        for address in ("", "9469", ":9469", "localhost:", "::1:9469", "localhost:http", "[::1:9469", "unix"):
+            self.assertIn("is no address", self.weir("metrics", "--listen", address, status=USAGE).stderr)
+        self.weir("metrics", "--listen", "127.0.0.1:1", "--textfile", "x", status=USAGE)
+        self.assertIn("cannot listen", self.weir("metrics", "--listen", "192.0.2.1:9469", status=SYSTEM).stderr)
+        self.assertIn("cannot listen", self.weir("metrics", "--listen", "unix:/no/such/folder", status=SYSTEM).stderr)
+
+    @contextlib.contextmanager
+    def serving(self, address, connect):
+        child = subprocess.Popen([self.program, "metrics", "--listen", address], stderr=subprocess.PIPE, text=True,
+                                 env=self.env, cwd=self.folder)
+        for _ in range(1000):
+            try:
+                connect().close()
+                break
+            except OSError:
+                time.sleep(0.01)
+        yield child
+        child.send_signal(15)
+        self.assertEqual((child.communicate(timeout=20)[1], child.returncode), ("", DONE))
+
+    def get(self, connection, *arguments, **options):
+        connection.request(*arguments, **options)
+        response = connection.getresponse()
+        return response.status, response.getheader("Content-Type"), response.read().decode()
+
+    def test_http(self):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        with self.serving("127.0.0.1:%d" % port, lambda: socket.create_connection(("127.0.0.1", port))) as child:
+            with open("/proc/%d/status" % child.pid) as file:
+                status = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+            self.assertEqual(status["NoNewPrivs"], "1")
+            self.assertEqual(int(status["CapPrm"], 16) & ~(1 << 39), 0)  # CAP_BPF at most
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+            code, kind, text = self.get(connection, "GET", "/metrics", headers={
+                "Accept": "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3"})
+            self.assertEqual((code, kind), (200, "application/openmetrics-text; version=1.0.0; charset=utf-8"))
+            self.assertEqual(text, self.weir("metrics").stdout)
+            code, kind, text = self.get(connection, "GET", "/metrics")
+            self.assertEqual((code, kind), (200, "text/plain; version=0.0.4; charset=utf-8"))
+            self.assertIn("# TYPE weir_rule_packets_total counter\n", text)
+            self.assertEqual(self.get(connection, "HEAD", "/metrics")[::2], (200, ""))
+            self.assertEqual(self.get(connection, "GET", "/")[0], 404)
+            self.assertEqual(self.get(connection, "POST", "/metrics", body="x" * 100000)[0], 405)
+            connection.close()
+            self.assertIn("cannot listen",
+                          self.weir("metrics", "--listen", "127.0.0.1:%d" % port, status=SYSTEM).stderr)
+
+    def test_http_unix(self):
+        path = self.path("socket")
+
+        def connect():
+            connected = socket.socket(socket.AF_UNIX)
+            connected.connect(path)
+            return connected
+        with socket.socket(socket.AF_UNIX) as stale:
+            stale.bind(path)
+        with self.serving("unix:socket", connect):
+            connection = http.client.HTTPConnection("localhost")
+            connection.sock = connect()
+            self.assertEqual(self.get(connection, "GET", "/metrics")[0], 200)
+            connection.close()
+            self.weir("metrics", "--listen", "unix:socket", status=SYSTEM)
+        self.assertFalse(os.path.exists(path))
 
 
 class Trying(CommandLine):
