@@ -380,6 +380,8 @@ struct weir_capture;
 int weir_capture_open(struct weir *weir, const char *path, struct weir_capture **ret_capture);
 /* 1: a frame, valid until the next call; 0: the end; WEIR_INPUT: the file is broken. */
 int weir_capture_next(struct weir *weir, struct weir_capture *capture, const void **ret_frame, size_t *ret_length);
+/* When the last frame was captured: nanoseconds since 1970. */
+uint64_t weir_capture_time(const struct weir_capture *capture);
 void weir_capture_close(struct weir_capture *capture);
 
 enum weir_engine { WEIR_KERNEL, WEIR_MODEL };
@@ -397,6 +399,8 @@ int weir_tester_new(struct weir *weir, struct weir_program *program, const char 
 		    enum weir_engine engine, struct weir_tester **ret_tester);
 int weir_tester_run(struct weir *weir, struct weir_tester *tester, const void *frame, size_t length,
 		    struct weir_judgement *ret_judgement);
+/* The packets that follow come at that time, for rules that remember; it does not go back. */
+void weir_tester_clock(struct weir_tester *tester, uint64_t time_ns);
 void weir_tester_free(struct weir_tester *tester);
 
 /* A rule that the packet met on its way. */
@@ -411,6 +415,7 @@ struct weir_explained_rule {
 	const char *words;  /* the part of the condition that decides whether it holds; "" if there is no condition */
 	uint32_t words_line, words_column;
 	const char *facts;  /* what the packet has there: "dst_port is 22"; "" */
+	const char *rate;   /* `rate <= 10/s` whose token it took; it is taken to have one. NULL: none was asked for */
 };
 
 struct weir_explanation {

@@ -129,6 +129,8 @@ static void explain_visit(struct telling *telling, const struct model_visit *vis
 	to->matched = visit->holds;
 	to->acted = visit->applies;
 	to->words = to->facts = "";
+	if (rule_rate(rule) && visit->applies)
+		to->rate = span_fold(telling->arena, rule->actions[0].span);
 	if (rule->cond)
 		explain_cond(telling, rule->cond, to);
 }

@@ -56,6 +56,34 @@ static bool rejects(const struct plan *plan)
 	return false;
 }
 
+/* Another number when a rate means something else: buckets are filled by what their rates say. */
+static uint32_t rates_layout(const struct plan *plan)
+{
+	const unsigned char *bytes = (const unsigned char *)plan->rates;
+	uint64_t hash = plan->rate_count;
+
+	for (size_t i = 0; i < plan->rate_count * sizeof *plan->rates; i++)
+		hash = (hash ^ bytes[i]) * 0x100000001b3;
+	return (uint32_t)(hash ^ hash >> 32);
+}
+
+/* The same by the plan of any of its hooks. */
+static void install_rates(struct arena *arena, const struct plan *plan, struct install *install, install_states *states)
+{
+	uint32_t layout = rates_layout(plan);
+	const struct install_state all[] = {
+		{ RATES_MAP, "rates", layout, (uint32_t)plan->rate_count, false },
+		{ BUCKETS_MAP, "buckets", layout, plan->buckets, false },
+		{ FLOW_BUCKETS_MAP, "flow_buckets", layout, plan->flow_buckets, false },
+	};
+
+	install->rates = plan->rates;
+	install->rate_count = plan->rate_count;
+	for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+		if (all[i].max_elements)
+			VEC_PUSH(arena, states) = all[i];
+}
+
 static int install_hook(struct call *call, const struct ruleset *ruleset, const struct attach *attach,
 			install_sets *sets, struct install *install, struct install_hook *ret_hook,
 			const struct plan **ret_plan)
@@ -138,6 +166,7 @@ int api_install(struct call *call, const struct ruleset *ruleset, int only, cons
 	install.level_count = ruleset->cgroup_level_count;
 	if (ruleset_captures(ruleset))
 		install.captures_size = ruleset->captures_size ? ruleset->captures_size : CAPTURES_SIZE;
+	install_rates(call->arena, plan, &install, &states);
 	install_knocks(call->arena, ruleset, &install, &states);
 	install.states = states.items;
 	install.state_count = states.count;

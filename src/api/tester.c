@@ -12,6 +12,7 @@
 
 struct weir_capture {
 	struct capture *capture;
+	uint64_t time_ns; /* of the last frame */
 };
 
 struct opening {
@@ -62,8 +63,14 @@ WEIR_EXPORT int weir_capture_next(struct weir *weir, struct weir_capture *captur
 	if (got) {
 		*ret_frame = frame.data;
 		*ret_length = frame.length;
+		capture->time_ns = frame.time_ns;
 	}
 	return got;
+}
+
+WEIR_EXPORT uint64_t weir_capture_time(const struct weir_capture *capture)
+{
+	return capture->time_ns;
 }
 
 WEIR_EXPORT void weir_capture_close(struct weir_capture *capture)
@@ -122,8 +129,12 @@ bool frame_for_hook(enum hook hook, const void *frame, size_t length, struct mod
 
 /* --- testers ----------------------------------------------------------------------------------------------------- */
 
+enum { TESTER_START_NS = 1000000000 };
+
 struct weir_tester {
-	struct arena *arena; /* the ruleset's is the program's; this one is for judging */
+	bool remembers;            /* some rule asks what came before */
+	struct arena *arena;       /* of `state`, which grows with what it remembers; NULL: nothing is */
+	struct model_state state;  /* the model's; its clock is that of both engines */
 	enum weir_engine engine;
 	const struct ruleset *ruleset;
 	enum hook hook;
@@ -139,6 +150,18 @@ struct preparing {
 	const char *policy, *hook;
 };
 
+/* Some rule asks what came before. */
+static bool has_memory(const struct ruleset *ruleset)
+{
+	if (ruleset->knock_count)
+		return true;
+	for (size_t i = 0; i < ruleset->chain_count; i++)
+		for (size_t j = 0; j < ruleset->chains[i].rule_count; j++)
+			if (rule_rate(&ruleset->chains[i].rules[j]))
+				return true;
+	return false;
+}
+
 static int prepare(struct call *call, void *context)
 {
 	struct preparing *preparing = context;
@@ -147,8 +170,16 @@ static int prepare(struct call *call, void *context)
 	int status = api_select(call, preparing->program, preparing->policy, preparing->hook, &tester->ruleset,
 				&tester->hook);
 
-	if (status || tester->engine == WEIR_MODEL)
+	if (status)
 		return status;
+	tester->remembers = has_memory(tester->ruleset);
+	if (tester->engine == WEIR_MODEL && tester->remembers) {
+		tester->arena = tester->state.arena = arena_new();
+		if (!tester->arena)
+			return api_fail(call, WEIR_SYSTEM, "out of memory");
+	}
+	if (tester->engine == WEIR_MODEL)
+		return WEIR_OK;
 	status = api_install(call, tester->ruleset, tester->hook, &preparing->program->bundle, &install);
 	if (status)
 		return status;
@@ -168,6 +199,7 @@ WEIR_EXPORT int weir_tester_new(struct weir *weir, struct weir_program *program,
 	if (!tester)
 		return WEIR_SYSTEM;
 	tester->engine = engine;
+	tester->state.now_ns = TESTER_START_NS;
 	status = api_call(weir, program->arena, false, prepare, &preparing);
 	if (status)
 		weir_tester_free(tester);
@@ -182,6 +214,7 @@ WEIR_EXPORT void weir_tester_free(struct weir_tester *tester)
 		return;
 	kernel_tester_free(tester->tester);
 	kernel_close(tester->kernel);
+	arena_free(tester->arena);
 	free(tester->frame);
 	free(tester);
 }
@@ -201,6 +234,8 @@ static int judge_by_model(struct call *call, void *context)
 	struct judging *judging = context;
 	struct model_result result;
 
+	if (judging->tester->arena)
+		judging->packet.state = &judging->tester->state;
 	model_judge(call->arena, judging->tester->ruleset, judging->tester->hook, &judging->packet, &result);
 	judging->judgement = (struct weir_judgement){ verdict_name(result.verdict), result.rule };
 	return WEIR_OK;
@@ -247,6 +282,8 @@ static int judge_by_kernel(struct call *call, void *context)
 	struct plane_trace trace;
 	int error = plain_frame(judging);
 
+	if (!error && judging->tester->remembers)
+		error = kernel_tester_clock(judging->tester->tester, judging->tester->state.now_ns);
 	if (!error)
 		error = kernel_tester_run(judging->tester->tester, judging->frame, judging->length, &trace);
 	if (error)
@@ -254,6 +291,12 @@ static int judge_by_kernel(struct call *call, void *context)
 				judging->length, strerror(-error));
 	judging->judgement = (struct weir_judgement){ verdict_name(trace.verdict), rule_of_slot(trace.slot) };
 	return WEIR_OK;
+}
+
+WEIR_EXPORT void weir_tester_clock(struct weir_tester *tester, uint64_t time_ns)
+{
+	if (time_ns > tester->state.now_ns)
+		tester->state.now_ns = time_ns;
 }
 
 WEIR_EXPORT int weir_tester_run(struct weir *weir, struct weir_tester *tester, const void *frame, size_t length,
@@ -266,7 +309,7 @@ WEIR_EXPORT int weir_tester_run(struct weir *weir, struct weir_tester *tester, c
 		*ret_judgement = never_met;
 		return WEIR_OK;
 	}
-	status = api_call(weir, NULL, false, tester->engine == WEIR_MODEL ? judge_by_model : judge_by_kernel, &judging);
+	status = api_call(weir, tester->arena, false, tester->engine == WEIR_MODEL ? judge_by_model : judge_by_kernel, &judging);
 	if (!status)
 		*ret_judgement = judging.judgement;
 	return status;

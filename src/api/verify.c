@@ -47,6 +47,8 @@ static struct prove_input input_of(struct arena *arena, const struct built *buil
 		.step_count = plan->step_count,
 		.logs = plan->logs,
 		.log_count = plan->log_count,
+		.rates = plan->rates,
+		.rate_count = plan->rate_count,
 		.maps = maps_of(arena, plan),
 		.map_count = plan->set_count,
 		.table = plan->kind == PLAN_TABLE ? &plan->table.config : NULL,

@@ -172,19 +172,26 @@ static __always_inline void trace_write(__u32 verdict, __u32 slot)
 	last->runs++;
 }
 
-/*
- * The time for all that remembers packets: nanoseconds of CLOCK_MONOTONIC, coarse where the hook can have it so. In a
- * test run it is the test's.
- */
-static __always_inline __u64 plane_now(void)
+/* In a test run, the time is the test's. */
+static __always_inline __u64 tested_now(void)
 {
 	struct plane_trace *test;
 	__u32 zero = 0;
 
-	if (__builtin_expect(!config.trace, 1))
-		return PLANE_CLOCK();
 	test = bpf_map_lookup_elem(&trace, &zero);
 	return test ? test->now_ns : 0;
+}
+
+/* CLOCK_MONOTONIC in nanoseconds, coarse where the hook can have it so: the time for all that remembers packets. */
+static __always_inline __u64 plane_now(void)
+{
+	return __builtin_expect(!config.trace, 1) ? PLANE_CLOCK() : tested_now();
+}
+
+/* The same for who cannot do with a clock that ticks every few milliseconds. It costs six times as much. */
+static __always_inline __u64 plane_now_fine(void)
+{
+	return __builtin_expect(!config.trace, 1) ? bpf_ktime_get_ns() : tested_now();
 }
 
 #include "bpf/knock.h"
@@ -201,30 +208,15 @@ static __always_inline __u32 settle(__u32 verdict, __u32 slot, struct weight wei
 	return verdict;
 }
 
+#include "bpf/rate.h"
+
 /* --- logging ---------------------------------------------------------------------------------------------------- */
 
-enum { LIMIT_TRIES = 4 };
-
-/*
- * Takes one event from the statement's limit (GCRA: next_ns is when the bucket would be full again). The
- * coarse clock is exact enough and six times cheaper, which counts in a flood; netfilter programs may not call
- * it.
- */
+/* Takes one event from the statement's limit. */
 static __always_inline bool limit_allows(struct log_limit *limit)
 {
-	__u64 now, next, from;
-
-	if (!limit->period_ns)
+	if (!limit->period_ns || bucket_take(&limit->next_ns, plane_now(), limit->period_ns, limit->burst_ns))
 		return true;
-	now = PLANE_CLOCK();
-	for (int i = 0; i < LIMIT_TRIES; i++) {
-		next = *(volatile __u64 *)&limit->next_ns;
-		from = next > now ? next : now;
-		if (from + limit->period_ns > now + limit->burst_ns)
-			break;
-		if (__sync_val_compare_and_swap(&limit->next_ns, next, from + limit->period_ns) == next)
-			return true;
-	}
 	__sync_fetch_and_add(&limit->suppressed, 1);
 	return false;
 }
@@ -366,6 +358,15 @@ static __always_inline void step_mark(struct run *run, const struct step *step)
 	plane_set_mark(run->context, (plane_mark(run->context) & ~step->b) | (step->a & step->b));
 }
 
+/* Without a token the rule has not matched: what comes behind it goes on. */
+static __always_inline long step_rate(struct run *run, const struct step *step)
+{
+	__u64 packets = run->weight.packets, bytes = run->weight.bytes;
+
+	run->next = plane_take_tokens(run->packet, step->a, packets, bytes) ? run->next + 1 : step->b;
+	return RUN_ON;
+}
+
 /* Judging goes on behind the steps, in the emitted code. */
 static __always_inline long step_resume(struct run *run, const struct step *step)
 {
@@ -391,6 +392,8 @@ static long take_step(__u32 index, struct run *run)
 		return run_decide(run, step->a, step->slot);
 	if (step->kind == STEP_RESUME)
 		return step_resume(run, step);
+	if (step->kind == STEP_RATE)
+		return step_rate(run, step);
 	if (step->kind == STEP_COUNT)
 		count(step->slot, run->weight);
 	else if (step->kind == STEP_LOG)

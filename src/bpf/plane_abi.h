@@ -38,6 +38,7 @@ enum step_kind {
 	STEP_MARK = 3,    /* a: value, b: mask */
 	STEP_VERDICT = 4, /* slot: counted; a: enum answer_verdict. Ends the run. */
 	STEP_RESUME = 5,  /* a: value for packet.resume; classify() is called again. Ends the run. */
+	STEP_RATE = 24,   /* slot: the rule's; a: index in RATES_MAP, b: the step to go on at if there is no token */
 
 	STEP_KNOCK = 28,  /* a: STEP_OF_KNOCK() (bpf/knock_abi.h): the packet takes that step when it has been judged */
 	STEP_CAPTURE = 32, /* slot: the rule's; a: bytes of a packet at most, or 0; b: as in STEP_LOG */
@@ -59,6 +60,51 @@ struct log_limit {
 	__u64 burst_ns;  /* period_ns * burst */
 	__u64 next_ns;   /* virtual time of the token bucket (GCRA); updated by the plane */
 	__u64 suppressed; /* events not sent because of the limit */
+};
+
+/* What has a token bucket of its own. */
+enum bucket_key { BUCKET_ONE, BUCKET_SRC, BUCKET_DST, BUCKET_FLOW, BUCKET_USER };
+
+/*
+ * One rate: what a token costs, and the bucket if there is but one (next_ns as in struct log_limit). Map RATES_MAP, index as in
+ * STEP_RATE. A packet that costs more than the bucket holds passes when it is full.
+ */
+struct rate_limit {
+	__u64 period;   /* of one unit, in 1/1024 ns */
+	__u64 burst_ns; /* what a full bucket is worth */
+	__u64 next_ns;  /* BUCKET_ONE */
+	__u8 key;       /* enum bucket_key */
+	__u8 bytes;     /* units are bytes, else packets, as counters count them */
+	__u8 fine;      /* the bucket fills in less than RATE_COARSE_NS: the coarse clock would not do */
+	__u8 bits4;     /* SRC, DST: prefix lengths of one bucket; of IPv6 at most 64 */
+	__u8 bits6;
+	__u8 reserved[3];
+};
+#define RATE_SHIFT 10
+#define RATES_MAP "state_rates"
+#define BUCKETS_MAP "state_buckets"
+#define FLOW_BUCKETS_MAP "state_flow_buckets"
+enum { RATE_COARSE_NS = 20000000 }; /* two ticks of the slowest clock that kernels are built with */
+enum { RATE_SEGMENTS_MAX = 4096 };  /* a packet costs no more tokens than that */
+
+/* Keys of BUCKETS_MAP (SRC, DST, USER) and FLOW_BUCKETS_MAP (FLOW); values are struct bucket. */
+struct bucket_of {
+	__u64 value;  /* address or its upper half, within the prefix; user */
+	__u32 rate;   /* index */
+	__u32 family; /* enum packet_family */
+};
+
+struct bucket_of_flow {
+	__u64 src[2]; /* as in struct packet */
+	__u64 dst[2];
+	__u16 src_port; /* 0: none */
+	__u16 dst_port;
+	__u16 proto;    /* and from bit 12 on, enum packet_family */
+	__u16 rate;
+};
+
+struct bucket {
+	__u64 next_ns;
 };
 
 enum { EVENT_BYTES = 128 };
@@ -107,7 +153,8 @@ struct plane_config {
 	__u8 bare;           /* TC: the device has no link-layer header (tun, WireGuard): packets begin with the IP header */
 	__u8 no_reject;      /* the classifier never answers ANSWER_REJECT: what would answer packets may be left out */
 	__u8 captures;       /* some step is STEP_CAPTURE: else what would copy packets may be left out */
-	__u8 reserved[7];
+	__u8 rated;          /* bit k: some rate has key k, of enum bucket_key */
+	__u8 reserved[6];
 };
 
 /* Map MAP_CONTROL, one element, memory-mapped by user space; one a policy's program generation. */
@@ -137,6 +184,8 @@ struct plane_trace {
  *   status    array, 1 x struct plane_status
  *   trace     array, 1 x struct plane_trace
  *   state_*   what a policy remembers of packets (kernel/statemap.h); not created where no rule needs them
+ *     RATES_MAP    array of struct rate_limit
+ *     BUCKETS_MAP, FLOW_BUCKETS_MAP  LRU hashes of struct bucket, by struct bucket_of and struct bucket_of_flow
  *   before    program array, 1: the predecessor, called while epoch < config.since
  *   after     program array, 1 (XDP only): the next policy on this device, called instead of passing
  *
@@ -172,6 +221,9 @@ _Static_assert(sizeof(struct log_limit) == 32, "ABI");
 _Static_assert(sizeof(struct event) == 48 + EVENT_BYTES, "ABI");
 _Static_assert(sizeof(struct plane_config) == 40, "ABI");
 _Static_assert(sizeof(struct plane_trace) == 24, "ABI");
+_Static_assert(sizeof(struct rate_limit) == 32, "ABI");
+_Static_assert(sizeof(struct bucket_of) == 16, "ABI");
+_Static_assert(sizeof(struct bucket_of_flow) == 40, "ABI");
 _Static_assert(sizeof(struct set_value) == 16, "ABI");
 
 #endif

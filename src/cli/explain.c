@@ -34,6 +34,8 @@ static void print_rule(const struct weir_explanation *explanation, size_t index)
 	else
 		printf(": ");
 	print_facts(rule);
+	if (rule->rate)
+		printf("; takes a token of `%s`, without which it would not match", rule->rate);
 	printf("\n");
 }
 
@@ -85,6 +87,7 @@ static json_t *json_rule(const struct weir_explanation *explanation, size_t inde
 	json_object_set_new(object, "words_line", json_number(rule->words_line));
 	json_object_set_new(object, "words_column", json_number(rule->words_column));
 	json_object_set_new(object, "facts", json_text(rule->facts));
+	json_object_set_new(object, "rate", rule->rate ? json_text(rule->rate) : json_null());
 	return object;
 }
 

@@ -37,6 +37,7 @@ static int judge_all(struct cli *cli, struct weir_tester *tester, struct weir_ca
 	int status;
 
 	while ((status = weir_capture_next(cli->weir, capture, &frame, &length)) > 0) {
+		weir_tester_clock(tester, weir_capture_time(capture));
 		status = weir_tester_run(cli->weir, tester, frame, length, &judgement);
 		if (status)
 			break;

@@ -117,7 +117,8 @@ static void check_opening(struct rules *rules, const struct cond *cond, bool pos
 /* --- actions ------------------------------------------------------------------------------------- */
 
 static const char *const needs_ebpf[] = {
-	[ACTION_COUNT] = "count", [ACTION_LOG] = "log", [ACTION_MARK] = "mark", [ACTION_CAPTURE] = "capture",
+	[ACTION_RATE] = "keep to a rate", [ACTION_COUNT] = "count", [ACTION_LOG] = "log", [ACTION_MARK] = "mark",
+	[ACTION_CAPTURE] = "capture",
 };
 
 static void check_action(struct rules *rules, const struct action *action)

@@ -283,9 +283,21 @@ static bool is_terminal(enum action_kind kind)
 	return kind >= ACTION_VERDICT;
 }
 
+static bool check_rate(struct check *check, const struct rule *rule, const struct action *action)
+{
+	const char *wrong = action->rate ? rate_check(check->arena, action->rate) : "there is none";
+
+	if (wrong)
+		return fail(check, "rule %u: rate: %s", rule->number, wrong);
+	return action == rule->actions ||
+	       fail(check, "rule %u: a rate comes before all other actions", rule->number);
+}
+
 static bool check_action(struct check *check, const struct rule *rule, const struct action *action)
 {
 	switch (action->kind) {
+	case ACTION_RATE:
+		return check_rate(check, rule, action);
 	case ACTION_COUNT:
 		return action->counter < check->ruleset->counter_count ||
 		       fail(check, "rule %u: no such counter", rule->number);
@@ -315,7 +327,7 @@ static bool check_rule(struct check *check, const struct rule *rule)
 {
 	const struct place top = { .rule = rule };
 
-	if (!rule->action_count)
+	if (rule->action_count <= (rule_rate(rule) != NULL))
 		return fail(check, "rule %u has no action", rule->number);
 	for (size_t i = 0; i < rule->action_count; i++) {
 		if (!check_action(check, rule, &rule->actions[i]))

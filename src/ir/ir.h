@@ -55,7 +55,27 @@ struct cond {
 	};
 };
 
+enum rate_unit { RATE_PACKETS, RATE_BYTES, RATE_UNIT_COUNT };
+/* What has a token bucket of its own. A flow is one direction of it. */
+enum rate_key { RATE_KEY_NONE, RATE_KEY_SRC, RATE_KEY_DST, RATE_KEY_FLOW, RATE_KEY_USER, RATE_KEY_COUNT };
+extern const char *const rate_unit_names[RATE_UNIT_COUNT], *const rate_key_names[RATE_KEY_COUNT];
+
+/*
+ * A token bucket for each key: it fills by `amount` tokens in `period_ns` and holds `burst`. A packet takes one token (a
+ * merged one as many as it has segments) or its bytes; one that asks for more than the bucket holds passes a full bucket.
+ */
+struct rate {
+	uint64_t amount;
+	uint64_t period_ns;
+	uint64_t burst;
+	enum rate_unit unit;
+	enum rate_key key;
+	uint8_t bits4, bits6; /* SRC, DST: prefix lengths of one bucket; of IPv6 at most 64 */
+	uint32_t max;         /* buckets that are kept; 0 without a key */
+};
+
 enum action_kind {
+	ACTION_RATE,    /* first in its rule: without a token, the rule has not matched */
 	ACTION_COUNT,   /* named counter */
 	ACTION_LOG,
 	ACTION_MARK,    /* mark = (mark & ~mask) | (value & mask) */
@@ -71,6 +91,7 @@ struct action {
 	enum action_kind kind;
 	struct span span;
 	union {
+		const struct rate *rate;
 		uint32_t counter; /* index into ruleset.counters */
 		struct {
 			const char *text;
@@ -103,6 +124,15 @@ struct rule {
 	size_t action_count; /* at least 1 */
 	bool names_link; /* the condition names `arp` or `eth.type` */
 };
+
+/* The rate that the rule needs a token of, or NULL. */
+const struct rate *rule_rate(const struct rule *rule);
+bool rate_equal(const struct rate *left, const struct rate *right);
+/* Time that a unit is worth, in 1/1024 ns, and a full bucket, in ns. */
+uint64_t rate_period(const struct rate *rate);
+uint64_t rate_burst_ns(const struct rate *rate);
+/* What is wrong with it, or NULL; in the arena. */
+const char *rate_check(struct arena *arena, const struct rate *rate);
 
 struct chain {
 	const char *name; /* chains[0]: "main" */

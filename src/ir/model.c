@@ -6,7 +6,7 @@
  * Choices:
  * - Rules test the mark that the packet arrived with, whatever earlier rules made of it.
  * - On frames that are not IP, a rule acts only if its condition, or that of a jump or goto on the way to it, names
- *   the link layer; jumps, gotos and returns are followed in any case.
+ *   the link layer; jumps, gotos and returns are followed in any case, and then cost no token.
  */
 #include "ir/model.h"
 
@@ -20,6 +20,7 @@ struct frame {
 struct judging {
 	struct arena *arena;
 	const struct ruleset *ruleset;
+	const struct model_packet *packet;
 	struct model_fields fields;
 	VEC(struct frame) calls;
 	VEC(uint32_t) hits;
@@ -99,6 +100,7 @@ static bool act(struct judging *judging, const struct rule *rule, const struct a
 	struct model_result *result = &judging->result;
 
 	switch (action->kind) {
+	case ACTION_RATE:
 	case ACTION_COUNT:
 	case ACTION_LOG:
 	case ACTION_CAPTURE:
@@ -128,12 +130,17 @@ static bool act(struct judging *judging, const struct rule *rule, const struct a
 	return false;
 }
 
+static bool has_token(struct judging *judging, const struct rule *rule)
+{
+	return !rule_rate(rule) || model_take_tokens(judging->packet->state, rule, judging->packet, &judging->fields);
+}
+
 /* Reads the next rule of the innermost chain; true if it decides the packet. */
 static bool step(struct judging *judging)
 {
 	struct frame *frame = &judging->calls.items[judging->calls.count - 1];
 	const struct rule *rule;
-	bool named, applies, matches;
+	bool named, applies, matches, refused;
 
 	if (frame->next == frame->chain->rule_count) {
 		judging->calls.count--;
@@ -143,10 +150,11 @@ static bool step(struct judging *judging)
 	matches = !rule->cond || holds(judging, rule->cond);
 	named = frame->named || rule->names_link;
 	applies = named || is_ip(judging);
+	refused = matches && applies && !has_token(judging, rule);
 	if (judging->traced)
 		VEC_PUSH(judging->arena, &judging->visits) =
-			(struct model_visit){ rule, matches, matches && applies };
-	if (!matches)
+			(struct model_visit){ rule, matches, matches && applies && !refused, refused };
+	if (!matches || refused)
 		return false;
 	if (applies)
 		VEC_PUSH(judging->arena, &judging->hits) = rule->number;
@@ -185,6 +193,7 @@ static void judge(struct judging *judging)
 
 static void judge_packet(struct judging *judging, enum hook hook, const struct model_packet *packet)
 {
+	judging->packet = packet;
 	judging->result.mark = packet->mark;
 	model_parse(hook, packet, &judging->fields);
 	if (packet->state && judging->fields.has[FIELD_KNOCKED])

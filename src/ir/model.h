@@ -18,11 +18,24 @@ struct model_knocker {
 	uint64_t until_ns; /* open before this */
 };
 
+/* A token bucket of one rule. */
+struct model_bucket {
+	struct model_bucket_key {
+		uint32_t rule;
+		uint32_t family;
+		u128 parts[5]; /* what it is per; unused ones 0 */
+	} key;
+	u128 missing;       /* to be full: what comes in so much time, in 1/1024 ns */
+	uint64_t looked_ns; /* when that was */
+};
+
 /* What a policy remembers between packets; all zero at first. The clock is the caller's. */
 struct model_state {
 	uint64_t now_ns;
 	struct arena *arena;
 	VEC(struct model_knocker) knockers;
+	VEC(struct model_bucket) buckets;
+	const bool *granted; /* by rule number: instead of buckets, which rates have tokens; NULL: buckets count */
 };
 
 /* One packet as a hook meets it. */
@@ -39,7 +52,7 @@ struct model_packet {
 	uint32_t group;
 	uint64_t cgroup[PACKET_CGROUPS];
 	uint8_t knocked; /* FIELD_KNOCKED, where there is no state */
-	struct model_state *state; /* NULL: nothing is remembered */
+	struct model_state *state; /* NULL: nothing is remembered, and rates have tokens */
 };
 
 /* What decided: a rule number from 1, or one of these. */
@@ -69,6 +82,7 @@ struct model_visit {
 	const struct rule *rule;
 	bool holds;   /* its condition */
 	bool applies; /* it held, and acts: on frames that are not IP, only rules that name the link layer do */
+	bool refused; /* but for want of a token it did not match */
 };
 
 /* How the packet was judged: all rules that were read, in order, with repeats. */
@@ -93,6 +107,12 @@ uint8_t model_knocked(const struct model_state *state, const struct ruleset *rul
 		      const struct model_fields *fields);
 /* The packet takes the steps that it matches. */
 void model_knock(struct model_state *state, const struct ruleset *ruleset, const struct model_fields *fields);
+
+/* --- rates (model_rate.c) ------------------------------------------------------------------------------------- */
+
+/* Takes the tokens that the packet costs from the bucket of the rule's rate, if they are there. */
+bool model_take_tokens(struct model_state *state, const struct rule *rule, const struct model_packet *packet,
+		       const struct model_fields *fields);
 
 void model_parse(enum hook hook, const struct model_packet *packet, struct model_fields *ret_fields);
 

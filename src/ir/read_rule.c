@@ -173,6 +173,54 @@ static bool expect_log(struct reader *reader, struct action *action)
 	return !reader_accept_word(reader, "burst") || reader_expect_number32(reader, &action->log.burst);
 }
 
+static bool expect_word(struct reader *reader, const char *word)
+{
+	return reader_accept_word(reader, word) ||
+	       reader_fail(reader, reader->token, arena_printf(reader->arena, "expected `%s`", word));
+}
+
+static bool expect_bits(struct reader *reader, uint8_t *ret_bits)
+{
+	uint64_t bits;
+
+	if (!reader_expect_number(reader, 8, &bits))
+		return false;
+	*ret_bits = (uint8_t)bits;
+	return true;
+}
+
+/* KEY [bits N, N] max N */
+static bool expect_key(struct reader *reader, struct rate *rate)
+{
+	unsigned key;
+
+	if (!reader_expect_name(reader, "src, dst, flow or user", rate_key_names + 1, RATE_KEY_COUNT - 1, &key))
+		return false;
+	rate->key = (enum rate_key)(key + 1);
+	if ((rate->key == RATE_KEY_SRC || rate->key == RATE_KEY_DST) &&
+	    !(expect_word(reader, "bits") && expect_bits(reader, &rate->bits4) && reader_expect_sign(reader, ',') &&
+	      expect_bits(reader, &rate->bits6)))
+		return false;
+	return expect_word(reader, "max") && reader_expect_number32(reader, &rate->max);
+}
+
+/* AMOUNT UNIT every NS burst N [per KEY] */
+static bool expect_rate(struct reader *reader, struct action *action, enum action_kind kind)
+{
+	struct rate *rate = ARENA_NEW(reader->arena, struct rate);
+	unsigned unit;
+
+	action->kind = kind;
+	action->rate = rate;
+	if (!reader_expect_number(reader, 64, &rate->amount) ||
+	    !reader_expect_name(reader, "packets or bytes", rate_unit_names, RATE_UNIT_COUNT, &unit))
+		return false;
+	rate->unit = (enum rate_unit)unit;
+	return expect_word(reader, "every") && reader_expect_number(reader, 64, &rate->period_ns) &&
+	       expect_word(reader, "burst") && reader_expect_number(reader, 64, &rate->burst) &&
+	       (!reader_accept_word(reader, "per") || expect_key(reader, rate));
+}
+
 /* VALUE/MASK is one word. */
 static bool expect_mark(struct reader *reader, struct action *action)
 {
@@ -212,6 +260,8 @@ static bool expect_chain_name(struct reader *reader, struct action *action, enum
 static bool expect_action(struct reader *reader, struct action *action)
 {
 	action->span = reader->token.span;
+	if (reader_accept_word(reader, "rate"))
+		return expect_rate(reader, action, ACTION_RATE);
 	if (reader_accept_word(reader, "count"))
 		return expect_counter(reader, action);
 	if (reader_accept_word(reader, "log"))

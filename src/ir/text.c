@@ -236,11 +236,32 @@ static void put_log(struct printer *printer, const struct action *action)
 		put_number(printer, " burst ", action->log.burst);
 }
 
+static void put_rate(struct printer *printer, const char *word, const struct rate *rate)
+{
+	put_number(printer, word, rate->amount);
+	put(printer, " ");
+	put(printer, rate_unit_names[rate->unit]);
+	put_number(printer, " every ", rate->period_ns);
+	put_number(printer, " burst ", rate->burst);
+	if (rate->key == RATE_KEY_NONE)
+		return;
+	put(printer, " per ");
+	put(printer, rate_key_names[rate->key]);
+	if (rate->key == RATE_KEY_SRC || rate->key == RATE_KEY_DST) {
+		put_number(printer, " bits ", rate->bits4);
+		put_number(printer, ", ", rate->bits6);
+	}
+	put_number(printer, " max ", rate->max);
+}
+
 static void put_action(struct printer *printer, const struct action *action)
 {
 	const struct ruleset *ruleset = printer->ruleset;
 
 	switch (action->kind) {
+	case ACTION_RATE:
+		put_rate(printer, "rate ", action->rate);
+		return;
 	case ACTION_COUNT:
 		put_string(printer, "count ", ruleset->counters[action->counter]);
 		return;

@@ -96,6 +96,8 @@ struct install {
 	const struct log_limit *logs;
 	size_t log_count;
 	uint32_t captures_size; /* bytes of the ring of captures; 0: no rule captures */
+	const struct rate_limit *rates;
+	size_t rate_count;
 	bool malformed_accept;
 	uint8_t levels[3];
 	uint8_t level_count;

@@ -268,6 +268,8 @@ static void fill_config(struct plane_config *config, const struct load *load)
 	config->trace = load->trace;
 	memcpy(config->levels, install->levels, sizeof config->levels);
 	config->level_count = install->level_count;
+	for (size_t i = 0; i < install->rate_count; i++)
+		config->rated |= (uint8_t)(1 << install->rates[i].key);
 }
 
 /* The bytes of a variable in a read-only section of its own, or NULL. */
@@ -339,6 +341,8 @@ static int fill_map(struct kernel *kernel, const struct bpf_map *map, const stru
 		return fill_array(fd, load->hook->steps, load->hook->step_count, sizeof(struct step));
 	if (!strcmp(name, "logs"))
 		return fill_array(fd, load->install->logs, load->install->log_count, sizeof(struct log_limit));
+	if (!strcmp(name, RATES_MAP))
+		return fill_array(fd, load->install->rates, load->install->rate_count, sizeof(struct rate_limit));
 	if (!strcmp(name, "table") && load->hook->table)
 		return fill_table(fd, load->hook);
 	set = find_set(load, name);

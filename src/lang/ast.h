@@ -48,6 +48,16 @@ enum expr_kind {
 	EXPR_COMPARE, /* field [& mask] op value */
 	EXPR_KNOWN,   /* `user known` */
 	EXPR_KNOCKED, /* `knocked(NAME)`; value.word: the name */
+	EXPR_RATE,    /* only where it may not stand: of a rule's own the parser makes rule_node.rate */
+};
+
+/* `rate <= LIMIT [burst N] [per KEY [max N]]`, `log ... rate LIMIT [burst N]`. */
+struct rate_node {
+	struct span span;
+	struct word limit; /* `text` NULL: there is no rate */
+	struct word burst;
+	struct word key;
+	struct word max;
 };
 
 struct expr {
@@ -60,6 +70,7 @@ struct expr {
 	enum compare op;
 	struct span op_span;
 	struct value value;
+	struct rate_node rate;
 	const struct cond *cond; /* what it was lowered to; set by the checker */
 };
 
@@ -81,8 +92,7 @@ struct action_node {
 	enum action_word kind;
 	struct span span;
 	struct word argument; /* counter, log text, mark, snap length, chain */
-	struct word rate;     /* log */
-	struct word burst;
+	struct rate_node rate; /* log */
 };
 
 struct rule_node {
@@ -90,6 +100,7 @@ struct rule_node {
 	const struct action_node *actions;
 	size_t action_count;
 	struct expr *cond; /* NULL: always */
+	struct rate_node rate; /* that the rule needs a token of */
 	uint32_t number;
 	bool failed;       /* did not parse: counts, but is not looked at */
 };

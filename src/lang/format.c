@@ -97,6 +97,14 @@ static const char *const compare_text[] = {
 	[COMPARE_GLOB] = " ~ ",
 };
 
+static void put_rate(struct out *out, const char *before, const struct rate_node *rate)
+{
+	put_option(out, before, &rate->limit);
+	put_option(out, " burst ", &rate->burst);
+	put_option(out, " per ", &rate->key);
+	put_option(out, " max ", &rate->max);
+}
+
 static void put_expr(struct out *out, const struct expr *expr);
 
 static void put_operand(struct out *out, const struct expr *expr, bool parentheses)
@@ -122,6 +130,9 @@ static void put_expr(struct out *out, const struct expr *expr)
 		put(out, "not ");
 		put_operand(out, expr->items[0],
 			    expr->items[0]->kind == EXPR_AND || expr->items[0]->kind == EXPR_OR);
+		return;
+	case EXPR_RATE:
+		put_rate(out, "rate <= ", &expr->rate);
 		return;
 	case EXPR_KNOWN:
 	case EXPR_WORD:
@@ -152,13 +163,12 @@ static void put_rule(struct out *out, const struct rule_node *rule)
 		put(out, i ? " " : "");
 		put(out, action_words[action->kind]);
 		put_option(out, action->kind == WORD_CAPTURE ? " snap " : " ", &action->argument);
-		put_option(out, " rate ", &action->rate);
-		put_option(out, " burst ", &action->burst);
+		put_rate(out, " rate ", &action->rate);
 	}
-	if (rule->cond) {
-		put(out, " if ");
-		put_expr(out, rule->cond);
-	}
+	put(out, rule->cond || rule->rate.limit.text ? " if " : "");
+	if (rule->cond)
+		put_operand(out, rule->cond, rule->rate.limit.text && rule->cond->kind == EXPR_OR);
+	put_rate(out, rule->cond ? " and rate <= " : "rate <= ", &rule->rate);
 	put(out, "\n");
 }
 

@@ -500,6 +500,9 @@ static const struct cond *lower_kind(struct lower *lower, struct expr *expr, hoo
 	case EXPR_KNOCKED:
 		check_hooks(lower, &expr->field, FIELD_KNOCKED, hooks);
 		return knocked_lower(lower, expr);
+	case EXPR_RATE:
+		rate_misplaced(lower, expr->span);
+		return cond_false(lower, expr->span);
 	default:
 		return word(lower, expr, hooks);
 	}

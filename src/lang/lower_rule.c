@@ -5,46 +5,27 @@
 #include "lang/literal.h"
 #include "lang/lower.h"
 
-enum { LOG_BURST = 5 }; /* of a limited log that names none, as of the limits of iptables and nftables */
-
-static const uint64_t second_ns = 1000000000;
-
-/* "10/s": the time between two of them. */
-static bool rate(const char *text, uint64_t *ret_period_ns)
-{
-	static const struct {
-		const char *name;
-		unsigned seconds;
-	} units[] = { { "s", 1 }, { "min", 60 }, { "h", 3600 } };
-	const char *slash = strchr(text, '/');
-	u128 number;
-
-	if (!slash || !literal_number(text, (size_t)(slash - text), &number) || !number || number > 1000000000)
-		return false;
-	for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
-		if (strcmp(slash + 1, units[i].name))
-			continue;
-		*ret_period_ns = units[i].seconds * second_ns / (uint64_t)number;
-		return true;
-	}
-	return false;
-}
+enum {
+	LOG_BURST = 5, /* of a limited log that names none, as of the limits of iptables and nftables */
+	LOG_RATE_MAX = 1000000000,
+};
 
 static void log_action(struct lower *lower, const struct action_node *node, struct action *action)
 {
+	const struct word *limit = &node->rate.limit, *word = &node->rate.burst;
 	u128 burst = LOG_BURST;
+	struct rate rate;
 
 	action->kind = ACTION_LOG;
 	action->log.text = node->argument.text ? node->argument.text : "";
-	if (!node->rate.text)
+	if (!limit->text)
 		return;
-	if (!rate(node->rate.text, &action->log.period_ns))
-		diag_error(lower->diags, node->rate.span, "`%s` is not a rate like `10/s`, `10/min` or `10/h`",
-			   node->rate.text);
-	if (node->burst.text && (!literal_number(node->burst.text, strlen(node->burst.text), &burst) || !burst ||
-				 burst > UINT16_MAX))
-		diag_error(lower->diags, node->burst.span, "`%s` is not a number from 1 to %d", node->burst.text,
-			   UINT16_MAX);
+	if (!rate_parse(limit->text, &rate) || rate.unit != RATE_PACKETS || rate.amount > LOG_RATE_MAX)
+		diag_error(lower->diags, limit->span, "`%s` is not a rate like `10/s`, `10/min` or `10/h`", limit->text);
+	else
+		action->log.period_ns = rate.period_ns / rate.amount;
+	if (word->text && (!literal_number(word->text, strlen(word->text), &burst) || !burst || burst > UINT16_MAX))
+		diag_error(lower->diags, word->span, "`%s` is not a number from 1 to %d", word->text, UINT16_MAX);
 	action->log.burst = (uint32_t)burst;
 }
 
@@ -198,9 +179,14 @@ static bool is_terminal(enum action_word kind)
 
 void actions_lower(struct lower *lower, const struct rule_node *node, hook_mask hooks, struct rule *rule)
 {
-	struct action *actions = ARENA_ARRAY(lower->arena, struct action, node->action_count);
+	bool rated = node->rate.limit.text;
+	struct action *all = ARENA_ARRAY(lower->arena, struct action, node->action_count + rated);
+	struct action *actions = all + rated;
 	struct diag *diag;
 
+	if (rated)
+		all[0] = (struct action){ .kind = ACTION_RATE, .span = node->rate.span,
+					  .rate = rate_lower(lower, &node->rate, hooks) };
 	for (size_t i = 0; i < node->action_count; i++) {
 		action_lower(lower, &node->actions[i], hooks, &actions[i]);
 		if (!is_terminal(node->actions[i].kind) || i + 1 == node->action_count)
@@ -212,6 +198,6 @@ void actions_lower(struct lower *lower, const struct rule_node *node, hook_mask 
 			action_lower(lower, &node->actions[j], hooks, &actions[j]);
 		break;
 	}
-	rule->actions = actions;
-	rule->action_count = node->action_count;
+	rule->actions = all;
+	rule->action_count = node->action_count + rated;
 }

@@ -206,7 +206,7 @@ static void needs_comparison(struct parser *parser, const struct expr *expr)
 			  expr->field.text, expr->mask->word.text, expr->mask->word.text);
 }
 
-/* `user known`; the words after `rate`, which is not supported yet, are only skipped. */
+/* `user known` */
 static struct expr *word_condition(struct parser *parser, struct expr *expr)
 {
 	if (parse_is_word(parser, "known")) {
@@ -242,6 +242,28 @@ static struct expr *knocked(struct parser *parser, struct expr *expr)
 	return expr;
 }
 
+/* `rate <= LIMIT ...` */
+static struct expr *rate_condition(struct parser *parser)
+{
+	const struct token *token = parse_next(parser);
+	struct expr *expr = expr_new(parser, EXPR_RATE, token->offset);
+	struct diag *diag;
+
+	expr->field = parse_word_token(parser, token);
+	if (!parse_accept(parser, TOKEN_LE)) {
+		diag = parse_unexpected(parser, "`<=` after `rate`");
+		if (diag)
+			diag_hint(parser->diags, diag, "`rate <= 10/s` holds while there are tokens; for what is over, write "
+				  "a rule behind it");
+		return NULL;
+	}
+	parse_skip_newlines(parser);
+	if (!parse_rate(parser, true, &expr->rate))
+		return NULL;
+	expr->span = expr->rate.span = parse_span_since(parser, token->offset);
+	return expr;
+}
+
 static struct expr *condition(struct parser *parser)
 {
 	const struct token *token = parse_peek(parser);
@@ -250,6 +272,8 @@ static struct expr *condition(struct parser *parser)
 
 	if (token->kind == TOKEN_WORD && reserved(parser, token))
 		return NULL;
+	if (parse_is_word(parser, "rate"))
+		return rate_condition(parser);
 	if (token->kind != TOKEN_WORD) {
 		diag = parse_unexpected(parser, "a condition");
 		if (diag && token->kind == TOKEN_STRING)

@@ -5,17 +5,36 @@
 #include "lang/parse.h"
 #include "lang/words.h"
 
+/* An option: the word `name`, then what it is about. */
+static bool option(struct parser *parser, const char *name, const char *what, struct word *ret_word)
+{
+	if (!parse_is_word(parser, name))
+		return true;
+	parse_next(parser);
+	return parse_word(parser, what, ret_word);
+}
+
+bool parse_rate(struct parser *parser, bool keyed, struct rate_node *ret_rate)
+{
+	uint32_t offset = parse_peek(parser)->offset;
+
+	*ret_rate = (struct rate_node){ .span = parse_span(parser, parse_peek(parser)) };
+	if (!parse_word(parser, "a rate like `10/s`", &ret_rate->limit) ||
+	    !option(parser, "burst", "a number", &ret_rate->burst))
+		return false;
+	if (keyed && (!option(parser, "per", "`src`, `dst`, `flow` or `user`", &ret_rate->key) ||
+		      (ret_rate->key.text && !option(parser, "max", "a number", &ret_rate->max))))
+		return false;
+	ret_rate->span = parse_span_since(parser, offset);
+	return true;
+}
+
 static bool log_rate(struct parser *parser, struct action_node *action)
 {
 	if (!parse_is_word(parser, "rate"))
 		return true;
 	parse_next(parser);
-	if (!parse_word(parser, "a rate like `10/s`", &action->rate))
-		return false;
-	if (!parse_is_word(parser, "burst"))
-		return true;
-	parse_next(parser);
-	return parse_word(parser, "a number", &action->burst);
+	return parse_rate(parser, false, &action->rate);
 }
 
 static bool log_action(struct parser *parser, struct action_node *action)
@@ -118,9 +137,42 @@ static bool rule_end(struct parser *parser, bool condition)
 	return false;
 }
 
+/* The rule's own rate: the condition, or an operand of the `and` that it is. What is left is the condition. */
+static void take_rate(struct parser *parser, struct rule_node *rule)
+{
+	struct expr *cond = rule->cond;
+	size_t kept = 0;
+
+	if (cond->kind == EXPR_RATE) {
+		rule->rate = cond->rate;
+		rule->cond = NULL;
+		return;
+	}
+	for (size_t i = 0; cond->kind == EXPR_AND && i < cond->count; i++) {
+		struct expr *item = cond->items[i];
+		struct diag *diag;
+
+		if (item->kind != EXPR_RATE) {
+			cond->items[kept++] = item;
+		} else if (!rule->rate.limit.text) {
+			rule->rate = item->rate;
+		} else {
+			diag = diag_error(parser->diags, item->span, "a rule has one rate only");
+			diag_relate(parser->diags, diag, rule->rate.span, "the first one is here");
+		}
+	}
+	if (!kept)
+		rule->cond = cond->kind == EXPR_AND ? NULL : cond;
+	else if (kept == 1)
+		rule->cond = cond->items[0];
+	else
+		cond->count = kept;
+}
+
 bool parse_rule(struct parser *parser, struct rule_node *ret_rule)
 {
 	uint32_t offset = parse_peek(parser)->offset;
+	bool conditional;
 
 	*ret_rule = (struct rule_node){ .number = ++parser->rule_count, .failed = true };
 	if (!actions(parser, ret_rule))
@@ -131,7 +183,10 @@ bool parse_rule(struct parser *parser, struct rule_node *ret_rule)
 		if (!ret_rule->cond)
 			return false;
 	}
-	if (!rule_end(parser, ret_rule->cond))
+	conditional = ret_rule->cond;
+	if (conditional)
+		take_rate(parser, ret_rule);
+	if (!rule_end(parser, conditional))
 		return false;
 	ret_rule->failed = false;
 	ret_rule->span = parse_span_since(parser, offset);

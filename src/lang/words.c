@@ -113,8 +113,9 @@ static const struct predicate_word predicates[] = {
 };
 
 static const char *const reserved_conditions[] = {
-	"established", "new", "related", "invalid", "rate", "program", "unit", "group",
+	"established", "new", "related", "invalid", "program", "unit", "group",
 };
+static const char *const calls[] = { "knocked", "rate" }; /* conditions with a form of their own */
 static const char *const reserved_prefixes[] = { "http.", "tls.", "dns." };
 static const char *const reserved_actions[] = { "throttle", "add", "remove" };
 
@@ -182,8 +183,7 @@ bool words_is_condition(const char *text, size_t length)
 	for (size_t i = 0; i < COUNT(predicates); i++)
 		if (strlen(predicates[i].name) == length && !memcmp(predicates[i].name, text, length))
 			return true;
-	return (length == strlen("knocked") && !memcmp("knocked", text, length)) ||
-	       words_reserved_condition(text, length);
+	return among(calls, COUNT(calls), text, length) || words_reserved_condition(text, length);
 }
 
 bool words_taken(const char *text)

@@ -28,6 +28,8 @@ static void mark_list(const struct diagrams *diagrams, uint32_t list, bool *seen
 	for (; list >= LIST_ENDS && !seen[list]; list = diagrams->cells.items[list].tail) {
 		seen[list] = true;
 		matches[diagrams->cells.items[list].rule] = true;
+		if (diagrams->cells.items[list].otherwise != LIST_NONE)
+			mark_list(diagrams, diagrams->cells.items[list].otherwise, seen, matches);
 	}
 }
 
@@ -107,7 +109,7 @@ static diagram_ref taken(struct diagrams *diagrams, diagram_ref ref)
 	size_t base;
 
 	if (ref & DIAGRAM_LEAF)
-		return diagrams->cells.items[ref & ~DIAGRAM_LEAF].end == LIST_FALL ? REF_NO : REF_YES;
+		return diagrams->cells.items[ref & ~DIAGRAM_LEAF].ends & LIST_END(LIST_FALL) ? REF_NO : REF_YES;
 	if (diagrams->over || diagram_recall(diagrams, OP_TAKEN, ref, 0, &result))
 		return diagrams->over ? REF_NO : result;
 	edges = diagrams->nodes.items[ref].edges;

@@ -172,11 +172,23 @@ static diagram_ref acting(struct attempt *attempt, bool named)
 	return named ? REF_YES : attempt->ip;
 }
 
+/* Where the rule acts, judging goes on with `next` only if it has a token. */
+static diagram_ref asked(struct attempt *attempt, const struct rule *rule, bool named, diagram_ref next)
+{
+	diagram_ref acts = acting(attempt, named);
+	diagram_ref with = apply(attempt, OP_GUARD, acts, diagram_ask(attempt->diagrams, rule->number, next));
+	diagram_ref without = apply(attempt, OP_GUARD, apply(attempt, OP_NOT, acts, REF_NO), next);
+
+	return apply(attempt, OP_THEN, with, without);
+}
+
 /* The rule is counted (and logs and so on), then judging goes on with `next`. */
 static diagram_ref counted(struct attempt *attempt, const struct rule *rule, bool named, diagram_ref next)
 {
 	diagram_ref hit;
 
+	if (rule_rate(rule))
+		return asked(attempt, rule, named, next);
 	if (attempt->deciders)
 		return next;
 	hit = diagram_cons(attempt->diagrams, rule->number, FALL);
@@ -193,6 +205,9 @@ static diagram_ref effect(struct attempt *attempt, const struct rule *rule, bool
 
 	switch (terminal ? terminal->kind : ACTION_COUNT) {
 	case ACTION_VERDICT:
+		if (rule_rate(rule))
+			return apply(attempt, OP_GUARD, acting(attempt, named),
+				     diagram_ask(attempt->diagrams, rule->number, LEAF(LIST_DECIDED)));
 		return apply(attempt, OP_GUARD, acting(attempt, named),
 			     diagram_cons(attempt->diagrams, rule->number, LEAF(LIST_DECIDED)));
 	case ACTION_RETURN:
@@ -204,7 +219,7 @@ static diagram_ref effect(struct attempt *attempt, const struct rule *rule, bool
 		chain = chain_diagram(attempt, terminal->chain, named);
 		return counted(attempt, rule, named, apply(attempt, OP_LEAVES, chain, REF_NO));
 	default:
-		return counted(attempt, rule, named, FALL);
+		return attempt->deciders ? FALL : counted(attempt, rule, named, FALL);
 	}
 }
 

@@ -29,7 +29,8 @@ struct diagrams *diagrams_new(struct arena *arena, const struct dim *dims, size_
 	diagrams->memo_size = MEMO_MIN;
 	diagrams->memos = ARENA_ARRAY(arena, struct memo, MEMO_MIN);
 	for (uint32_t end = 0; end < LIST_ENDS; end++)
-		VEC_PUSH(arena, &diagrams->cells).end = (enum list_end)end;
+		VEC_PUSH(arena, &diagrams->cells) =
+			(struct list_cell){ .otherwise = LIST_NONE, .ends = LIST_END(end) };
 	return diagrams;
 }
 
@@ -207,6 +208,21 @@ diagram_ref diagram_split(struct diagrams *diagrams, uint32_t dim, const struct 
 
 /* --- lists of matched rules ----------------------------------------------------------------------------- */
 
+static uint32_t add_cell(struct diagrams *diagrams, uint32_t rule, uint32_t tail, uint32_t otherwise)
+{
+	struct list_cell cell = { .rule = rule, .tail = tail, .otherwise = otherwise };
+	uint64_t length = (uint64_t)diagrams->cells.items[tail].length + 1;
+
+	cell.ends = diagrams->cells.items[tail].ends;
+	if (otherwise != LIST_NONE) {
+		length += diagrams->cells.items[otherwise].length + 1;
+		cell.ends |= diagrams->cells.items[otherwise].ends;
+	}
+	cell.length = length < UINT32_MAX ? (uint32_t)length : UINT32_MAX;
+	VEC_PUSH(diagrams->arena, &diagrams->cells) = cell;
+	return (uint32_t)diagrams->cells.count - 1;
+}
+
 diagram_ref diagram_cons(struct diagrams *diagrams, uint32_t rule, diagram_ref tail)
 {
 	uint32_t list = tail & ~DIAGRAM_LEAF, cell;
@@ -215,33 +231,70 @@ diagram_ref diagram_cons(struct diagrams *diagrams, uint32_t rule, diagram_ref t
 		return DIAGRAM_LEAF | cell;
 	if (!diagram_spend(diagrams, 1))
 		return REF_NO;
-	cell = (uint32_t)diagrams->cells.count;
-	VEC_PUSH(diagrams->arena, &diagrams->cells).tail = list;
-	diagrams->cells.items[cell].rule = rule;
-	diagrams->cells.items[cell].length = diagrams->cells.items[list].length + 1;
-	diagrams->cells.items[cell].end = diagrams->cells.items[list].end;
+	cell = add_cell(diagrams, rule, list, LIST_NONE);
 	diagram_remember(diagrams, OP_CELL, rule, list, cell);
 	return DIAGRAM_LEAF | cell;
 }
 
-/* The list with another end: that of `tail`, which is put where it ended. */
-static diagram_ref append(struct diagrams *diagrams, uint32_t list, uint32_t tail)
+/* Cells are found by two numbers: that of the pair of lists is one of them. */
+static diagram_ref cons_choice(struct diagrams *diagrams, uint32_t rule, uint32_t tail, uint32_t otherwise)
+{
+	uint32_t pair, cell;
+
+	if (!diagram_recall(diagrams, OP_PAIR, tail, otherwise, &pair)) {
+		pair = diagrams->pair_count++;
+		diagram_remember(diagrams, OP_PAIR, tail, otherwise, pair);
+	}
+	if (diagram_recall(diagrams, OP_CHOICE, rule, pair, &cell))
+		return DIAGRAM_LEAF | cell;
+	if (!diagram_spend(diagrams, 1))
+		return REF_NO;
+	cell = add_cell(diagrams, rule, tail, otherwise);
+	diagram_remember(diagrams, OP_CHOICE, rule, pair, cell);
+	return DIAGRAM_LEAF | cell;
+}
+
+static diagram_ref change_list(struct diagrams *diagrams, uint32_t list, enum list_end from, uint32_t tail);
+
+static diagram_ref change_choice(struct diagrams *diagrams, uint32_t list, enum list_end from, uint32_t tail)
+{
+	struct list_cell cell = diagrams->cells.items[list];
+	diagram_ref result;
+	uint32_t op = OP_CHANGE + from;
+
+	if (diagram_recall(diagrams, op, list, tail, &result))
+		return result;
+	result = change_list(diagrams, cell.tail, from, tail);
+	result = cons_choice(diagrams, cell.rule, result & ~DIAGRAM_LEAF,
+			     change_list(diagrams, cell.otherwise, from, tail) & ~DIAGRAM_LEAF);
+	if (!diagrams->over)
+		diagram_remember(diagrams, op, list, tail, result);
+	return result;
+}
+
+/* The list with `tail` put where it ended in `from`. */
+static diagram_ref change_list(struct diagrams *diagrams, uint32_t list, enum list_end from, uint32_t tail)
 {
 	VEC(uint32_t) rules = { 0 };
-	diagram_ref result = DIAGRAM_LEAF | tail;
+	diagram_ref result;
 
-	for (; list >= LIST_ENDS; list = diagrams->cells.items[list].tail)
+	for (; list >= LIST_ENDS && diagrams->cells.items[list].otherwise == LIST_NONE &&
+	       (diagrams->cells.items[list].ends & LIST_END(from)); list = diagrams->cells.items[list].tail)
 		VEC_PUSH(diagrams->arena, &rules) = diagrams->cells.items[list].rule;
 	if (!diagram_spend(diagrams, rules.count))
 		return REF_NO;
+	if (list >= LIST_ENDS && (diagrams->cells.items[list].ends & LIST_END(from)))
+		result = change_choice(diagrams, list, from, tail);
+	else
+		result = DIAGRAM_LEAF | (list == (uint32_t)from ? tail : list);
 	while (rules.count)
 		result = diagram_cons(diagrams, rules.items[--rules.count], result);
 	return result;
 }
 
-static enum list_end list_end(const struct diagrams *diagrams, diagram_ref leaf)
+static bool may_end(const struct diagrams *diagrams, diagram_ref leaf, enum list_end end)
 {
-	return diagrams->cells.items[leaf & ~DIAGRAM_LEAF].end;
+	return diagrams->cells.items[leaf & ~DIAGRAM_LEAF].ends & LIST_END(end);
 }
 
 /* --- operations ----------------------------------------------------------------------------------------- */
@@ -285,10 +338,10 @@ static bool then_leaf(struct diagrams *diagrams, diagram_ref left, diagram_ref r
 		*ret = left;
 	else if (left == FALL)
 		*ret = right;
-	else if (is_leaf(left) && list_end(diagrams, left) != LIST_FALL)
+	else if (is_leaf(left) && !may_end(diagrams, left, LIST_FALL))
 		*ret = left;
 	else if (is_leaf(left) && is_leaf(right))
-		*ret = append(diagrams, left & ~DIAGRAM_LEAF, right & ~DIAGRAM_LEAF);
+		*ret = change_list(diagrams, left & ~DIAGRAM_LEAF, LIST_FALL, right & ~DIAGRAM_LEAF);
 	else
 		return false;
 	return true;
@@ -299,8 +352,15 @@ static bool change_end(struct diagrams *diagrams, diagram_ref left, enum list_en
 {
 	if (!is_leaf(left))
 		return false;
-	*ret = list_end(diagrams, left) == from ? append(diagrams, left & ~DIAGRAM_LEAF, to) : left;
+	*ret = change_list(diagrams, left & ~DIAGRAM_LEAF, from, to);
 	return true;
+}
+
+static bool ask_leaf(struct diagrams *diagrams, diagram_ref decision, diagram_ref rule, diagram_ref *ret)
+{
+	if (is_leaf(decision))
+		*ret = cons_choice(diagrams, rule & ~DIAGRAM_LEAF, decision & ~DIAGRAM_LEAF, LIST_FALL);
+	return is_leaf(decision);
 }
 
 /* The result where no node needs to be opened for it. */
@@ -324,6 +384,8 @@ static bool at_leaf(struct diagrams *diagrams, enum diagram_op op, diagram_ref l
 		return change_end(diagrams, left, LIST_RETURN, LIST_FALL, ret);
 	case OP_LEAVES:
 		return change_end(diagrams, left, LIST_FALL, LIST_RETURN, ret);
+	case OP_ASK:
+		return ask_leaf(diagrams, left, right, ret);
 	default:
 		*ret = REF_NO;
 		return true;
@@ -387,4 +449,9 @@ diagram_ref diagram_apply(struct diagrams *diagrams, enum diagram_op op, diagram
 	if (!diagrams->over)
 		diagram_remember(diagrams, op, left, right, result);
 	return result;
+}
+
+diagram_ref diagram_ask(struct diagrams *diagrams, uint32_t rule, diagram_ref decision)
+{
+	return diagram_apply(diagrams, OP_ASK, decision, DIAGRAM_LEAF | rule);
 }

@@ -27,6 +27,14 @@ enum {
 /* A pair of leaves with different verdicts; leaf k + 1 of the product stands for kind k. */
 struct pair {
 	struct diff_side sides[DIFF_SIDES];
+	uint32_t tokens; /* what is taken for granted: see `tokens` */
+};
+
+/* A rule of the merged rule set has a token, or none; and what was taken for granted before. */
+struct token {
+	uint32_t rule;
+	bool there;
+	uint32_t before; /* index + 1; 0: nothing */
 };
 
 struct comparing {
@@ -37,6 +45,7 @@ struct comparing {
 	struct attempt *attempt;
 	struct diagrams *diagrams;
 	VEC(struct pair) pairs;
+	VEC(struct token) tokens;
 	VEC(struct diff_kind) kinds;
 	const char *unknown;
 	size_t steps; /* left for all */
@@ -74,9 +83,9 @@ static bool build(struct comparing *comparing, diagram_ref *ret_roots)
 	return false;
 }
 
-static struct diff_side side_of(const struct comparing *comparing, unsigned side, diagram_ref leaf)
+static struct diff_side side_of(const struct comparing *comparing, unsigned side, uint32_t list)
 {
-	uint32_t list = leaf & ~DIAGRAM_LEAF, rule;
+	uint32_t rule;
 
 	if (list == LIST_NON_IP)
 		return (struct diff_side){ VERDICT_ACCEPT, DECIDED_NON_IP };
@@ -87,15 +96,93 @@ static struct diff_side side_of(const struct comparing *comparing, unsigned side
 				   (int32_t)comparing->merged.origin[rule] };
 }
 
+/* --- tokens ----------------------------------------------------------------------------------------------------- */
+
+/* The list's first rule needs a token. */
+static bool asks(const struct comparing *comparing, uint32_t list)
+{
+	return list >= LIST_ENDS && comparing->diagrams->cells.items[list].otherwise != LIST_NONE;
+}
+
+static uint32_t asking_rule(const struct comparing *comparing, uint32_t list)
+{
+	return asks(comparing, list) ? comparing->diagrams->cells.items[list].rule : 0;
+}
+
+/* Where the list goes on with or without a token. A rule that decides is its own list. */
+static uint32_t after_asking(struct comparing *comparing, uint32_t list, bool there)
+{
+	const struct list_cell cell = comparing->diagrams->cells.items[list];
+
+	if (!there)
+		return cell.otherwise;
+	if (cell.tail != LIST_DECIDED)
+		return cell.tail;
+	return diagram_cons(comparing->diagrams, cell.rule, DIAGRAM_LEAF | LIST_DECIDED) & ~DIAGRAM_LEAF;
+}
+
+static uint32_t suppose_token(struct comparing *comparing, uint32_t rule, bool there, uint32_t before)
+{
+	VEC_PUSH(comparing->arena, &comparing->tokens) = (struct token){ rule, there, before };
+	return (uint32_t)comparing->tokens.count;
+}
+
+static bool find_unlike(struct comparing *comparing, uint32_t left, uint32_t right, uint32_t tokens,
+			struct pair *ret_pair);
+
+/* The next tokens are there, or not: on both sides at once if it is the same rate. */
+static bool find_unlike_with(struct comparing *comparing, uint32_t left, uint32_t right, bool there, uint32_t tokens,
+			     struct pair *ret_pair)
+{
+	uint32_t old = asking_rule(comparing, left), new = asking_rule(comparing, right);
+	const struct rule **rules = comparing->work->rules;
+	bool both = old && new && rate_equal(rule_rate(rules[old]), rule_rate(rules[new]));
+
+	if (old) {
+		tokens = suppose_token(comparing, old, there, tokens);
+		left = after_asking(comparing, left, there);
+	}
+	if (new && (both || !old)) {
+		tokens = suppose_token(comparing, new, there, tokens);
+		right = after_asking(comparing, right, there);
+	}
+	return find_unlike(comparing, left, right, tokens, ret_pair);
+}
+
+/* Two lists that do not end in the same verdict, whatever tokens there are. */
+static bool find_unlike(struct comparing *comparing, uint32_t left, uint32_t right, uint32_t tokens,
+			struct pair *ret_pair)
+{
+	uint32_t known;
+
+	if (!asks(comparing, left) && !asks(comparing, right)) {
+		ret_pair->sides[DIFF_OLD] = side_of(comparing, DIFF_OLD, left);
+		ret_pair->sides[DIFF_NEW] = side_of(comparing, DIFF_NEW, right);
+		ret_pair->tokens = tokens;
+		return ret_pair->sides[DIFF_OLD].verdict != ret_pair->sides[DIFF_NEW].verdict;
+	}
+	if (!diagram_spend(comparing->diagrams, 1) ||
+	    diagram_recall(comparing->diagrams, OP_ALIKE, left, right, &known))
+		return false;
+	if (find_unlike_with(comparing, left, right, true, tokens, ret_pair) ||
+	    find_unlike_with(comparing, left, right, false, tokens, ret_pair))
+		return true;
+	if (!comparing->diagrams->over)
+		diagram_remember(comparing->diagrams, OP_ALIKE, left, right, 1);
+	return false;
+}
+
 static diagram_ref pair_leaf(struct comparing *comparing, diagram_ref left, diagram_ref right)
 {
-	struct pair pair = { { side_of(comparing, DIFF_OLD, left), side_of(comparing, DIFF_NEW, right) } };
+	struct pair pair;
 
-	if (pair.sides[DIFF_OLD].verdict == pair.sides[DIFF_NEW].verdict)
+	if (!find_unlike(comparing, left & ~DIAGRAM_LEAF, right & ~DIAGRAM_LEAF, 0, &pair))
 		return SAME;
 	VEC_PUSH(comparing->arena, &comparing->pairs) = pair;
 	return DIAGRAM_LEAF | (diagram_ref)comparing->pairs.count;
 }
+
+/* --- both diagrams together ------------------------------------------------------------------------------------- */
 
 static bool is_leaf(diagram_ref ref)
 {
@@ -220,15 +307,34 @@ static const struct ruleset *suppose(const struct comparing *comparing, unsigned
 	return supposed;
 }
 
+/* What is taken for granted of the side's rules, by number there. */
+static const bool *granted_tokens(const struct comparing *comparing, unsigned side, uint32_t tokens)
+{
+	const struct merged *merged = &comparing->merged;
+	bool *granted = ARENA_ARRAY(comparing->arena, bool, (size_t)merged->sides[side]->rule_count + 1);
+
+	for (; tokens; tokens = comparing->tokens.items[tokens - 1].before) {
+		const struct token *token = &comparing->tokens.items[tokens - 1];
+
+		if (merged->side_of[token->rule] == side)
+			granted[merged->origin[token->rule]] = token->there;
+	}
+	return granted;
+}
+
 /* Judged by the model, the packet meets what the kind says. */
 static bool is_kind(const struct comparing *comparing, const struct example *example, const struct pair *pair)
 {
+	struct model_state state = { .arena = comparing->arena };
+
 	for (unsigned side = 0; side < DIFF_SIDES; side++) {
 		struct model_packet packet = example->packet;
 		struct model_result result;
 
 		for (unsigned slot = 0; slot < comparing->merged.sides[side]->cgroup_level_count; slot++)
 			packet.cgroup[slot] = example->packet.cgroup[comparing->merged.slot_of[side][slot]];
+		state.granted = granted_tokens(comparing, side, pair->tokens);
+		packet.state = &state;
 		model_judge(comparing->arena, suppose(comparing, side, example), comparing->hook, &packet, &result);
 		if (result.verdict != pair->sides[side].verdict || result.rule != pair->sides[side].rule)
 			return false;
@@ -299,6 +405,22 @@ static const char *print_holdings(const struct comparing *comparing, const struc
 	return text;
 }
 
+/* In the order of judging, the old side's first. */
+static const char *print_tokens(const struct comparing *comparing, uint32_t tokens, const char *text)
+{
+	static const char *const names[DIFF_SIDES] = { [DIFF_OLD] = "old", [DIFF_NEW] = "new" };
+	const struct merged *merged = &comparing->merged;
+	const struct token *token;
+
+	if (!tokens)
+		return text;
+	token = &comparing->tokens.items[tokens - 1];
+	text = print_tokens(comparing, token->before, text);
+	return arena_printf(comparing->arena, "%s%sthe rate of the %s policy's rule %u %s", text ? text : "",
+			    text ? ", " : "", names[merged->side_of[token->rule]], merged->origin[token->rule],
+			    token->there ? "has a token left" : "has no token left");
+}
+
 static void add_kind(struct comparing *comparing, struct example *example)
 {
 	const struct pair *pair = &comparing->pairs.items[(comparing->wanted & ~DIAGRAM_LEAF) - 1];
@@ -307,7 +429,7 @@ static void add_kind(struct comparing *comparing, struct example *example)
 	VEC_PUSH(comparing->arena, &comparing->kinds) = (struct diff_kind){
 		.sides = { pair->sides[DIFF_OLD], pair->sides[DIFF_NEW] },
 		.packet = packet_print(comparing->arena, comparing->hook, &example->packet, &comparing->merged.ruleset),
-		.given = print_holdings(comparing, example),
+		.given = print_tokens(comparing, pair->tokens, print_holdings(comparing, example)),
 	};
 }
 

@@ -4,7 +4,9 @@
  * difference (who decides what on either side) with one packet, judged by the model to be one; or that there is none,
  * which then is proven for all packets; or that it is not known.
  *
- * Only verdicts count: what is counted, logged and marked does not. A named set that only one side has, or both with
+ * Only verdicts count: what is counted, logged and marked does not. A rate is the same on both sides if all that the
+ * policy says of it is the same; how full its buckets are is not compared: a packet is treated alike if it is with the
+ * same tokens there and gone. A named set that only one side has, or both with
  * the same elements, may hold anything; sets of one name with different elements are taken as they are written.
  */
 #ifndef WEIR_PLAN_DIFF_H
@@ -22,7 +24,7 @@ struct diff_side {
 struct diff_kind {
 	struct diff_side sides[DIFF_SIDES];
 	const char *packet; /* as packet_print() writes it */
-	const char *given;  /* what sets must hold for it: "`blocked` holds 192.0.2.1"; NULL: what is written */
+	const char *given;  /* what sets must hold for it and which rates have tokens, beside what is written; or NULL */
 };
 
 struct diff {

@@ -152,6 +152,7 @@ static void add_rule(struct merging *merging, unsigned side, const struct rule *
 	to->cond = rule->cond ? move_cond(merging, side, rule->cond) : NULL;
 	to->actions = move_actions(merging, side, rule);
 	merged->origin[to->number] = rule->number;
+	merged->side_of[to->number] = (uint8_t)side;
 }
 
 static void add_chain(struct merging *merging, unsigned side, size_t index)
@@ -197,6 +198,7 @@ bool merged_init(struct arena *arena, const struct ruleset *const *sides, struct
 	ret_merged->ruleset.name = new->name;
 	ret_merged->ruleset.chain_count = 1 + old->chain_count + new->chain_count;
 	ret_merged->origin = ARENA_ARRAY(arena, uint32_t, (size_t)old->rule_count + new->rule_count + 1 + DIFF_SIDES);
+	ret_merged->side_of = ARENA_ARRAY(arena, uint8_t, (size_t)old->rule_count + new->rule_count + 1 + DIFF_SIDES);
 	diff_region(arena, sides, merging.keep);
 	merging.chains = ARENA_ARRAY(arena, struct chain, ret_merged->ruleset.chain_count);
 	ret_merged->ruleset.chains = merging.chains;

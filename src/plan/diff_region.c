@@ -83,6 +83,13 @@ static bool same_cond(const struct region *region, const struct cond *old, const
 
 static bool same_chain(struct region *region, uint32_t old, uint32_t new);
 
+static bool same_rate(const struct rule *old, const struct rule *new)
+{
+	const struct rate *a = rule_rate(old), *b = rule_rate(new);
+
+	return a && b ? rate_equal(a, b) : a == b;
+}
+
 static bool same_rule(struct region *region, const struct rule *old, const struct rule *new)
 {
 	const struct action *a = rule_terminal(old), *b = rule_terminal(new);
@@ -91,7 +98,7 @@ static bool same_rule(struct region *region, const struct rule *old, const struc
 		return false;
 	if (a->kind == ACTION_VERDICT && a->verdict != b->verdict)
 		return false;
-	if (!same_cond(region, old->cond, new->cond))
+	if (!same_cond(region, old->cond, new->cond) || !same_rate(old, new))
 		return false;
 	return (a->kind != ACTION_JUMP && a->kind != ACTION_GOTO) || same_chain(region, a->chain, b->chain);
 }

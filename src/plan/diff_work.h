@@ -11,7 +11,8 @@ struct merged {
 	const struct ruleset *sides[DIFF_SIDES];
 	struct ruleset ruleset;           /* main jumps to both */
 	uint32_t first_chain[DIFF_SIDES]; /* where their chains are */
-	uint32_t *origin;                 /* by rule: its number on its side */
+	uint32_t *origin;                 /* by rule: its number on its side, */
+	uint8_t *side_of;                 /* which is this one */
 	uint32_t *set_of[DIFF_SIDES];     /* by set of the side: the merged one's index */
 	uint8_t slot_of[DIFF_SIDES][PACKET_CGROUPS]; /* by cgroup slot of the side: the merged one's */
 	bool *open;                       /* by merged set: it may hold anything */

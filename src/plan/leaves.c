@@ -61,13 +61,18 @@ static bool is_verdict(const struct action *action)
 	return action && action->kind == ACTION_VERDICT;
 }
 
-static void action_step(struct answers *answers, const struct rule *rule, const struct action *action, uint32_t log)
+static void action_step(struct answers *answers, const struct rule *rule, const struct action *action, uint32_t log,
+			uint32_t rate)
 {
 	const struct ruleset *ruleset = answers->work->ruleset;
 	const struct action *terminal = rule_terminal(rule);
 	struct step step = { .slot = SLOT_RULE(rule->number) };
 
 	switch (action->kind) {
+	case ACTION_RATE:
+		step.kind = STEP_RATE;
+		step.a = rate;
+		break;
 	case ACTION_COUNT:
 		step.kind = STEP_COUNT;
 		step.slot = SLOT_RULES + ruleset_shown(ruleset) + action->counter;
@@ -97,17 +102,23 @@ static void action_step(struct answers *answers, const struct rule *rule, const 
 void answers_rule_steps(struct answers *answers, const struct rule *rule)
 {
 	const struct action *terminal = rule_terminal(rule);
-	uint32_t log = answers->work->first_log[rule->number];
+	uint32_t log = answers->work->first_log[rule->number], rate = answers->work->first_rate[rule->number];
 
 	for (size_t i = 0; i < rule->action_count; i++) {
-		action_step(answers, rule, &rule->actions[i], log);
+		action_step(answers, rule, &rule->actions[i], log, rate);
 		log += rule->actions[i].kind == ACTION_LOG;
+		rate += rule->actions[i].kind == ACTION_RATE;
 	}
 	if (is_verdict(terminal))
 		answers_step(answers, (struct step){ .kind = STEP_VERDICT, .slot = SLOT_RULE(rule->number),
 						     .a = answer_verdicts[terminal->verdict] });
 	else if (rule->number <= ruleset_shown(answers->work->ruleset))
 		answers_step(answers, (struct step){ .kind = STEP_COUNT, .slot = SLOT_RULE(rule->number) });
+}
+
+void answers_otherwise(struct answers *answers, size_t first)
+{
+	answers->steps.items[first].b = (uint32_t)answers->steps.count;
 }
 
 uint32_t answers_rule(struct answers *answers, const struct rule *rule)
@@ -135,23 +146,64 @@ static void end_steps(struct answers *answers, enum list_end end)
 	answers_step(answers, step);
 }
 
+static void list_steps(struct answers *answers, const struct diagrams *diagrams, uint32_t list);
+
+/* Where to go on without a token: in the middle of what is there already, or behind it. */
+static void otherwise_steps(struct answers *answers, const struct diagrams *diagrams, uint32_t otherwise,
+			    size_t asking)
+{
+	if (otherwise >= LIST_ENDS && answers->starts[otherwise]) {
+		answers->steps.items[asking].b = answers->starts[otherwise] - 1;
+		return;
+	}
+	answers_otherwise(answers, asking);
+	list_steps(answers, diagrams, otherwise);
+}
+
+/* Appends all steps of a list. */
+static void list_steps(struct answers *answers, const struct diagrams *diagrams, uint32_t list)
+{
+	const struct list_cell *cells = diagrams->cells.items;
+	VEC(struct { uint32_t list; size_t step; }) asking = { 0 };
+
+	for (; list >= LIST_ENDS; list = cells[list].tail) {
+		size_t first = answers->steps.count;
+
+		answers->starts[list] = (uint32_t)first + 1;
+		answers_rule_steps(answers, answers->work->rules[cells[list].rule]);
+		if (cells[list].otherwise == LIST_NONE)
+			continue;
+		VEC_PUSH(answers->work->arena, &asking).list = cells[list].otherwise;
+		asking.items[asking.count - 1].step = first;
+	}
+	end_steps(answers, (enum list_end)list);
+	while (asking.count--)
+		otherwise_steps(answers, diagrams, asking.items[asking.count].list, asking.items[asking.count].step);
+}
+
+/* The rule whose verdict ends the list, if that is the only way it can end. */
+static uint32_t list_decider(const struct diagrams *diagrams, uint32_t list)
+{
+	const struct list_cell *cells = diagrams->cells.items;
+
+	if (cells[list].ends != LIST_END(LIST_DECIDED))
+		return 0;
+	while (cells[list].tail != LIST_DECIDED && cells[list].otherwise == LIST_NONE)
+		list = cells[list].tail;
+	return cells[list].otherwise == LIST_NONE ? cells[list].rule : 0;
+}
+
 uint32_t answers_list(struct answers *answers, const struct diagrams *diagrams, uint32_t list)
 {
 	const struct list_cell *cells = diagrams->cells.items;
 	size_t first = answers->steps.count;
-	uint32_t decider = 0;
-	enum list_end end = cells[list].end;
 
 	if (list < LIST_ENDS)
 		return list == LIST_NON_IP ? answers_non_ip(answers) : answers_default(answers);
-	if (cells[list].tail == LIST_DECIDED)
+	if (cells[list].tail == LIST_DECIDED && cells[list].otherwise == LIST_NONE)
 		return answers_rule(answers, answers->work->rules[cells[list].rule]);
-	for (; list >= LIST_ENDS; list = cells[list].tail) {
-		answers_rule_steps(answers, answers->work->rules[cells[list].rule]);
-		decider = cells[list].tail == LIST_DECIDED ? cells[list].rule : 0;
-	}
-	end_steps(answers, end);
-	return answers_run(answers, first, decider);
+	list_steps(answers, diagrams, list);
+	return answers_run(answers, first, list_decider(diagrams, list));
 }
 
 void answers_finish(struct answers *answers, struct plan *plan)

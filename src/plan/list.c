@@ -77,22 +77,38 @@ static void add_jump(struct list *list, const struct frame *frame, const struct 
 	list->jumps.items[list->jumps.count - 1].to = to;
 }
 
-/* The rule acts, and judging goes on at `to`. */
+static void add_resume_step(struct list *list, label to)
+{
+	VEC_PUSH(list->work->arena, &list->resumes).step = list->answers->steps.count;
+	list->resumes.items[list->resumes.count - 1].to = to;
+	answers_step(list->answers, (struct step){ .kind = STEP_RESUME });
+}
+
+/* The run from `first` on is what the rule does; if it needs a token and there is none, judging goes on at `without`. */
+static void add_run(struct list *list, const struct frame *frame, const struct test *test, const struct rule *rule,
+		    size_t first, label without)
+{
+	if (rule_rate(rule)) {
+		answers_otherwise(list->answers, first);
+		add_resume_step(list, without);
+	}
+	add_answer(list, frame, test, answers_run(list->answers, first, 0), rule->number);
+}
+
+/* The rule acts, and judging goes on at `to`, or without a token at `without`. */
 static void add_resume(struct list *list, const struct frame *frame, const struct test *test,
-		       const struct rule *rule, label to)
+		       const struct rule *rule, label to, label without)
 {
 	size_t first = list->answers->steps.count;
 
 	answers_rule_steps(list->answers, rule);
-	VEC_PUSH(list->work->arena, &list->resumes).step = list->answers->steps.count;
-	list->resumes.items[list->resumes.count - 1].to = to;
-	answers_step(list->answers, (struct step){ .kind = STEP_RESUME });
-	add_answer(list, frame, test, answers_run(list->answers, first, 0), rule->number);
+	add_resume_step(list, to);
+	add_run(list, frame, test, rule, first, without);
 }
 
 /* The rule acts, and the default decides. */
 static void add_return_to_default(struct list *list, const struct frame *frame, const struct test *test,
-				  const struct rule *rule)
+				  const struct rule *rule, label without)
 {
 	const struct ruleset *ruleset = list->work->ruleset;
 	size_t first = list->answers->steps.count;
@@ -100,7 +116,7 @@ static void add_return_to_default(struct list *list, const struct frame *frame, 
 	answers_rule_steps(list->answers, rule);
 	answers_step(list->answers, (struct step){ .kind = STEP_VERDICT, .slot = SLOT_DEFAULT,
 						   .a = (uint32_t)ruleset->default_verdict });
-	add_answer(list, frame, test, answers_run(list->answers, first, 0), rule->number);
+	add_run(list, frame, test, rule, first, without);
 }
 
 /* --- rules ---------------------------------------------------------------------------------------------- */
@@ -121,7 +137,7 @@ static void lay_jump(struct list *list, const struct frame *frame, const struct 
 	if (test != &test_always)
 		add_jump(list, frame, test_not(list->work, test), after, rule->number);
 	if (acts)
-		add_resume(list, frame, &test_always, rule, body);
+		add_resume(list, frame, &test_always, rule, body, after);
 	place(list, body);
 	lay_chain(list, &inner);
 	place(list, inner.end);
@@ -133,24 +149,33 @@ static void lay_jump(struct list *list, const struct frame *frame, const struct 
 static void lay_return(struct list *list, const struct frame *frame, const struct rule *rule, const struct test *test,
 		       bool acts)
 {
+	label next = new_label(list);
+
 	if (!acts)
 		add_jump(list, frame, test, frame->end, rule->number);
 	else if (frame->main && list->ip)
-		add_return_to_default(list, frame, test, rule);
+		add_return_to_default(list, frame, test, rule, next);
 	else
-		add_resume(list, frame, test, rule, frame->end);
+		add_resume(list, frame, test, rule, frame->end, next);
+	place(list, next);
 }
 
 static void lay_plain(struct list *list, const struct frame *frame, const struct rule *rule, const struct test *test)
 {
+	size_t first = list->answers->steps.count;
 	label next;
 
-	if (rule_terminal(rule)) {
+	if (rule_terminal(rule) && !rule_rate(rule)) {
 		add_answer(list, frame, test, answers_rule(list->answers, rule), rule->number);
 		return;
 	}
 	next = new_label(list);
-	add_resume(list, frame, test, rule, next);
+	if (rule_terminal(rule)) {
+		answers_rule_steps(list->answers, rule);
+		add_run(list, frame, test, rule, first, next);
+	} else {
+		add_resume(list, frame, test, rule, next, next);
+	}
 	place(list, next);
 }
 

@@ -30,25 +30,27 @@ static void collect_rules(struct work *work)
 			work->rules[ruleset->chains[i].rules[j].number] = &ruleset->chains[i].rules[j];
 }
 
-static uint32_t count_logs(const struct rule *rule)
+static uint32_t count_actions(const struct rule *rule, enum action_kind kind)
 {
 	uint32_t count = 0;
 
 	for (size_t i = 0; i < rule->action_count; i++)
-		count += rule->actions[i].kind == ACTION_LOG;
+		count += rule->actions[i].kind == kind;
 	return count;
 }
 
-static void number_logs(struct work *work)
+/* By rule number, how many actions of that kind come before; behind the last rule, how many there are. */
+static uint32_t *number_actions(struct work *work, enum action_kind kind)
 {
+	uint32_t *first = ARENA_ARRAY(work->arena, uint32_t, work->ruleset->rule_count + 2);
 	uint32_t next = 0;
 
-	work->first_log = ARENA_ARRAY(work->arena, uint32_t, work->ruleset->rule_count + 2);
 	for (uint32_t i = 1; i <= work->ruleset->rule_count; i++) {
-		work->first_log[i] = next;
-		next += count_logs(work->rules[i]);
+		first[i] = next;
+		next += count_actions(work->rules[i], kind);
 	}
-	work->first_log[work->ruleset->rule_count + 1] = next;
+	first[work->ruleset->rule_count + 1] = next;
+	return first;
 }
 
 /* How many chains are entered one inside the other from this one on; `depths` 0: not known yet. */
@@ -93,7 +95,8 @@ int work_prepare(struct work *work)
 	work->dims.count = 0;
 	work->sets.count = 0;
 	collect_rules(work);
-	number_logs(work);
+	work->first_log = number_actions(work, ACTION_LOG);
+	work->first_rate = number_actions(work, ACTION_RATE);
 	sets_collect(work);
 	dims_family(work);
 	work->tests = ARENA_ARRAY(work->arena, const struct test *, work->ruleset->rule_count + 1);
@@ -229,6 +232,7 @@ void diagram_finish(struct attempt *attempt, struct answers *answers, struct pla
 		.answer_of = ARENA_ARRAY(arena, uint32_t, attempt->diagrams->cells.count),
 	};
 
+	answers->starts = ARENA_ARRAY(arena, uint32_t, attempt->diagrams->cells.count);
 	plan->diagram.root = move(&finishing, attempt->root);
 	plan->diagram.nodes = finishing.nodes.items;
 	plan->diagram.node_count = finishing.nodes.count;
@@ -351,6 +355,58 @@ static void describe_logs(struct work *work, struct plan *plan)
 	plan->log_texts = texts;
 	plan->log_rules = rules;
 	plan->log_count = count;
+}
+
+/* --- rates ---------------------------------------------------------------------------------------------- */
+
+/* What the keys of buckets are made of. */
+static const uint32_t key_fields[RATE_KEY_COUNT] = {
+	[RATE_KEY_SRC] = 1u << FIELD_FAMILY | 1u << FIELD_IP_SRC | 1u << FIELD_IPV6_SRC,
+	[RATE_KEY_DST] = 1u << FIELD_FAMILY | 1u << FIELD_IP_DST | 1u << FIELD_IPV6_DST,
+	[RATE_KEY_FLOW] = 1u << FIELD_FAMILY | 1u << FIELD_IP_SRC | 1u << FIELD_IPV6_SRC | 1u << FIELD_IP_DST |
+			  1u << FIELD_IPV6_DST | 1u << FIELD_PROTO | 1u << FIELD_SRC_PORT | 1u << FIELD_DST_PORT,
+	[RATE_KEY_USER] = 1u << FIELD_USER,
+};
+
+static const uint8_t bucket_keys[RATE_KEY_COUNT] = {
+	[RATE_KEY_NONE] = BUCKET_ONE,   [RATE_KEY_SRC] = BUCKET_SRC,   [RATE_KEY_DST] = BUCKET_DST,
+	[RATE_KEY_FLOW] = BUCKET_FLOW, [RATE_KEY_USER] = BUCKET_USER,
+};
+
+static uint32_t add_up(uint32_t left, uint32_t right)
+{
+	return left > UINT32_MAX - right ? UINT32_MAX : left + right;
+}
+
+static void add_rate(struct plan *plan, struct rate_limit *limit, const struct rate *rate)
+{
+	*limit = (struct rate_limit){
+		.period = rate_period(rate),
+		.burst_ns = rate_burst_ns(rate),
+		.key = bucket_keys[rate->key],
+		.bytes = rate->unit == RATE_BYTES,
+		.fine = rate_burst_ns(rate) < RATE_COARSE_NS,
+		.bits4 = rate->bits4,
+		.bits6 = rate->bits6,
+	};
+	plan->needed |= key_fields[rate->key];
+	if (rate->key == RATE_KEY_FLOW)
+		plan->flow_buckets = add_up(plan->flow_buckets, rate->max);
+	else
+		plan->buckets = add_up(plan->buckets, rate->max);
+}
+
+static void describe_rates(struct work *work, struct plan *plan)
+{
+	size_t count = work->first_rate[work->ruleset->rule_count + 1], next = 0;
+	struct rate_limit *rates = ARENA_ARRAY(work->arena, struct rate_limit, count);
+
+	for (uint32_t i = 1; i <= work->ruleset->rule_count; i++)
+		for (size_t j = 0; j < work->rules[i]->action_count; j++)
+			if (work->rules[i]->actions[j].kind == ACTION_RATE)
+				add_rate(plan, &rates[next++], work->rules[i]->actions[j].rate);
+	plan->rates = rates;
+	plan->rate_count = count;
 }
 
 /* --- the choice ----------------------------------------------------------------------------------------- */
@@ -481,6 +537,7 @@ int plan_build(struct arena *arena, const struct ruleset *ruleset, enum hook hoo
 	plan->set_count = work.sets.count;
 	answers_finish(&answers, plan);
 	describe_logs(&work, plan);
+	describe_rates(&work, plan);
 	drop_unused(arena, plan);
 	*ret_plan = plan;
 	return 0;

@@ -125,7 +125,7 @@ struct plan {
 	const struct ruleset *ruleset; /* as ruleset_expand() makes it */
 	const struct dim *dims; /* in the diagram's order */
 	size_t dim_count;
-	uint32_t needed;        /* bit f: some dimension looks at enum field f */
+	uint32_t needed;        /* bit f: some dimension or key of a rate looks at enum field f */
 	const struct plan_set *sets;
 	size_t set_count;
 	const uint32_t *answers; /* as classify() returns them (bpf/plane_abi.h) */
@@ -137,6 +137,9 @@ struct plan {
 	const uint32_t *log_rules;    /* rule number of each */
 	const char *const *log_texts;
 	size_t log_count;
+	const struct rate_limit *rates; /* one for each rate, in the order of rules */
+	size_t rate_count;
+	uint32_t buckets, flow_buckets; /* that are kept for them */
 	uint32_t slots;          /* counter slots: SLOT_RULES + rules + named counters */
 	struct diagram diagram;  /* PLAN_DIAGRAM */
 	const struct list_item *items; /* PLAN_LIST, PLAN_TABLE */

@@ -111,22 +111,43 @@ static void add_step(struct text *text, const struct plan *plan, const struct st
 	}
 }
 
-static void add_answer(struct text *text, const struct plan *plan, uint32_t answer)
+enum { TOLD_DEPTH = 8 }; /* tokens on the way of a packet that are told of */
+
+/* The steps from `first` on. */
+static void add_run(struct text *text, const struct plan *plan, uint32_t first, unsigned depth)
 {
-	uint32_t code = plan->answers[answer];
 	const struct step *step;
 
-	if (!(code & ANSWER_STEPS)) {
-		add(text, "%s by ", verdict_name(code & 3));
-		add_slot(text, plan, code >> ANSWER_SHIFT);
+	if (depth > TOLD_DEPTH) {
+		add(text, "...");
 		return;
 	}
-	for (step = &plan->steps[code >> ANSWER_SHIFT];; step++) {
+	for (step = &plan->steps[first];; step++) {
+		if (step->kind == STEP_RATE)
+			break;
 		add_step(text, plan, step);
 		if (step->kind == STEP_VERDICT || step->kind == STEP_RESUME)
 			return;
 		add(text, ", ");
 	}
+	add(text, "with a token of ");
+	add_slot(text, plan, step->slot);
+	add(text, " (");
+	add_run(text, plan, (uint32_t)(step - plan->steps) + 1, depth + 1);
+	add(text, "), else ");
+	add_run(text, plan, step->b, depth + 1);
+}
+
+static void add_answer(struct text *text, const struct plan *plan, uint32_t answer)
+{
+	uint32_t code = plan->answers[answer];
+
+	if (code & ANSWER_STEPS) {
+		add_run(text, plan, code >> ANSWER_SHIFT, 0);
+		return;
+	}
+	add(text, "%s by ", verdict_name(code & 3));
+	add_slot(text, plan, code >> ANSWER_SHIFT);
 }
 
 /* --- diagram -------------------------------------------------------------------------------------------- */
@@ -256,6 +277,9 @@ char *plan_print_summary(struct arena *arena, const struct plan *plan)
 	add(&text, ": %s\n", plan->reason);
 	add(&text, "%zu answers, %zu steps, %u counters, %zu logs\n", plan->answer_count, plan->step_count,
 	    plan->slots, plan->log_count);
+	if (plan->rate_count)
+		add(&text, "%zu rates, room for %u buckets and %u of flows\n", plan->rate_count, plan->buckets,
+		    plan->flow_buckets);
 	for (size_t i = 0; i < plan->dim_count; i++)
 		add(&text, "looks at %s\n", plan->dims[i].name);
 	for (size_t i = 0; i < plan->set_count; i++)

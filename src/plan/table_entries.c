@@ -43,22 +43,44 @@ static void enter(struct laying *laying, const struct boxes *boxes, uint32_t ord
 		boxes_enter(laying->table, laying->family, &boxes->items[i], order, code_of(laying, answer), ends);
 }
 
-/* The rule (NULL: none) acts, and judging goes on at `to`. */
-static void enter_resume(struct laying *laying, const struct boxes *boxes, const struct rule *rule, label to)
+static void add_resume_step(struct laying *laying, label to)
 {
 	struct table_work *table = laying->table;
-	struct answers *answers = table->answers;
-	size_t first = answers->steps.count;
-	uint32_t order = table->order++;
+
+	VEC_PUSH(table->work->arena, &laying->resumes).step = table->answers->steps.count;
+	laying->resumes.items[laying->resumes.count - 1].to = to;
+	laying->resumes.items[laying->resumes.count - 1].from = table->order;
+	answers_step(table->answers, (struct step){ .kind = STEP_RESUME });
+	table->resumes = true;
+}
+
+/*
+ * The run from `first` on is what the rule (NULL: none) does; if it needs a token and there is none, judging goes on at
+ * `without`.
+ */
+static void enter_run(struct laying *laying, const struct boxes *boxes, const struct rule *rule, size_t first, bool ends,
+		      label without)
+{
+	struct table_work *table = laying->table;
+
+	if (rule && rule_rate(rule)) {
+		answers_otherwise(table->answers, first);
+		add_resume_step(laying, without);
+		ends = false;
+	}
+	enter(laying, boxes, table->order++, answers_run(table->answers, first, rule ? rule->number : 0), ends);
+}
+
+/* The rule acts, and judging goes on at `to`, or without a token at `without`. */
+static void enter_resume(struct laying *laying, const struct boxes *boxes, const struct rule *rule, label to,
+			 label without)
+{
+	size_t first = laying->table->answers->steps.count;
 
 	if (rule)
-		answers_rule_steps(answers, rule);
-	VEC_PUSH(table->work->arena, &laying->resumes).step = answers->steps.count;
-	laying->resumes.items[laying->resumes.count - 1].to = to;
-	laying->resumes.items[laying->resumes.count - 1].from = order;
-	answers_step(answers, (struct step){ .kind = STEP_RESUME });
-	enter(laying, boxes, order, answers_run(answers, first, rule ? rule->number : 0), false);
-	table->resumes = true;
+		answers_rule_steps(laying->table->answers, rule);
+	add_resume_step(laying, to);
+	enter_run(laying, boxes, rule, first, false, without);
 }
 
 /* --- rules ------------------------------------------------------------------------------------------------------ */
@@ -80,17 +102,20 @@ static void lay_jump(struct laying *laying, const struct frame *frame, const str
 		.boxes = *boxes,
 		.end = new_label(laying),
 	};
+	label after = new_label(laying);
 
-	enter_resume(laying, boxes, rule, body);
+	enter_resume(laying, boxes, rule, body, after);
 	place(laying, body);
 	lay_chain(laying, &inner);
 	place(laying, inner.end);
 	if (action->kind == ACTION_GOTO)
-		enter_resume(laying, boxes, NULL, frame->end);
+		enter_resume(laying, boxes, NULL, frame->end, frame->end);
+	place(laying, after);
 }
 
 /* The rule acts, and the default decides. */
-static void lay_return_to_default(struct laying *laying, const struct rule *rule, const struct boxes *boxes)
+static void lay_return_to_default(struct laying *laying, const struct rule *rule, const struct boxes *boxes,
+				  label without)
 {
 	struct answers *answers = laying->table->answers;
 	size_t first = answers->steps.count;
@@ -98,19 +123,37 @@ static void lay_return_to_default(struct laying *laying, const struct rule *rule
 	answers_rule_steps(answers, rule);
 	answers_step(answers, (struct step){ .kind = STEP_VERDICT, .slot = SLOT_DEFAULT,
 					     .a = (uint32_t)laying->table->work->ruleset->default_verdict });
-	enter(laying, boxes, laying->table->order++, answers_run(answers, first, rule->number), true);
+	enter_run(laying, boxes, rule, first, true, without);
+}
+
+static void lay_return(struct laying *laying, const struct frame *frame, const struct rule *rule,
+		       const struct boxes *boxes)
+{
+	label next = new_label(laying);
+
+	if (frame->main)
+		lay_return_to_default(laying, rule, boxes, next);
+	else
+		enter_resume(laying, boxes, rule, frame->end, next);
+	place(laying, next);
 }
 
 static void lay_plain(struct laying *laying, const struct rule *rule, const struct boxes *boxes)
 {
+	size_t first = laying->table->answers->steps.count;
 	label next;
 
-	if (rule_terminal(rule)) {
+	if (rule_terminal(rule) && !rule_rate(rule)) {
 		enter(laying, boxes, laying->table->order++, answers_rule(laying->table->answers, rule), true);
 		return;
 	}
 	next = new_label(laying);
-	enter_resume(laying, boxes, rule, next);
+	if (rule_terminal(rule)) {
+		answers_rule_steps(laying->table->answers, rule);
+		enter_run(laying, boxes, rule, first, true, next);
+	} else {
+		enter_resume(laying, boxes, rule, next, next);
+	}
 	place(laying, next);
 }
 
@@ -134,10 +177,7 @@ static void lay_rule(struct laying *laying, const struct frame *frame, const str
 		lay_jump(laying, frame, rule, &boxes);
 		return;
 	case ACTION_RETURN:
-		if (frame->main)
-			lay_return_to_default(laying, rule, &boxes);
-		else
-			enter_resume(laying, &boxes, rule, frame->end);
+		lay_return(laying, frame, rule, &boxes);
 		return;
 	default:
 		lay_plain(laying, rule, &boxes);

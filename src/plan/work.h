@@ -41,6 +41,7 @@ struct work {
 	const struct test **tests; /* by rule number: the rule's condition */
 	const struct rule **rules; /* by rule number */
 	uint32_t *first_log;       /* by rule number: index of its first log statement */
+	uint32_t *first_rate;      /* by rule number: index of its first rate */
 };
 
 /* Collects rules, sets and conditions, also anew after `for_list` was set. -EINVAL with a diagnostic. */
@@ -90,22 +91,31 @@ enum diagram_op {
 	OP_LEAVES,  /* one operand: LIST_FALL becomes LIST_RETURN */
 	OP_PRUNE,   /* not for diagram_apply() */
 	OP_CELL,
+	OP_PAIR,
+	OP_CHOICE,
+	OP_ASK,     /* decision, rule as a leaf: see diagram_ask() */
+	OP_ALIKE,
 	OP_DIFFER,
 	OP_TAKEN,
+	OP_CHANGE,  /* and the enum list_end after it */
 };
 
 /*
  * Leaves of decisions: lists of rules that matched, hash-consed. The first ones are ends without a rule; others are a
- * rule before another list. LIST_DECIDED: the last rule's verdict decides.
+ * rule before another list. LIST_DECIDED: the last rule's verdict decides. Where the rule needs a token, the list goes on in
+ * either of two ways.
  */
 enum list_end { LIST_FALL, LIST_RETURN, LIST_DECIDED, LIST_DEFAULT, LIST_NON_IP, LIST_ENDS };
 
 struct list_cell {
 	uint32_t rule; /* number */
 	uint32_t tail;
-	uint32_t length; /* rules in it */
-	enum list_end end;
+	uint32_t otherwise; /* without a token; LIST_NONE: the rule needs none */
+	uint32_t length; /* rules in it, at most */
+	uint32_t ends;   /* bit e: it may end in enum list_end e */
 };
+#define LIST_END(end) (1u << (end))
+#define LIST_NONE UINT32_MAX
 
 struct memo {
 	uint32_t op, left, right, result;
@@ -118,6 +128,7 @@ struct diagrams {
 	VEC(struct diagram_node) nodes;
 	VEC(struct diagram_edge) scratch;
 	VEC(struct list_cell) cells;
+	uint32_t pair_count;  /* of lists that a token decides between */
 	uint32_t *unique;     /* open hash table of node index + 1 */
 	size_t unique_size;
 	struct memo *memos;   /* open hash table; op 0: empty */
@@ -135,6 +146,9 @@ diagram_ref diagram_split(struct diagrams *diagrams, uint32_t dim, const struct 
 			  diagram_ref inside, diagram_ref outside);
 /* The leaf: a rule, then the list that leaf `tail` stands for. */
 diagram_ref diagram_cons(struct diagrams *diagrams, uint32_t rule, diagram_ref tail);
+
+/* The decision if the rule gets its token, else LIST_FALL. */
+diagram_ref diagram_ask(struct diagrams *diagrams, uint32_t rule, diagram_ref decision);
 
 /* For building nodes: push edges from diagram_begin() on, then make. Equal neighbours are joined. */
 size_t diagram_begin(const struct diagrams *diagrams);
@@ -193,14 +207,20 @@ struct answers {
 	VEC(uint32_t) rules;
 	VEC(struct step) steps;
 	uint32_t *plain; /* by slot: index + 1 of the plain answer that counts there */
+	uint32_t *starts; /* by list of a diagram: index + 1 of the step at which it begins */
 };
 
 void answers_init(struct answers *answers, struct work *work);
 uint32_t answers_verdict(struct answers *answers, enum verdict verdict, uint32_t slot);
 uint32_t answers_default(struct answers *answers);
 uint32_t answers_non_ip(struct answers *answers);
-/* Appends what a matched rule does; a verdict ends the run. */
+/*
+ * Appends what a matched rule does; a verdict ends the run. A rule that needs a token: the first step asks for it, and
+ * answers_otherwise() says where to go on without.
+ */
 void answers_rule_steps(struct answers *answers, const struct rule *rule);
+/* Without a token, the run that began at `first` goes on at the step that comes next. */
+void answers_otherwise(struct answers *answers, size_t first);
 void answers_step(struct answers *answers, struct step step);
 /* An answer that runs the steps from `first` on. */
 uint32_t answers_run(struct answers *answers, size_t first, uint32_t rule);

@@ -6,7 +6,7 @@
  * A step compares, for a set of packets, a diagram of the program with one of the rules. Where the leaves of the rules
  * go on elsewhere (a rule that acts and does not decide, a chain), the packets that came there wait for a step with
  * the next diagram of the rules; where the program's answer ends in STEP_RESUME, with the program's diagram from
- * there. What the rules did and the program has not done yet is kept as owed. Steps are taken in the order of the
+ * there. Where both ask for the same token, the packets wait in two places, with it and without. What the rules did and the program has not done yet is kept as owed. Steps are taken in the order of the
  * rules, so that packets which meet again are compared together.
  */
 #include <stddef.h>
@@ -23,7 +23,8 @@ struct owed {
 
 /* Where packets are. Zeroed before it is filled. */
 struct meeting {
-	uint32_t resume; /* the program answers from here */
+	uint32_t resume; /* the program answers from here, */
+	uint32_t step;   /* or is in the run of steps from index `step` - 1 on; 0: it is not */
 	uint32_t owed;
 	uint32_t place;  /* of the rules; if `decided` meaningless */
 	uint32_t decided, verdict, slot;
@@ -36,6 +37,7 @@ struct comparing {
 	struct intern meetings, owed;
 	VEC(bdd_ref) waiting; /* by meeting: packets */
 	VEC(bdd_ref) seen;
+	VEC(uint32_t) twins;  /* by meeting: the meeting of the same packets without the token, + 1; or 0 */
 	const struct meeting *now;
 	bdd_ref different;
 	struct effect owing[OWED_MAX];
@@ -69,7 +71,7 @@ static struct answer_run read_steps(struct prove *prove, uint32_t first)
 	uint32_t at = first;
 
 	while (at < input->step_count && input->steps[at].kind != STEP_VERDICT &&
-	       input->steps[at].kind != STEP_RESUME)
+	       input->steps[at].kind != STEP_RESUME && input->steps[at].kind != STEP_RATE)
 		at++;
 	if (at >= input->step_count)
 		return (struct answer_run){ .broken = "a run of steps without an end" };
@@ -85,6 +87,12 @@ static struct answer_run read_steps(struct prove *prove, uint32_t first)
 		effects[run.effect_count++] = effect_of_step(step);
 	}
 	run.effects = effects;
+	run.asks = input->steps[at].kind == STEP_RATE;
+	run.rate = input->steps[at].a;
+	run.with = at + 1;
+	run.without = input->steps[at].b;
+	if (run.asks && (run.without >= input->step_count || run.rate >= input->rate_count))
+		run.broken = "a rate or a step that there is not";
 	run.resumes = input->steps[at].kind == STEP_RESUME;
 	run.resume = run.verdict = input->steps[at].a;
 	run.slot = input->steps[at].slot;
@@ -100,7 +108,7 @@ struct answer_run answer_read(struct prove *prove, uint64_t number)
 		run.broken = "a part of the packet as the answer";
 	else if (answer & ANSWER_STEPS)
 		run = read_steps(prove, answer >> ANSWER_SHIFT);
-	if (!run.broken && !run.resumes && (run.verdict > ANSWER_REJECT || run.slot >= prove->input->slots))
+	if (!run.broken && !run.resumes && !run.asks && (run.verdict > ANSWER_REJECT || run.slot >= prove->input->slots))
 		run.broken = "an answer out of bounds";
 	return run;
 }
@@ -122,6 +130,11 @@ bdd_ref program_at(struct prove *prove, uint32_t resume)
 	return prove->table ? table_program(prove, resume) : rest_at(prove, resume);
 }
 
+bdd_ref program_in_run(struct prove *prove, uint32_t step)
+{
+	return leaf_of_number(prove, ANSWER_RUN(step));
+}
+
 /* --- meetings ------------------------------------------------------------------------------------------- */
 
 static uint32_t meeting_number(struct comparing *comparing, const struct meeting *meeting)
@@ -131,6 +144,7 @@ static uint32_t meeting_number(struct comparing *comparing, const struct meeting
 	if (number == comparing->waiting.count) {
 		VEC_PUSH(comparing->prove->arena, &comparing->waiting) = BDD_FALSE;
 		VEC_PUSH(comparing->prove->arena, &comparing->seen) = BDD_FALSE;
+		VEC_PUSH(comparing->prove->arena, &comparing->twins) = 0;
 	}
 	if (number > MEETINGS_MAX)
 		comparing->prove->bdd->over = true;
@@ -165,13 +179,14 @@ static uint32_t owe(struct comparing *comparing, const struct effect *effects, s
 	return owed;
 }
 
-static bdd_ref meet(struct comparing *comparing, const struct spec_leaf *leaf, uint32_t resume,
+static bdd_ref meet(struct comparing *comparing, const struct spec_leaf *leaf, uint32_t resume, uint32_t step,
 		    const struct effect *effects, size_t count)
 {
 	struct meeting meeting;
 
 	memset(&meeting, 0, sizeof meeting);
 	meeting.resume = resume;
+	meeting.step = step;
 	meeting.owed = owe(comparing, effects, count);
 	if (leaf->decided) {
 		meeting.decided = 1;
@@ -181,6 +196,25 @@ static bdd_ref meet(struct comparing *comparing, const struct spec_leaf *leaf, u
 		meeting.place = leaf->place;
 	}
 	return bdd_leaf(comparing->prove->bdd, JOIN_MEETING + meeting_number(comparing, &meeting));
+}
+
+/* Both ask for the same token. */
+static bdd_ref meet_twice(struct comparing *comparing, const struct spec_leaf *leaf, const struct answer_run *run)
+{
+	struct meeting with, without;
+	uint32_t number;
+
+	memset(&with, 0, sizeof with);
+	with.resume = comparing->now->resume;
+	with.owed = OWED_NONE;
+	without = with;
+	with.step = run->with + 1;
+	with.place = leaf->place;
+	without.step = run->without + 1;
+	without.place = leaf->without;
+	number = meeting_number(comparing, &with);
+	comparing->twins.items[number] = meeting_number(comparing, &without) + 1;
+	return bdd_leaf(comparing->prove->bdd, JOIN_MEETING + number);
 }
 
 /* --- leaves --------------------------------------------------------------------------------------------- */
@@ -194,29 +228,44 @@ static struct spec_leaf current_leaf(struct comparing *comparing, uint32_t value
 	return spec_leaf(comparing->prove, now->place, value);
 }
 
+/* Rules that ask have done nothing yet: they are met again where they are. */
+static struct spec_leaf place_of(const struct comparing *comparing)
+{
+	return (struct spec_leaf){ .place = comparing->now->place };
+}
+
 static bdd_ref judge(struct comparing *comparing, const struct answer_run *run, const struct spec_leaf *leaf,
 		     size_t owed)
 {
 	struct bdd *bdd = comparing->prove->bdd;
 	const bdd_ref different = bdd_leaf(bdd, JOIN_DIFFERENT);
 	size_t both = run->effect_count < owed ? run->effect_count : owed;
+	struct spec_leaf asking;
 
 	if (run->broken || (both && memcmp(run->effects, comparing->owing, both * sizeof *run->effects)))
 		return different;
+	if (leaf->asks) {
+		if (run->asks && run->effect_count == owed && run->rate == leaf->rate && run->slot == leaf->slot)
+			return meet_twice(comparing, leaf, run);
+		if (!run->resumes || run->effect_count > owed)
+			return different;
+		asking = place_of(comparing);
+		leaf = &asking;
+	}
 	if (run->resumes && run->effect_count <= owed) {
 		if (run->resume > comparing->now->resume)
-			return meet(comparing, leaf, run->resume, comparing->owing + both, owed - both);
+			return meet(comparing, leaf, run->resume, 0, comparing->owing + both, owed - both);
 		prove_stop(comparing->prove, "the program resumes where it has been");
 		return different;
 	}
-	if (leaf->decided && (run->resumes || run->effect_count != owed || run->verdict != leaf->verdict ||
+	if (leaf->decided && (run->resumes || run->asks || run->effect_count != owed || run->verdict != leaf->verdict ||
 			      run->slot != leaf->slot))
 		return different;
 	if (leaf->decided)
 		return bdd_leaf(bdd, JOIN_FINE);
 	if (run->effect_count < owed)
 		return different; /* it ends before it has done all */
-	return meet(comparing, leaf, comparing->now->resume, comparing->owing, owed);
+	return meet(comparing, leaf, comparing->now->resume, comparing->now->step, comparing->owing, owed);
 }
 
 static bdd_ref join_leaves(void *context, uint32_t program, uint32_t rules)
@@ -245,6 +294,14 @@ static bdd_ref rules_now(struct comparing *comparing)
 	return spec_diagram(comparing->prove, comparing->now->place);
 }
 
+static void await(struct comparing *comparing, uint32_t meeting, bdd_ref packets)
+{
+	struct bdd *bdd = comparing->prove->bdd;
+
+	packets = bdd_and(bdd, packets, bdd_not(bdd, comparing->seen.items[meeting]));
+	comparing->waiting.items[meeting] = bdd_or(bdd, comparing->waiting.items[meeting], packets);
+}
+
 /* Hands each set of packets on to where it goes. */
 static void part_ways(struct comparing *comparing, bdd_ref joined)
 {
@@ -263,9 +320,9 @@ static void part_ways(struct comparing *comparing, bdd_ref joined)
 			comparing->different = bdd_or(bdd, comparing->different, packets);
 			continue;
 		}
-		value -= JOIN_MEETING;
-		packets = bdd_and(bdd, packets, bdd_not(bdd, comparing->seen.items[value]));
-		comparing->waiting.items[value] = bdd_or(bdd, comparing->waiting.items[value], packets);
+		await(comparing, value - JOIN_MEETING, packets);
+		if (comparing->twins.items[value - JOIN_MEETING])
+			await(comparing, comparing->twins.items[value - JOIN_MEETING] - 1, packets);
 	}
 }
 
@@ -276,6 +333,8 @@ static int compare_meetings(const struct comparing *comparing, uint32_t left, ui
 
 	if (a->resume != b->resume)
 		return a->resume < b->resume ? -1 : 1;
+	if (a->step != b->step)
+		return a->step < b->step ? -1 : 1;
 	if (a->decided || b->decided)
 		return (int)a->decided - (int)b->decided;
 	return spec_compare(comparing->prove, a->place, b->place);
@@ -297,13 +356,14 @@ static bool next_meeting(struct comparing *comparing, uint32_t *ret_number)
 static void take_step(struct comparing *comparing, uint32_t number)
 {
 	struct prove *prove = comparing->prove;
-	bdd_ref packets = comparing->waiting.items[number], joined;
+	bdd_ref packets = comparing->waiting.items[number], program, joined;
 
 	comparing->now = intern_at(&comparing->meetings, number);
 	comparing->waiting.items[number] = BDD_FALSE;
 	comparing->seen.items[number] = bdd_or(prove->bdd, comparing->seen.items[number], packets);
-	joined = bdd_join(prove->bdd, packets, program_at(prove, comparing->now->resume), rules_now(comparing),
-			  join_leaves, comparing);
+	program = comparing->now->step ? program_in_run(prove, comparing->now->step - 1) :
+					 program_at(prove, comparing->now->resume);
+	joined = bdd_join(prove->bdd, packets, program, rules_now(comparing), join_leaves, comparing);
 	if (!prove_stopped(prove))
 		part_ways(comparing, joined);
 }

@@ -283,6 +283,8 @@ static const char *packet_text(const struct example *example)
 
 struct story {
 	const struct example *example;
+	uint32_t granted; /* bit n: the n-th rate that is asked has a token; the last bit: and all behind it */
+	unsigned asked;
 	const char *text; /* effects so far */
 	unsigned effects;
 };
@@ -366,31 +368,51 @@ static uint64_t concrete(const struct example *example, uint64_t number)
 	return result;
 }
 
-static const char *program_story(const struct example *example)
+/* Whether the rate that is asked now has a token. */
+static bool tell_token(struct story *story, uint32_t rate, uint32_t slot)
+{
+	struct prove *prove = story->example->prove;
+	bool granted = story->granted >> (story->asked < 31 ? story->asked : 31) & 1;
+
+	story->text = arena_printf(prove->arena, "%s%s%s of rate %u for rule %u", story->text,
+				   *story->text ? ", " : "", granted ? "a token" : "no token", rate + 1, slot - SLOT_RULES + 1);
+	story->effects++;
+	story->asked++;
+	return granted;
+}
+
+static const char *program_story(const struct example *example, uint32_t granted)
 {
 	struct prove *prove = example->prove;
-	struct story story = { .example = example, .text = "" };
+	struct story story = { .example = example, .granted = granted, .text = "" };
+	bdd_ref program = program_at(prove, 0);
 	uint32_t resume = 0;
 
-	for (;;) {
-		uint32_t leaf = bdd_follow(prove->bdd, program_at(prove, resume), example->bits);
+	for (unsigned runs = 0; runs < STEPS_MAX; runs++) {
+		uint32_t leaf = bdd_follow(prove->bdd, program, example->bits);
 		struct answer_run run = answer_read(prove, concrete(example, number_of_value(prove, leaf)));
 
 		tell(&story, run.effects, run.effect_count);
 		if (run.broken)
 			return end_story(&story, run.broken);
+		if (run.asks) {
+			program = program_in_run(prove, tell_token(&story, run.rate, run.slot) ? run.with : run.without);
+			continue;
+		}
 		if (!run.resumes)
 			return end_story(&story, verdict_text(prove->arena, prove->input, run.verdict, run.slot));
 		if (run.resume <= resume)
-			return end_story(&story, "it does not end");
+			break;
 		resume = run.resume;
+		program = program_at(prove, resume);
 	}
+	return end_story(&story, "it does not end");
 }
 
-static const char *rules_story(const struct example *example)
+static const char *rules_story(const struct example *example, uint32_t granted)
 {
 	struct prove *prove = example->prove;
-	struct story story = { .example = example, .text = "" };
+	struct story story = { .example = example, .granted = granted, .text = "" };
 	uint32_t place = spec_start(prove);
 
 	for (;;) {
@@ -400,8 +422,23 @@ static const char *rules_story(const struct example *example)
 		tell(&story, leaf.effects, leaf.effect_count);
 		if (leaf.decided)
 			return end_story(&story, verdict_text(prove->arena, prove->input, leaf.verdict, leaf.slot));
-		place = leaf.place;
+		place = !leaf.asks || tell_token(&story, leaf.rate, leaf.slot) ? leaf.place : leaf.without;
 	}
+}
+
+enum { TOKENS_TRIED = 10 }; /* rates whose tokens are there or not in every combination */
+
+/* With tokens for all, or else for those that make a difference. */
+static void tell_stories(struct example *example, struct prove_result *result)
+{
+	for (uint32_t missing = 0; missing < 1u << TOKENS_TRIED; missing++) {
+		result->rules = rules_story(example, ~missing);
+		result->program = program_story(example, ~missing);
+		if (strcmp(result->rules, result->program))
+			return;
+	}
+	prove_stop(example->prove, "the program answers with a part of the packet, or goes wrong only if some of its rates "
+		   "have tokens");
 }
 
 /* What the packet's path needs of named sets that do not hold it at first. */
@@ -437,9 +474,6 @@ void example_choose(struct prove *prove, bdd_ref different, struct prove_result 
 	pick(example, set);
 	fill_packet(example, &result->packet);
 	result->example = packet_text(example);
-	result->rules = rules_story(example);
-	result->program = program_story(example);
-	if (!strcmp(result->rules, result->program))
-		prove_stop(prove, "the program answers with a part of the packet");
+	tell_stories(example, result);
 	result->assumed = likely != BDD_FALSE ? NULL : assumed_text(example);
 }

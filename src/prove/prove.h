@@ -39,6 +39,8 @@ struct prove_input {
 	size_t step_count;
 	const struct log_limit *logs;
 	size_t log_count;
+	const struct rate_limit *rates;
+	size_t rate_count;
 	const struct prove_map *maps;
 	size_t map_count;
 	const struct table_config *table; /* the classifier is a table (bpf/table_abi.h): its constants, or NULL */

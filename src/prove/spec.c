@@ -23,6 +23,7 @@ struct spec {
 	bdd_ref *conditions;       /* by rule number; UNKNOWN */
 	const struct rule **rules; /* by rule number */
 	uint32_t *first_log;       /* by rule number */
+	uint32_t *rates;           /* by rule number: the index of its rate, if it has one */
 	struct range **constants;  /* by map: its elements, adjacent ones joined; NULL: not yet */
 	size_t *constant_counts;
 	bdd_ref ip;
@@ -277,6 +278,11 @@ static bdd_ref end_diagram(struct prove *prove)
 	return bdd_ite(bdd, passes, non_ip, by_default);
 }
 
+static const struct rule *next_rule(const struct prove *prove, const struct place *place)
+{
+	return &prove->input->ruleset->chains[place->chain].rules[place->next];
+}
+
 bdd_ref spec_diagram(struct prove *prove, uint32_t number)
 {
 	struct place place;
@@ -284,6 +290,8 @@ bdd_ref spec_diagram(struct prove *prove, uint32_t number)
 	if (number == PLACE_END)
 		return end_diagram(prove);
 	place = *(const struct place *)intern_at(&prove->spec->places, number);
+	if (place.granted)
+		return bdd_leaf(prove->bdd, rule_leaf(next_rule(prove, &place)->number, true));
 	return stretch_diagram(prove, place.chain, place.named, place.next,
 			       (uint32_t)prove->input->ruleset->chains[place.chain].rule_count);
 }
@@ -326,12 +334,19 @@ static void fill_effects(struct prove *prove, const struct rule *rule, struct sp
 	for (size_t i = 0; i < rule->action_count; i++) {
 		if (rule->actions[i].kind >= ACTION_VERDICT)
 			break;
+		if (rule->actions[i].kind == ACTION_RATE)
+			continue; /* was asked before */
 		effects[leaf->effect_count++] = effect_of(prove, rule, &rule->actions[i], log);
 		log += rule->actions[i].kind == ACTION_LOG;
 	}
 	if (!leaf->decided && rule->number <= ruleset_shown(prove->input->ruleset))
 		effects[leaf->effect_count++] = (struct effect){ STEP_COUNT, SLOT_RULE(rule->number), 0, 0 };
 	leaf->effects = effects;
+}
+
+uint32_t spec_rate(const struct prove *prove, const struct rule *rule)
+{
+	return prove->spec->rates[rule->number];
 }
 
 const struct effect *spec_effects(struct prove *prove, const struct rule *rule, bool decides, size_t *ret_count)
@@ -345,7 +360,7 @@ const struct effect *spec_effects(struct prove *prove, const struct rule *rule, 
 
 static uint32_t place_number(struct prove *prove, uint32_t chain, uint32_t next, uint32_t named, uint32_t outer)
 {
-	struct place place = { chain, next, named, outer };
+	struct place place = { chain, next, named, outer, 0 };
 
 	return intern_number(&prove->spec->places, &place);
 }
@@ -369,6 +384,21 @@ static uint32_t place_after(struct prove *prove, const struct place *place, cons
 	default:
 		return place_number(prove, place->chain, next, place->named, place->outer);
 	}
+}
+
+/* The rule acts if it has a token, else what comes behind it goes on. */
+static struct spec_leaf asking_leaf(struct prove *prove, const struct place *place, const struct rule *rule)
+{
+	uint32_t index = (uint32_t)(rule - prove->input->ruleset->chains[place->chain].rules);
+	struct place granted = { place->chain, index, place->named, place->outer, 1 };
+
+	return (struct spec_leaf){
+		.asks = true,
+		.rate = prove->spec->rates[rule->number],
+		.slot = SLOT_RULE(rule->number),
+		.place = intern_number(&prove->spec->places, &granted),
+		.without = place_number(prove, place->chain, index + 1, place->named, place->outer),
+	};
 }
 
 static struct spec_leaf end_leaf(const struct prove *prove, bool by_default)
@@ -395,6 +425,8 @@ struct spec_leaf spec_leaf(struct prove *prove, uint32_t number, uint32_t value)
 		return (struct spec_leaf){ .place = place.outer };
 	rule = prove->spec->rules[code / 2];
 	action = last_action(rule);
+	if (code & 1 && rule_rate(rule) && !place.granted)
+		return asking_leaf(prove, &place, rule);
 	if (code & 1 && action && action->kind == ACTION_VERDICT) {
 		leaf.decided = true;
 		leaf.verdict = (uint32_t)action->verdict;
@@ -436,6 +468,8 @@ int spec_compare(struct prove *prove, uint32_t left, uint32_t right)
 
 		if (a->next != b->next && a->chain == b->chain)
 			return a->next < b->next ? -1 : 1;
+		if (a->granted != b->granted && a->chain == b->chain)
+			return a->granted < b->granted ? -1 : 1;
 	}
 	return left_depth == right_depth ? 0 : left_depth > right_depth ? -1 : 1; /* called chains come first */
 }
@@ -513,6 +547,53 @@ static void count_logs(struct prove *prove, struct spec *spec)
 			   prove->input->log_count, log);
 }
 
+static void check_rate(struct prove *prove, uint32_t index, const struct rate *rate)
+{
+	static const uint8_t keys[RATE_KEY_COUNT] = { BUCKET_ONE, BUCKET_SRC, BUCKET_DST, BUCKET_FLOW, BUCKET_USER };
+	const struct rate_limit *limit = index < prove->input->rate_count ? &prove->input->rates[index] : NULL;
+
+	if (!limit || limit->period != rate_period(rate) || limit->burst_ns != rate_burst_ns(rate) ||
+	    limit->key != keys[rate->key] || limit->bytes != (rate->unit == RATE_BYTES) ||
+	    limit->bits4 != rate->bits4 || limit->bits6 != rate->bits6 ||
+	    limit->fine != (limit->burst_ns < RATE_COARSE_NS))
+		prove_stop(prove, "the table of rates does not say what rate %u says", index + 1);
+}
+
+/* The data plane must fill in what keys are made of. */
+static void check_key(struct prove *prove, const struct rate *rate)
+{
+	static const enum field by_key[RATE_KEY_COUNT][7] = {
+		[RATE_KEY_SRC] = { FIELD_IP_SRC, FIELD_IPV6_SRC },
+		[RATE_KEY_DST] = { FIELD_IP_DST, FIELD_IPV6_DST },
+		[RATE_KEY_FLOW] = { FIELD_IP_SRC, FIELD_IPV6_SRC, FIELD_IP_DST, FIELD_IPV6_DST, FIELD_SRC_PORT,
+				    FIELD_DST_PORT, FIELD_PROTO },
+		[RATE_KEY_USER] = { FIELD_USER },
+	};
+
+	for (size_t i = 0; i < 7; i++)
+		if (by_key[rate->key][i] != FIELD_FAMILY && !(prove->input->needed >> by_key[rate->key][i] & 1))
+			prove_stop(prove, "the key of a rate is read, but the data plane need not fill %s in",
+				   field_table[by_key[rate->key][i]].name);
+}
+
+/* Rates have numbers in the order of rules. */
+static void count_rates(struct prove *prove, struct spec *spec)
+{
+	uint32_t next = 0;
+
+	for (uint32_t i = 1; i <= prove->input->ruleset->rule_count; i++) {
+		spec->rates[i] = next;
+		for (size_t a = 0; a < spec->rules[i]->action_count; a++) {
+			if (spec->rules[i]->actions[a].kind != ACTION_RATE)
+				continue;
+			check_rate(prove, next++, spec->rules[i]->actions[a].rate);
+			check_key(prove, spec->rules[i]->actions[a].rate);
+		}
+	}
+	if (next != prove->input->rate_count)
+		prove_stop(prove, "the table of rates has %zu entries for %u rates", prove->input->rate_count, next);
+}
+
 void spec_init(struct prove *prove)
 {
 	const struct ruleset *ruleset = prove->input->ruleset;
@@ -525,6 +606,7 @@ void spec_init(struct prove *prove)
 	memset(spec->conditions, 0xff, rules * sizeof *spec->conditions);
 	spec->rules = ARENA_ARRAY(prove->arena, const struct rule *, rules);
 	spec->first_log = ARENA_ARRAY(prove->arena, uint32_t, rules);
+	spec->rates = ARENA_ARRAY(prove->arena, uint32_t, rules);
 	spec->constants = ARENA_ARRAY(prove->arena, struct range *, prove->input->map_count);
 	spec->constant_counts = ARENA_ARRAY(prove->arena, size_t, prove->input->map_count);
 	spec->ip = bdd_or(prove->bdd, field_between(prove, FIELD_FAMILY, FAMILY_IPV4, FAMILY_IPV4),
@@ -532,6 +614,7 @@ void spec_init(struct prove *prove)
 	prove->spec = spec;
 	find_rules(prove, spec);
 	count_logs(prove, spec);
+	count_rates(prove, spec);
 }
 
 void spec_init_other(struct prove *prove)

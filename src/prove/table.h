@@ -84,12 +84,13 @@ struct context {
 
 /*
  * One thing that happens to packets, in order: of the items whose conditions hold, the first one from where judging goes
- * on. It ends the judging, or judging goes on at item `next`; behind all items the default decides.
+ * on. It ends the judging, or judging goes on at item `next`; behind all items the default decides. If its rule needs a
+ * token and gets none, it does nothing, and judging goes on at item `without`.
  */
 struct item {
 	const struct rule *rule; /* NULL: the end of a chain that was gone to */
 	uint32_t context;
-	uint32_t next;
+	uint32_t next, without;
 	bool decides;
 };
 
@@ -102,8 +103,9 @@ struct items {
 bool items_lay(struct prove *prove, struct items *ret_items);
 /* Where the item holds. Not kept. */
 bdd_ref item_set(struct prove *prove, const struct items *items, const struct item *item);
-/* Whether the answer says what the item does; where it resumes apart. */
-bool item_is(struct prove *prove, const struct items *items, const struct item *item, const struct answer_run *run);
+/* Whether the answer (with a token, for which it has `asked`, or NULL) says what the item does; where it resumes apart. */
+bool item_is(struct prove *prove, const struct items *items, const struct item *item, const struct answer_run *asked,
+	     const struct answer_run *run);
 
 /* --- the proof (table.c) -------------------------------------------------------------------------------- */
 

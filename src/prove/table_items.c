@@ -37,9 +37,10 @@ static void place(struct laying *laying, label at)
 	laying->places.items[at] = (uint32_t)laying->items->list.count;
 }
 
-static void add_item(struct laying *laying, const struct rule *rule, uint32_t context, bool decides, label next)
+static void add_item(struct laying *laying, const struct rule *rule, uint32_t context, bool decides, label next,
+		     label without)
 {
-	struct item item = { .rule = rule, .context = context, .next = next, .decides = decides };
+	struct item item = { .rule = rule, .context = context, .next = next, .without = without, .decides = decides };
 
 	if (laying->items->list.count >= ITEMS_MAX)
 		prove_stop(laying->prove, "the rules are too many once chains are laid out");
@@ -66,13 +67,15 @@ static void lay_jump(struct laying *laying, const struct frame *frame, const str
 		.context = under(laying, rule->cond, frame->context),
 		.end = new_label(laying),
 	};
+	label after = new_label(laying);
 
-	add_item(laying, rule, frame->context, false, body);
+	add_item(laying, rule, frame->context, false, body, after);
 	place(laying, body);
 	lay_chain(laying, &inner);
 	place(laying, inner.end);
 	if (action->kind == ACTION_GOTO)
-		add_item(laying, NULL, inner.context, false, frame->end);
+		add_item(laying, NULL, inner.context, false, frame->end, frame->end);
+	place(laying, after);
 }
 
 static void lay_rule(struct laying *laying, const struct frame *frame, const struct rule *rule)
@@ -80,19 +83,14 @@ static void lay_rule(struct laying *laying, const struct frame *frame, const str
 	const struct action *action = &rule->actions[rule->action_count - 1];
 	label next;
 
-	switch (action->kind) {
-	case ACTION_JUMP:
-	case ACTION_GOTO:
+	if (action->kind == ACTION_JUMP || action->kind == ACTION_GOTO) {
 		lay_jump(laying, frame, rule, action);
-		break;
-	case ACTION_RETURN:
-		add_item(laying, rule, frame->context, false, frame->end);
-		break;
-	default:
-		next = new_label(laying);
-		add_item(laying, rule, frame->context, action->kind == ACTION_VERDICT, next);
-		place(laying, next);
+		return;
 	}
+	next = new_label(laying);
+	add_item(laying, rule, frame->context, action->kind == ACTION_VERDICT,
+		 action->kind == ACTION_RETURN ? frame->end : next, next);
+	place(laying, next);
 }
 
 static void lay_chain(struct laying *laying, const struct frame *frame)
@@ -110,8 +108,12 @@ bool items_lay(struct prove *prove, struct items *ret_items)
 	frame.end = new_label(&laying);
 	lay_chain(&laying, &frame);
 	place(&laying, frame.end);
-	for (size_t i = 0; i < ret_items->list.count; i++)
-		ret_items->list.items[i].next = laying.places.items[ret_items->list.items[i].next];
+	for (size_t i = 0; i < ret_items->list.count; i++) {
+		struct item *item = &ret_items->list.items[i];
+
+		item->next = laying.places.items[item->next];
+		item->without = laying.places.items[item->without];
+	}
 	return !prove_stopped(prove);
 }
 
@@ -145,12 +147,23 @@ static bool ends_alike(const struct prove *prove, const struct items *items, con
 	return run->verdict == (uint32_t)action->verdict && run->slot == SLOT_RULE(item->rule->number);
 }
 
-bool item_is(struct prove *prove, const struct items *items, const struct item *item, const struct answer_run *run)
+/* Asks for the token that the item needs, or for none. */
+static bool asks_alike(const struct prove *prove, const struct item *item, const struct answer_run *asked)
+{
+	bool needs = item->rule && rule_rate(item->rule);
+
+	if (!needs || !asked)
+		return !needs && !asked;
+	return asked->rate == spec_rate(prove, item->rule) && asked->slot == SLOT_RULE(item->rule->number);
+}
+
+bool item_is(struct prove *prove, const struct items *items, const struct item *item, const struct answer_run *asked,
+	     const struct answer_run *run)
 {
 	const struct effect *effects = NULL;
 	size_t count = 0;
 
-	if (!ends_alike(prove, items, item, run))
+	if (!asks_alike(prove, item, asked) || !ends_alike(prove, items, item, run))
 		return false;
 	if (item->rule)
 		effects = spec_effects(prove, item->rule, item->decides, &count);

@@ -23,7 +23,8 @@ struct group {
 	uint32_t order;
 	uint32_t first, count; /* in by_order */
 	uint32_t item;         /* or NO_ITEM */
-	struct answer_run run;
+	struct answer_run run; /* if it asks for a token: with it */
+	struct answer_run asked, without; /* then, what asks, and where it goes on without */
 };
 
 struct matching {
@@ -287,7 +288,8 @@ static uint32_t find_item(struct matching *matching, const struct group *group, 
 	for (uint32_t i = from; i < matching->items.list.count && looks < LOOKS_MAX; i++) {
 		bdd_ref held;
 
-		if (!item_is(matching->prove, &matching->items, &matching->items.list.items[i], &group->run))
+		if (!item_is(matching->prove, &matching->items, &matching->items.list.items[i],
+			     group->asked.asks ? &group->asked : NULL, &group->run))
 			continue;
 		looks++;
 		held = packets_of(matching, i);
@@ -299,13 +301,25 @@ static uint32_t find_item(struct matching *matching, const struct group *group, 
 	return NO_ITEM;
 }
 
+/* An answer that asks for one token before anything else, and without it only resumes, or that does not ask. */
+static bool read_answer(const struct matching *matching, struct group *group, uint32_t answer)
+{
+	group->run = answer_read(matching->prove, answer);
+	if (!group->run.asks || group->run.broken)
+		return !group->run.broken;
+	group->asked = group->run;
+	group->run = answer_read(matching->prove, ANSWER_RUN(group->asked.with));
+	group->without = answer_read(matching->prove, ANSWER_RUN(group->asked.without));
+	return !group->asked.effect_count && !group->run.broken && !group->run.asks && !group->without.broken &&
+	       group->without.resumes && !group->without.effect_count;
+}
+
 static void match_group(struct matching *matching, struct group *group, uint32_t *next)
 {
 	struct family *family = matching->family;
 	uint32_t answer = family->members.items[family->by_order[group->first]]->record.answer;
 
-	group->run = answer_read(matching->prove, answer);
-	if (!group->run.broken && one_answer(matching, group) && group->order < family->table->start >> 32)
+	if (read_answer(matching, group, answer) && one_answer(matching, group) && group->order < family->table->start >> 32)
 		group->item = find_item(matching, group, *next);
 	if (group->item == NO_ITEM) {
 		suspect_group(matching, group);
@@ -360,16 +374,33 @@ static bool parts_at(const struct matching *matching, size_t at, uint32_t item)
 	       (behind == matching->groups.count || groups[behind].item >= item);
 }
 
+static bool resumes_at(const struct matching *matching, const struct group *group, const struct answer_run *run,
+		       uint32_t item)
+{
+	return !run->resumes || (matching->family->table->resumes && run->resume > group->order &&
+				 parts_at(matching, group_from(matching, run->resume), item));
+}
+
 static void check_resumption(struct matching *matching, const struct group *group)
 {
-	uint32_t next;
+	const struct item *item;
 
-	if (group->item == NO_ITEM || !group->run.resumes)
+	if (group->item == NO_ITEM)
 		return;
-	next = matching->items.list.items[group->item].next;
-	if (!matching->family->table->resumes || group->run.resume <= group->order ||
-	    !parts_at(matching, group_from(matching, group->run.resume), next))
+	item = &matching->items.list.items[group->item];
+	if (!resumes_at(matching, group, &group->run, item->next) ||
+	    !resumes_at(matching, group, &group->without, item->without))
 		suspect_group(matching, group);
+}
+
+static void note_jump(const struct matching *matching, const struct answer_run *run, size_t from, int32_t *over)
+{
+	size_t to = run->resumes ? group_from(matching, run->resume) : 0;
+
+	if (to <= from + 1)
+		return;
+	over[from + 1]++;
+	over[to]--;
 }
 
 /* `over[i]`: so many more answers than at i - 1 lead from before group i to behind it. */
@@ -380,12 +411,8 @@ static void find_hiding(struct matching *matching)
 	int32_t *over = ARENA_ARRAY(matching->prove->arena, int32_t, count + 2), open = 0;
 
 	for (size_t i = 0; i < count; i++) {
-		size_t to = group_from(matching, matching->groups.items[i].run.resume);
-
-		if (!matching->groups.items[i].run.resumes || to <= i + 1)
-			continue;
-		over[i + 1]++;
-		over[to]--;
+		note_jump(matching, &matching->groups.items[i].run, i, over);
+		note_jump(matching, &matching->groups.items[i].without, i, over);
 	}
 	for (size_t i = 0; i < count; i++) {
 		const struct group *group = &matching->groups.items[i];
@@ -393,7 +420,8 @@ static void find_hiding(struct matching *matching)
 		open += over[i];
 		for (uint32_t m = 0; m < group->count; m++)
 			family->members.items[family->by_order[group->first + m]]->hides =
-				!open && group->item != NO_ITEM && !group->run.resumes;
+				!open && group->item != NO_ITEM && !group->run.resumes &&
+				!group->asked.asks;
 	}
 }
 

@@ -217,6 +217,7 @@ struct place {
 	uint32_t next;
 	uint32_t named;  /* a rule that led here names the link layer */
 	uint32_t outer;  /* number of the place to go on at; PLACE_END */
+	uint32_t granted; /* the next rule holds, acts and has its token */
 };
 #define PLACE_END UINT32_MAX
 
@@ -226,13 +227,18 @@ enum { END_NONE, END_VERDICT };
 struct spec_leaf {
 	const struct effect *effects;
 	size_t effect_count;
-	uint32_t place;   /* where judging goes on, if not decided */
+	uint32_t place;   /* where judging goes on, if not decided; if it asks, with a token */
+	bool asks;        /* a rule needs a token */
+	uint32_t rate;    /* then of which rate, */
+	uint32_t slot;    /* and the rule's slot; of what is decided: what counts it */
+	uint32_t without; /* and where judging goes on without one */
 	bool decided;
 	uint32_t verdict; /* enum answer_verdict */
-	uint32_t slot;
 };
 
 void spec_init(struct prove *prove);
+/* The index of the rule's rate. */
+uint32_t spec_rate(const struct prove *prove, const struct rule *rule);
 /* For packets that are not IP only. */
 void spec_init_other(struct prove *prove);
 /* Where the condition holds. Not kept. */
@@ -257,6 +263,8 @@ bdd_ref with_constants(struct prove *prove, bdd_ref packets);
 /* An answer of classify() in `resume`, and of classify_rest(). */
 bdd_ref program_at(struct prove *prove, uint32_t resume);
 bdd_ref rest_at(struct prove *prove, uint32_t resume);
+/* What is left of a run of steps from this one on. */
+bdd_ref program_in_run(struct prove *prove, uint32_t step);
 
 enum { RUN_MAX = STEPS_MAX };
 
@@ -267,6 +275,8 @@ struct answer_run {
 	const char *broken; /* it breaks plane_abi.h */
 	bool resumes;
 	uint32_t resume;
+	bool asks;       /* for a token; the run goes on at the step `with` or `without` */
+	uint32_t rate, with, without;
 	uint32_t verdict, slot;
 };
 struct answer_run answer_read(struct prove *prove, uint64_t number);

@@ -613,6 +613,11 @@ int weir_capture_next(struct weir *weir, struct weir_capture *capture, const voi
 	return capture->at++ < 4;
 }
 
+uint64_t weir_capture_time(const struct weir_capture *capture)
+{
+	return capture->at;
+}
+
 void weir_capture_close(struct weir_capture *capture)
 {
 	free(capture);
@@ -629,6 +634,12 @@ int weir_tester_new(struct weir *weir, struct weir_program *program, const char 
 	*ret_tester = calloc(1, sizeof **ret_tester);
 	(*ret_tester)->at = engine == WEIR_MODEL;
 	return 0;
+}
+
+void weir_tester_clock(struct weir_tester *tester, uint64_t time_ns)
+{
+	(void)tester;
+	(void)time_ns;
 }
 
 int weir_tester_run(struct weir *weir, struct weir_tester *tester, const void *frame, size_t length,

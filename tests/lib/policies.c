@@ -434,6 +434,33 @@ static void make_log(struct making *making, struct action *action)
 	}
 }
 
+/* Tokens whose price is a round number of nanoseconds, as the kernel counts those. */
+static void make_rate(struct making *making, struct action *action)
+{
+	static const uint64_t amounts[] = { 1, 2, 5, 10, 100, 1000 };
+	struct rate *rate = ARENA_NEW(making->arena, struct rate);
+
+	action->kind = ACTION_RATE;
+	action->rate = rate;
+	rate->amount = RANDOM_PICK(&making->random, amounts);
+	rate->period_ns = random_once_in(&making->random, 4) ? 60000000000 : 1000000000;
+	rate->burst = random_between(&making->random, 1, 8);
+	rate->key = (enum rate_key)random_below(&making->random, RATE_KEY_COUNT);
+	if (rate->key == RATE_KEY_USER && !(field_table[FIELD_USER].hooks & HOOK_BIT(making->hook)))
+		rate->key = RATE_KEY_NONE;
+	if (making->hook == HOOK_XDP && random_once_in(&making->random, 3)) {
+		rate->unit = RATE_BYTES;
+		rate->burst *= 100;
+		rate->amount *= 100;
+		rate->period_ns = 1000000000;
+	}
+	if (rate->key == RATE_KEY_SRC || rate->key == RATE_KEY_DST) {
+		rate->bits4 = (uint8_t)(random_once_in(&making->random, 2) ? 32 : random_below(&making->random, 33));
+		rate->bits6 = (uint8_t)(random_once_in(&making->random, 2) ? 64 : random_below(&making->random, 65));
+	}
+	rate->max = rate->key == RATE_KEY_NONE ? 0 : 4096;
+}
+
 static void make_side_action(struct making *making, struct action *action)
 {
 	uint32_t choice = random_below(&making->random, 4);
@@ -473,8 +500,8 @@ static void make_terminal(struct making *making, struct action *action, size_t c
 
 static void make_rule(struct making *making, struct rule *rule, size_t chain)
 {
-	struct action *actions = ARENA_ARRAY(making->arena, struct action, 4);
-	size_t count = 0;
+	struct action *actions = ARENA_ARRAY(making->arena, struct action, 5);
+	size_t count = 0, first;
 
 	rule->number = making->next_number++;
 	making->named = false;
@@ -483,10 +510,13 @@ static void make_rule(struct making *making, struct rule *rule, size_t chain)
 	else if (!random_once_in(&making->random, 12))
 		rule->cond = condition(making, random_below(&making->random, making->options.depth + 1));
 	rule->names_link = making->named;
+	if (making->options.rates && random_once_in(&making->random, 3))
+		make_rate(making, &actions[count++]);
+	first = count;
 	if (!making->options.terminal_only)
-		while (count < 3 && random_once_in(&making->random, 4))
+		while (count < first + 3 && random_once_in(&making->random, 4))
 			make_side_action(making, &actions[count++]);
-	if (!count || !random_once_in(&making->random, 2))
+	if (count == first || !random_once_in(&making->random, 2))
 		make_terminal(making, &actions[count++], chain);
 	rule->actions = actions;
 	rule->action_count = count;

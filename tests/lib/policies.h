@@ -16,6 +16,7 @@ struct policy_options {
 	bool terminal_only; /* every rule is one verdict: no log, mark, count, jump, goto, return */
 	bool simple;       /* every condition is one AND of plain matches without masks, as firewalls' rules are */
 	bool no_reject;
+	bool rates;        /* some rules have a rate; of bytes at XDP only, as bytes are counted differently elsewhere */
 };
 
 /*

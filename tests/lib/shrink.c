@@ -168,7 +168,7 @@ static void reduce_actions(struct reduction *reduction, struct rule *rule)
 {
 	for (size_t i = 0; i < rule->action_count; i++) {
 		struct action *actions;
-		bool drop = rule->action_count > 1 && here(reduction);
+		bool drop = rule->action_count > 1u + (rule_rate(rule) && i) && here(reduction);
 
 		if (!drop && !(rule->actions[i].kind != ACTION_VERDICT && here(reduction)))
 			continue;

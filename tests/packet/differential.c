@@ -4,7 +4,7 @@
  * agree on the verdict, on the deciding rule, and on every counter.
  *
  *     differential [--policies N] [--packets N] [--rules N] [--seed N] [--hook NAME] [--plan-only]
- *                  [--classifier auto|diagram|table|list] [--simple]
+ *                  [--classifier auto|diagram|table|list] [--simple] [--rates]
  *
  * Prints TAP, one case a hook. A disagreement is made small and printed with its seed, policy and packet.
  */
@@ -29,6 +29,7 @@ struct options {
 	int hook; /* -1: all */
 	bool plan_only;
 	bool simple; /* rules as firewalls mostly have them */
+	bool rates;  /* some rules have token buckets */
 	enum classifier classifier;
 };
 
@@ -52,6 +53,7 @@ struct subject {
 	const struct plan *plan;
 	struct kernel_tester *tester; /* NULL: not loaded */
 	struct model_state state;     /* of the model; the kernel has its own, and the same clock */
+	struct model_state plan_state; /* of the plan: its buckets, when a packet is one that the kernel sees, too */
 	struct random random;         /* for the clock */
 	unsigned long *opened;        /* packets whose source had knocked */
 	unsigned char bytes[PACKET_BYTES_MAX]; /* of the packet at hand */
@@ -141,9 +143,34 @@ static void packet_from_fields(const struct model_fields *fields, struct packet 
 	}
 }
 
-/* Takes the steps of a run; true if classify() must be asked again. */
-static bool take_steps(const struct plan *plan, uint32_t first, struct packet *packet, struct outcome *outcome)
+static const struct rule *rule_of_slot(const struct ruleset *ruleset, uint32_t slot)
 {
+	for (size_t c = 0; c < ruleset->chain_count; c++)
+		for (size_t r = 0; r < ruleset->chains[c].rule_count; r++)
+			if (SLOT_RULE(ruleset->chains[c].rules[r].number) == slot)
+				return &ruleset->chains[c].rules[r];
+	return NULL;
+}
+
+static bool has_token(struct subject *subject, const struct step *step, const struct model_packet *packet,
+		      const struct model_fields *fields)
+{
+	return model_take_tokens(packet->state ? &subject->plan_state : NULL,
+				 rule_of_slot(subject->ruleset, step->slot), packet, fields);
+}
+
+/* What the plan judges, in all its forms. */
+struct input {
+	const struct model_packet *model;
+	const struct model_fields *fields;
+	struct packet packet;
+};
+
+/* Takes the steps of a run; true if classify() must be asked again. */
+static bool take_steps(struct subject *subject, uint32_t first, struct input *input, struct outcome *outcome)
+{
+	const struct plan *plan = subject->plan;
+
 	for (uint32_t i = first; i < plan->step_count; i++) {
 		const struct step *step = &plan->steps[i];
 
@@ -157,8 +184,12 @@ static bool take_steps(const struct plan *plan, uint32_t first, struct packet *p
 			outcome->verdict = step->a;
 			outcome->slot = step->slot;
 			return false;
+		case STEP_RATE:
+			if (!has_token(subject, step, input->model, input->fields))
+				i = step->b - 1;
+			break;
 		case STEP_RESUME:
-			packet->resume = step->a;
+			input->packet.resume = step->a;
 			return true;
 		case STEP_KNOCK:
 			outcome->knocked |= (uint64_t)1 << step->a;
@@ -169,9 +200,10 @@ static bool take_steps(const struct plan *plan, uint32_t first, struct packet *p
 	return false;
 }
 
-static void ask_plan(struct subject *subject, const struct model_fields *fields, struct outcome *outcome)
+static void ask_plan(struct subject *subject, const struct model_packet *packet, const struct model_fields *fields,
+		     struct outcome *outcome)
 {
-	struct packet packet;
+	struct input input = { .model = packet, .fields = fields };
 	uint32_t answer;
 
 	*outcome = (struct outcome){ 0 };
@@ -181,16 +213,16 @@ static void ask_plan(struct subject *subject, const struct model_fields *fields,
 		outcome_hit(outcome, SLOT_MALFORMED);
 		return;
 	}
-	packet_from_fields(fields, &packet);
+	packet_from_fields(fields, &input.packet);
 	do {
-		answer = plan_evaluate(subject->plan, &packet);
+		answer = plan_evaluate(subject->plan, &input.packet);
 		if (answer & ANSWER_STEPS)
 			continue;
 		outcome->verdict = answer & 3;
 		outcome->slot = answer >> ANSWER_SHIFT;
 		outcome_hit(outcome, outcome->slot);
 		return;
-	} while (take_steps(subject->plan, answer >> ANSWER_SHIFT, &packet, outcome));
+	} while (take_steps(subject, answer >> ANSWER_SHIFT, &input, outcome));
 }
 
 /* --- comparing --------------------------------------------------------------------------------------------------- */
@@ -238,7 +270,8 @@ static bool agrees(struct subject *subject, struct outcome *ret_model)
 	int error;
 
 	*ret_model = (struct outcome){ 0 };
-	subject->state.now_ns += random_below(&subject->random, 3) * 1000000000ull;
+	subject->state.now_ns += random_below(&subject->random, 3) * (subject->options->rates ? 100000000ull : 1000000000ull);
+	subject->plan_state.now_ns = subject->state.now_ns;
 	if (!frame_for_hook(subject->hook, subject->bytes, subject->length, &packet) ||
 	    (!hook_table[subject->hook].frames && packet.data != subject->bytes + 14))
 		return true;
@@ -251,7 +284,7 @@ static bool agrees(struct subject *subject, struct outcome *ret_model)
 	}
 	packet.state = &subject->state;
 	read_fields(subject, &packet, &fields);
-	ask_plan(subject, &fields, &other);
+	ask_plan(subject, &packet, &fields, &other);
 	ask_model(subject, &packet, ret_model); /* which remembers the packet */
 	ret_model->knocked = steps_matched(subject->ruleset, &fields);
 	if (!same(subject, "plan", ret_model, &other, true))
@@ -268,7 +301,7 @@ static bool plan_agrees(struct subject *subject, const struct model_packet *pack
 	read_fields(subject, packet, &fields);
 	ask_model(subject, packet, &model);
 	model.knocked = steps_matched(subject->ruleset, &fields);
-	ask_plan(subject, &fields, &other);
+	ask_plan(subject, packet, &fields, &other);
 	return same(subject, "plan", &model, &other, true);
 }
 
@@ -347,6 +380,7 @@ static bool judge_all(struct subject *subject, const struct ruleset *pool, uint6
 
 	subject->random = random_seed(subject->seed);
 	subject->state = (struct model_state){ .now_ns = 1000000000, .arena = subject->arena };
+	subject->plan_state = subject->state;
 	packets_seed(&source, subject->seed);
 	packets_add_ruleset(&source, pool);
 	for (unsigned i = 0; i < subject->options->packets; i++) {
@@ -405,7 +439,7 @@ static int judge_policy(struct call *call, void *context)
 {
 	struct subject *subject = context;
 	struct policy_options options = { .rules = subject->options->rules, .simple = subject->options->simple,
-					  .knocks = 3 };
+					  .knocks = 3, .rates = subject->options->rates };
 	struct failure failure = { .subject = subject, .call = call };
 	const struct ruleset *ruleset;
 	const char *wrong;
@@ -500,6 +534,7 @@ static int parse_options(int argc, char **argv, struct options *options)
 		{ "rules", required_argument, NULL, 'r' },    { "seed", required_argument, NULL, 's' },
 		{ "hook", required_argument, NULL, 'h' },     { "plan-only", no_argument, NULL, 'o' },
 		{ "classifier", required_argument, NULL, 'c' }, { "simple", no_argument, NULL, 'i' },
+		{ "rates", no_argument, NULL, 't' },
 		{ 0 },
 	};
 	int option;
@@ -513,6 +548,7 @@ static int parse_options(int argc, char **argv, struct options *options)
 		case 'h': options->hook = hook_by_name(optarg); break;
 		case 'o': options->plan_only = true; break;
 		case 'i': options->simple = true; break;
+		case 't': options->rates = true; break;
 		case 'c':
 			if (!read_classifier(optarg, &options->classifier))
 				return -1;

@@ -20,6 +20,7 @@ struct judged {
 	size_t others;       /* sum of other slots counted, each plus 1 */
 	size_t logs;
 	size_t runs;         /* how often classify() was called */
+	const bool *granted; /* by rule number: which rates have tokens; NULL: all */
 };
 
 static inline void judge_store(struct packet *packet, unsigned offset, unsigned size, uint64_t value)
@@ -91,6 +92,12 @@ static inline bool judge_steps(struct judged *judged, const struct plan *plan, s
 		case STEP_MARK:
 			judged->mark = (judged->mark & ~step->b) | (step->a & step->b);
 			break;
+		case STEP_RATE:
+			if (step->a >= plan->rate_count || step->b >= plan->step_count)
+				judged->error = "a rate or a step that there is not";
+			else if (judged->granted && !judged->granted[step->slot - SLOT_RULES + 1])
+				i = step->b - (size_t)1;
+			break;
 		case STEP_VERDICT:
 			judge_decide(judged, plan, step->a, step->slot);
 			return false;
@@ -107,10 +114,11 @@ static inline bool judge_steps(struct judged *judged, const struct plan *plan, s
 }
 
 /* Judges with `classify`, for instance plan_evaluate(). */
-static inline struct judged judge(const struct plan *plan, struct packet packet,
-				  uint32_t (*classify)(const struct plan *plan, const struct packet *packet))
+static inline struct judged judge_granting(const struct plan *plan, struct packet packet,
+					   uint32_t (*classify)(const struct plan *plan, const struct packet *packet),
+					   const bool *granted)
 {
-	struct judged judged = { .mark = packet.mark };
+	struct judged judged = { .mark = packet.mark, .granted = granted };
 	uint32_t answer;
 
 	do {
@@ -125,6 +133,12 @@ static inline struct judged judge(const struct plan *plan, struct packet packet,
 		}
 	} while (judge_steps(&judged, plan, &packet, answer >> ANSWER_SHIFT));
 	return judged;
+}
+
+static inline struct judged judge(const struct plan *plan, struct packet packet,
+				  uint32_t (*classify)(const struct plan *plan, const struct packet *packet))
+{
+	return judge_granting(plan, packet, classify, NULL);
 }
 
 #endif

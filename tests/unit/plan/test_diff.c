@@ -27,6 +27,7 @@ struct round {
 	const struct policy_options *options;
 	const struct ruleset *old, *new;
 	struct diff diff;
+	uint64_t tokens; /* bits: which rates have tokens */
 	size_t equivalent, different, unknown, found, given;
 	const char *wrong;
 };
@@ -69,7 +70,13 @@ static void change_rule(struct arena *arena, struct random *random, struct rule 
 	struct action *actions = arena_copy(arena, rule->actions, rule->action_count * sizeof *actions);
 	struct action *last = &actions[rule->action_count - 1];
 
-	if (rule->cond && random_below(random, 3)) {
+	if (rule_rate(rule) && random_once_in(random, 2)) {
+		struct rate *rate = arena_copy(arena, rule_rate(rule), sizeof *rate);
+
+		rate->burst++;
+		actions[0].rate = rate;
+		rule->actions = actions;
+	} else if (rule->cond && random_below(random, 3)) {
 		rule->cond = change_cond(arena, random, rule->cond);
 	} else if (last->kind == ACTION_VERDICT) {
 		last->verdict = last->verdict == VERDICT_ACCEPT ? VERDICT_DROP : VERDICT_ACCEPT;
@@ -110,12 +117,32 @@ static const struct ruleset *change(struct round *round, struct random *random)
 
 /* --- checking --------------------------------------------------------------------------------------------------- */
 
+/* Whether rates of some kind have tokens: rates that are the same are treated alike. */
+static const bool *tokens(const struct round *round, const struct ruleset *ruleset)
+{
+	bool *granted = ARENA_ARRAY(round->arena, bool, (size_t)ruleset->rule_count + 1);
+
+	for (size_t c = 0; c < ruleset->chain_count; c++)
+		for (size_t r = 0; r < ruleset->chains[c].rule_count; r++) {
+			const struct rule *rule = &ruleset->chains[c].rules[r];
+			const struct rate *rate = rule_rate(rule);
+
+			if (rate)
+				granted[rule->number] = round->tokens >>
+					((rate->amount * 7 + rate->burst * 3 + rate->key + rate->bits4) % 64) & 1;
+		}
+	return granted;
+}
+
 static struct diff_side judge(const struct round *round, const struct ruleset *ruleset,
 			      const struct model_packet *packet)
 {
+	struct model_state state = { .arena = round->arena, .granted = tokens(round, ruleset) };
+	struct model_packet remembered = *packet;
 	struct model_result result;
 
-	model_judge(round->arena, ruleset, round->hook, packet, &result);
+	remembered.state = &state;
+	model_judge(round->arena, ruleset, round->hook, &remembered, &result);
 	return (struct diff_side){ result.verdict, result.rule };
 }
 
@@ -138,7 +165,8 @@ static void check_packet(struct round *round, const struct model_packet *packet)
 	if (old.verdict == new.verdict)
 		return;
 	round->found++;
-	if (!is_listed(&round->diff, old, new) && !round->diff.unknown)
+	if (!round->diff.unknown &&
+	    (round->options->rates ? !round->diff.kind_count : !is_listed(&round->diff, old, new)))
 		round->wrong = arena_printf(round->arena, "%s: rule %d against %d is no kind",
 					    packet_print(round->arena, round->hook, packet, round->old), old.rule,
 					    new.rule);
@@ -156,6 +184,7 @@ static void check_packets(struct round *round)
 	for (int i = 0; i < PACKETS && !round->wrong; i++) {
 		source.well_formed = i % 4;
 		packets_next_at(&source, round->hook, buffer, sizeof buffer, &packet);
+		round->tokens = random_next(&source.random);
 		check_packet(round, &packet);
 	}
 }
@@ -245,11 +274,21 @@ static void simple_policies(void **state)
 	run_rounds(60, &options);
 }
 
+/* One kind stands for all that tokens make of a pair of rules: that there is one is asked. */
+static void policies_with_rates(void **state)
+{
+	static const struct policy_options options = { .rules = 6, .rates = true };
+
+	(void)state;
+	run_rounds(200, &options);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(small_policies),
 		cmocka_unit_test(simple_policies),
+		cmocka_unit_test(policies_with_rates),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

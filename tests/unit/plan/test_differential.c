@@ -78,10 +78,20 @@ static const struct plan *make_plan(struct round *round, const struct ruleset *r
 	return plan;
 }
 
+/* Which rates have tokens when the next packet comes. */
+static void draw_tokens(struct random *random, bool *granted, uint32_t rules)
+{
+	for (uint32_t rule = 1; rule <= rules; rule++)
+		granted[rule] = random_once_in(random, 2);
+}
+
 static void judge_packets(struct round *round, const struct ruleset *ruleset, const struct plan *plan)
 {
 	unsigned char buffer[PACKET_BYTES_MAX];
 	struct packet_source source;
+	struct random random = random_seed(round->seed);
+	bool *granted = ARENA_ARRAY(round->arena, bool, (size_t)ruleset->rule_count + 1);
+	struct model_state state = { .arena = round->arena, .granted = granted };
 
 	packets_seed(&source, round->seed);
 	packets_add_ruleset(&source, ruleset);
@@ -98,8 +108,10 @@ static void judge_packets(struct round *round, const struct ruleset *ruleset, co
 		if (fields.malformed)
 			continue;
 		judge_fill(&packet, &fields);
+		draw_tokens(&random, granted, ruleset->rule_count);
+		input.state = &state;
 		model_judge(round->arena, ruleset, round->hook, &input, &truth);
-		judged = judge(plan, packet, plan_evaluate);
+		judged = judge_granting(plan, packet, plan_evaluate, granted);
 		judged.mark = fields.has[FIELD_MARK] ? judged.mark : truth.mark;
 		round->wrong = compare(round, &truth, &judged);
 		round->judged++;
@@ -185,12 +197,21 @@ static void long_policies_agree(void **state)
 	run_rounds(40, &options);
 }
 
+static void policies_with_rates_agree(void **state)
+{
+	static const struct policy_options options = { .rules = 30, .rates = true };
+
+	(void)state;
+	run_rounds(200, &options);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(small_policies_agree),
 		cmocka_unit_test(simple_policies_agree),
 		cmocka_unit_test(long_policies_agree),
+		cmocka_unit_test(policies_with_rates_agree),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

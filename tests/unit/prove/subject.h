@@ -64,6 +64,8 @@ static inline struct prove_input subject_input(const struct subject *subject)
 		.step_count = plan->step_count,
 		.logs = plan->logs,
 		.log_count = plan->log_count,
+		.rates = plan->rates,
+		.rate_count = plan->rate_count,
 		.maps = subject->maps,
 		.map_count = plan->set_count,
 		.table = plan->kind == PLAN_TABLE ? &plan->table.config : NULL,

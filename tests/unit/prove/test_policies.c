@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "tests/lib/ir_text.h"
 #include "tests/lib/policies.h"
 #include "tests/lib/random.h"
 #include "tests/unit/prove/subject.h"
@@ -125,12 +126,118 @@ static void long_policies(void **state)
 	run_rounds(10, &options);
 }
 
+static void policies_with_rates(void **state)
+{
+	static const struct policy_options options = { .rules = 20, .rates = true };
+
+	(void)state;
+	run_rounds(40, &options);
+}
+
+/* --- harm done to steps that ask for tokens ---------------------------------------------------------------------- */
+
+static const char rated_text[] =
+	"policy \"p\" {\n"
+	"	attach xdp \"lo\"\n"
+	"	default drop\n"
+	"	chain \"main\" {\n"
+	"		rule 1 rate 10 packets every 1000000000 burst 5, log \"x\", accept if proto = 17\n"
+	"		rule 2 rate 10 packets every 1000000000 burst 5, jump \"c\" if proto = 6\n"
+	"		rule 3 accept if proto = 1\n"
+	"	}\n"
+	"	chain \"c\" {\n"
+	"		rule 4 drop if dst_port = 80\n"
+	"		rule 5 rate 1 packets every 1000000000 burst 5 per src bits 32, 64 max 16, accept\n"
+	"	}\n"
+	"}\n";
+
+struct harming {
+	struct arena *arena;
+	const struct ruleset *ruleset;
+	enum classifier classifier;
+	unsigned harmed, found;
+};
+
+static enum prove_outcome outcome(struct harming *harming, const struct prove_input *input)
+{
+	struct prove_result result;
+
+	prove_run(harming->arena, input, &result);
+	return result.outcome;
+}
+
+/* Every step that asks: of another rate, for another rule, going on without a token as with one, not asking at all. */
+static int harm_steps(void *context)
+{
+	struct harming *harming = context;
+	struct ruleset *copy = arena_copy(harming->arena, harming->ruleset, sizeof *copy);
+	struct subject subject = { .hook = HOOK_XDP };
+	struct prove_input input;
+	struct step *steps;
+	struct rate_limit *rates;
+
+	copy->classifier = harming->classifier;
+	assert_int_equal(subject_make(harming->arena, copy, HOOK_XDP, NULL, &subject), 0);
+	input = subject_input(&subject);
+	assert_int_equal(outcome(harming, &input), PROVE_EQUAL);
+	steps = arena_copy(harming->arena, input.steps, input.step_count * sizeof *steps);
+	input.steps = steps;
+	for (size_t i = 0; i < input.step_count; i++) {
+		struct step right = steps[i];
+
+		if (right.kind != STEP_RATE)
+			continue;
+		for (unsigned what = 0; what < 3; what++) {
+			if (what == 0)
+				steps[i].a++;
+			else if (what == 1)
+				steps[i].slot++;
+			else
+				steps[i].b = (uint32_t)i + 1;
+			harming->harmed++;
+			harming->found += outcome(harming, &input) == PROVE_DIFFERENT;
+			steps[i] = right;
+		}
+		steps[i] = (struct step){ .kind = STEP_COUNT, .slot = right.slot };
+		harming->harmed++;
+		harming->found += outcome(harming, &input) == PROVE_DIFFERENT;
+		steps[i] = right;
+	}
+	rates = arena_copy(harming->arena, input.rates, input.rate_count * sizeof *rates);
+	input.rates = rates;
+	rates[1].burst_ns++;
+	assert_int_equal(outcome(harming, &input), PROVE_UNKNOWN);
+	rates[1].burst_ns--;
+	rates[2].bits6--;
+	assert_int_equal(outcome(harming, &input), PROVE_UNKNOWN);
+	return 0;
+}
+
+static void harmed_rates_are_found(void **state)
+{
+	static const enum classifier classifiers[] = { CLASSIFIER_DIAGRAM, CLASSIFIER_LIST };
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		struct arena *arena = arena_new();
+		struct harming harming = { .arena = arena, .classifier = classifiers[i] };
+
+		harming.ruleset = ir_text_parse(arena, rated_text);
+		assert_int_equal(arena_run(arena, harm_steps, &harming), 0);
+		print_message("# %u of %u found\n", harming.found, harming.harmed);
+		assert_int_equal(harming.found, harming.harmed);
+		arena_free(arena);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(small_policies),
 		cmocka_unit_test(simple_policies),
 		cmocka_unit_test(long_policies),
+		cmocka_unit_test(policies_with_rates),
+		cmocka_unit_test(harmed_rates_are_found),
 	};
 
 	return cmocka_run_group_tests_name("prove/policies", tests, NULL, NULL);
