@@ -110,6 +110,7 @@ extern const struct command
 	command_log,
 	command_capture,
 	command_metrics,
+	command_doctor,
 	command_verify,
 	command_explain,
 	command_diff,

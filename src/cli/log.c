@@ -294,8 +294,8 @@ const struct command command_log = {
 	.synopsis = "[NAME]",
 	.summary = "Print events of rules with `log`, of one policy or of all",
 	.help = "One line an event: time, verdict, policy:rule, text, interface, protocol, addresses and ports,\n"
-		"TCP flags or ICMP type, length, user, mark. With --json, one object a line. Each event is given to\n"
-		"one reader.  With --journal, `journalctl WEIR_POLICY=NAME` finds them.",
+		"TCP flags or ICMP type, length, user, mark. With --json, one object a line. Several may read at the\n"
+		"same time. With --journal, `journalctl WEIR_POLICY=NAME` finds them.",
 	OPTIONS(log_options),
 	.most = 1,
 	.stream = true,

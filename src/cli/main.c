@@ -21,6 +21,7 @@ static const struct command *const commands[] = {
 	&command_log,
 	&command_capture,
 	&command_metrics,
+	&command_doctor,
 	&command_test,
 	&command_explain,
 	&command_diff,
@@ -40,7 +41,6 @@ static const struct command *const commands[] = {
 };
 
 static const char *const not_yet[] = {
-	"doctor",
 	"flows",
 	"import",
 	"ip6tables",

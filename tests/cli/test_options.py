@@ -17,6 +17,7 @@ set
 log
 capture
 metrics
+doctor
 test
 explain
 diff
@@ -35,7 +36,6 @@ version
 help
 """.split()
 LATER = """
-doctor
 flows
 import
 ip6tables

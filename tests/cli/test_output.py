@@ -511,6 +511,27 @@ class Metrics(CommandLine):
         self.assertFalse(os.path.exists(path))
 
 
+class Doctor(CommandLine):
+    """Over a library whose kernel has tcx, but no netfilter links and nothing else."""
+
+    def test_report(self):
+        text = self.weir("doctor", status=INPUT).stdout
+        self.assertIn("\n  ok       tcx: since Linux 6.6 (policies on tc", text)
+        self.assertRegex(text, r"\n  no       policies at xdp: needs .*xdp link\n")
+        self.assertIn("\n  yes      weir check, compile, verify, explain, diff\n", text)
+
+    def test_json(self):
+        told = self.json("doctor", status=INPUT)
+        self.assertFalse(told["ok"])
+        self.assertEqual({tuple(sorted(check)) for check in told["checks"]},
+                         {("detail", "group", "id", "needed_for", "remedy", "state")})
+        self.assertEqual({check["group"] for check in told["checks"]}, {"capabilities", "kernel", "system"})
+        self.assertLessEqual({check["state"] for check in told["checks"]}, {"ok", "missing", "unknown", "note"})
+        works = {feature["name"]: feature for feature in told["features"]}
+        self.assertEqual((works["policies at tc"]["works"], works["policies at tc"]["main"]), (False, True))
+        self.assertIn("tc", works["policies at tc"]["missing"])
+
+
 class Trying(CommandLine):
     def setUp(self):
         super().setUp()
