@@ -227,6 +227,7 @@ struct weir_view {
 	struct weir_counter dropped; /* drop and reject */
 	uint64_t events_lost;
 	uint64_t captures_lost;
+	uint64_t captures_size; /* bytes of memory that captured packets wait in; 0: no rule captures */
 };
 
 /* All policies in force, by name; free with weir_views_free(). */

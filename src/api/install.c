@@ -164,8 +164,7 @@ int api_install(struct call *call, const struct ruleset *ruleset, int only, cons
 	install.malformed_accept = ruleset->malformed_accept;
 	memcpy(install.levels, ruleset->cgroup_levels, sizeof install.levels);
 	install.level_count = ruleset->cgroup_level_count;
-	if (ruleset_captures(ruleset))
-		install.captures_size = ruleset->captures_size ? ruleset->captures_size : CAPTURES_SIZE;
+	install.captures_size = ruleset->captures_size;
 	install_rates(call->arena, plan, &install, &states);
 	install_knocks(call->arena, ruleset, &install, &states);
 	install.states = states.items;
@@ -178,7 +177,7 @@ int api_install(struct call *call, const struct ruleset *ruleset, int only, cons
 
 int api_refuse_captures(struct call *call, const struct ruleset *ruleset)
 {
-	if (!ruleset_captures(ruleset))
+	if (!ruleset->captures_size)
 		return WEIR_OK;
 	return api_fail(call, WEIR_INPUT, "policy `%s` has `capture`, whose packets could not be read: only a policy in "
 			"force, by `weir apply`, has a ring for them", ruleset->name);

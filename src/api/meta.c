@@ -232,9 +232,9 @@ static json_t *describe_logs(const struct plan *plan)
 
 json_t *meta_describe(struct arena *arena, const struct ruleset *ruleset, const struct plan *plan, const char *file)
 {
-	return json_pack("{s:s, s:s, s:i, s:i, s:i, s:s, s:b, s:o, s:o, s:o, s:o}", "policy", ruleset->name, "file", file,
+	return json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:s, s:b, s:o, s:o, s:o, s:o}", "policy", ruleset->name, "file", file,
 			 "line", (int)line_of(ruleset->span), "offset", (int)ruleset->span.offset, "length",
-			 (int)ruleset->span.length, "default", verdict_name(ruleset->default_verdict),
+			 (int)ruleset->span.length, "captures", (int)ruleset->captures_size, "default", verdict_name(ruleset->default_verdict),
 			 "malformed_accept", ruleset->malformed_accept, "rules",
 			 describe_rules(arena, ruleset), "counters", describe_counters(ruleset), "sets",
 			 describe_sets(ruleset, plan), "logs", describe_logs(plan));

@@ -118,6 +118,7 @@ static void fill_view(struct arena *arena, json_t *meta, const struct policy_sta
 	view->default_verdict = copy_string(arena, meta, "default");
 	view->events_lost = state->events_lost;
 	view->captures_lost = state->captures_lost;
+	view->captures_size = number(meta, "captures");
 	view_hooks(arena, state, view);
 	view_rules(arena, meta, state, view);
 	view_counters(arena, meta, state, view);

@@ -3,6 +3,7 @@
 #include "cli.h"
 
 #include <inttypes.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
@@ -73,6 +74,14 @@ static int copy_next(struct capturing *capturing, int timeout_ms)
 	return weir_pcapng_write(capturing->output, captured) ? WEIR_SYSTEM : 1;
 }
 
+/* Whoever read standard output has closed it: the next write would say so, but there may be none for a long time. */
+static bool reader_gone(void)
+{
+	struct pollfd output = { .fd = STDOUT_FILENO };
+
+	return poll(&output, 1, 0) > 0 && output.revents & POLLERR;
+}
+
 /* Each packet is on its way to whoever reads the output before the next one is waited for. */
 static int copy_all(struct capturing *capturing)
 {
@@ -90,7 +99,7 @@ static int copy_all(struct capturing *capturing)
 		got = copy_next(capturing, cli->set.now ? NOW_MS : FOLLOW_MS);
 		if (got < 0)
 			return ended ? WEIR_OK : got;
-		if (!got && cli->set.now)
+		if (!got && (cli->set.now || reader_gone()))
 			break;
 	}
 	return status;

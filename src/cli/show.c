@@ -115,6 +115,8 @@ static void print_view(const struct weir_view *view)
 	}
 	if (view->events_lost)
 		printf("%" PRIu64 " events lost\n", view->events_lost);
+	if (view->captures_size)
+		printf("%" PRIu64 " KiB for captured packets\n", view->captures_size >> 10);
 	if (view->captures_lost)
 		printf("%" PRIu64 " captured packets lost\n", view->captures_lost);
 }
@@ -170,6 +172,7 @@ static json_t *json_view(const struct weir_view *view)
 	json_object_set_new(object, "counters", json_counters(view));
 	json_object_set_new(object, "events_lost", json_number(view->events_lost));
 	json_object_set_new(object, "captures_lost", json_number(view->captures_lost));
+	json_object_set_new(object, "captures_size", json_number(view->captures_size));
 	return object;
 }
 

@@ -311,6 +311,8 @@ static bool check_action(struct check *check, const struct rule *rule, const str
 		return action->chain < check->ruleset->chain_count ||
 		       fail(check, "rule %u: no such chain", rule->number);
 	case ACTION_CAPTURE:
+		if (!check->ruleset->captures_size)
+			return fail(check, "rule %u: a capture, and no ring for it", rule->number);
 		return action->snap <= CAPTURE_SNAP_MAX ||
 		       fail(check, "rule %u: a capture of more than %d bytes", rule->number, CAPTURE_SNAP_MAX);
 	case ACTION_KNOCK:

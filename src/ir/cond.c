@@ -92,20 +92,3 @@ size_t ranges_normalize(struct range *ranges, size_t count)
 	}
 	return kept;
 }
-
-static bool rule_captures(const struct rule *rule)
-{
-	for (size_t i = 0; i < rule->action_count; i++)
-		if (rule->actions[i].kind == ACTION_CAPTURE)
-			return true;
-	return false;
-}
-
-bool ruleset_captures(const struct ruleset *ruleset)
-{
-	for (size_t c = 0; c < ruleset->chain_count; c++)
-		for (size_t r = 0; r < ruleset->chains[c].rule_count; r++)
-			if (rule_captures(&ruleset->chains[c].rules[r]))
-				return true;
-	return false;
-}

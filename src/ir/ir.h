@@ -215,7 +215,7 @@ struct ruleset {
 	bool malformed_accept; /* else dropped */
 	bool non_ip_accept;    /* FAMILY_OTHER passes instead of taking the default */
 	enum classifier classifier;
-	uint32_t captures_size; /* bytes of the ring of captures, a power of two; 0: CAPTURES_SIZE */
+	uint32_t captures_size; /* bytes of the ring of captures, a power of two; 0: no rule captures */
 	uint8_t cgroup_levels[PACKET_CGROUPS]; /* ancestor level behind FIELD_CGROUP_0..2; root is 0 */
 	uint8_t cgroup_level_count;
 };
@@ -237,9 +237,6 @@ struct cond *cond_match(struct arena *arena, enum field field, u128 lo, u128 hi,
 /* Sorts and merges `ranges` (a private copy is taken) and matches under the full mask. */
 struct cond *cond_match_ranges(struct arena *arena, enum field field, const struct range *ranges, size_t count,
 			       struct span span);
-
-/* Whether some rule captures. */
-bool ruleset_captures(const struct ruleset *ruleset);
 
 /* Sorts, then merges overlapping and adjacent ranges in place; returns how many are left. */
 size_t ranges_normalize(struct range *ranges, size_t count);

@@ -155,7 +155,7 @@ static uint32_t captures_size(struct lower *lower, const struct word *word)
 	u128 size;
 
 	if (!length)
-		return 0;
+		return CAPTURES_SIZE;
 	if (word->text[length - 1] == 'K')
 		shift = 10;
 	else if (word->text[length - 1] == 'M')
@@ -167,17 +167,36 @@ static uint32_t captures_size(struct lower *lower, const struct word *word)
 	}
 	diag = diag_error(lower->diags, word->span, "`%s` is not a size that the ring of captures can have", word->text);
 	diag_hint(lower->diags, diag, "a power of two from `256K` to `256M`");
-	return 0;
+	return CAPTURES_SIZE;
 }
 
-static void check_captures(struct lower *lower, const struct policy_node *policy)
+static bool rule_captures(const struct rule_node *rule)
+{
+	for (size_t i = 0; i < rule->action_count; i++)
+		if (rule->actions[i].kind == WORD_CAPTURE)
+			return true;
+	return false;
+}
+
+static bool policy_captures(const struct policy_node *policy)
 {
 	for (size_t c = 0; c < policy->chains.count; c++)
 		for (size_t r = 0; r < policy->chains.items[c].rules.count; r++)
-			for (size_t a = 0; a < policy->chains.items[c].rules.items[r].action_count; a++)
-				if (policy->chains.items[c].rules.items[r].actions[a].kind == WORD_CAPTURE)
-					return;
-	diag_warning(lower->diags, policy->settings[SETTING_CAPTURES].span, "no rule has `capture`");
+			if (rule_captures(&policy->chains.items[c].rules.items[r]))
+				return true;
+	return false;
+}
+
+/* None where no rule needs it; a warning if it was asked for. */
+static uint32_t captures_wanted(struct lower *lower, const struct policy_node *policy)
+{
+	uint32_t size = captures_size(lower, &policy->settings[SETTING_CAPTURES]);
+
+	if (policy_captures(policy))
+		return size;
+	if (policy->settings[SETTING_CAPTURES].text)
+		diag_warning(lower->diags, policy->settings[SETTING_CAPTURES].span, "no rule has `capture`");
+	return 0;
 }
 
 static void check_default(struct lower *lower, const struct policy_node *policy, enum verdict verdict)
@@ -206,9 +225,7 @@ static void apply_settings(struct lower *lower, const struct policy_node *policy
 	ruleset->malformed_accept = setting(lower, policy, SETTING_MALFORMED);
 	ruleset->non_ip_accept = setting(lower, policy, SETTING_NON_IP);
 	ruleset->classifier = (enum classifier)setting(lower, policy, SETTING_CLASSIFIER);
-	ruleset->captures_size = captures_size(lower, &policy->settings[SETTING_CAPTURES]);
-	if (ruleset->captures_size)
-		check_captures(lower, policy);
+	ruleset->captures_size = captures_wanted(lower, policy);
 	check_default(lower, policy, ruleset->default_verdict);
 }
 

@@ -364,6 +364,7 @@ class Capture(CommandLine):
     def test_reader_goes_away(self):
         child = subprocess.Popen([self.program, "capture"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
                                  env=self.env)
+        child.stdout.read(len("snap 0\n" + self.PACKETS))
         child.stdout.close()
         self.assertNotEqual(child.wait(10), 0)
 

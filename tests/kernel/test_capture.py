@@ -213,7 +213,8 @@ class Follow(TestCase):
         lost = Counts("t").raw["captures_lost"]
         self.assertGreater(lost, 0)
         self.assertEqual(captured()[1]["packets"] + lost, sent)
-        self.assertIn("captured packets lost", weir("show", "t").stdout)
+        shown = weir("show", "t").stdout
+        self.assertIn("\n256 KiB for captured packets\n%d captured packets lost\n" % lost, shown)
 
     def test_losses_survive_a_replacement(self):
         apply(policy("tc weir0 ingress", "capture if udp.dst_port == 7001", " captures = 256K\n"))

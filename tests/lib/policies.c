@@ -579,7 +579,7 @@ static void make_frame(struct making *making, uint64_t seed)
 	ruleset->default_verdict = (enum verdict)random_below(&making->random, 2);
 	ruleset->malformed_accept = random_once_in(&making->random, 4);
 	ruleset->non_ip_accept = random_once_in(&making->random, 4);
-	ruleset->captures_size = random_once_in(&making->random, 4) ? 1u << random_between(&making->random, 18, 28) : 0;
+	ruleset->captures_size = 1u << random_between(&making->random, 18, 28);
 	ruleset->cgroup_level_count = PACKET_CGROUPS;
 	for (unsigned i = 0; i < PACKET_CGROUPS; i++)
 		ruleset->cgroup_levels[i] = (uint8_t)(i + 1);
