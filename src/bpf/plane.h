@@ -116,6 +116,8 @@ static __always_inline __u32 plane_length(plane_context *context);
 static __always_inline int plane_copy(plane_context *context, void *buffer, __u32 size);
 static __always_inline __u32 plane_mark(plane_context *context);
 static __always_inline void plane_set_mark(plane_context *context, __u32 mark);
+/* The packet shall not leave before that, in CLOCK_MONOTONIC; where the file defines PLANE_PACES. */
+static __always_inline void plane_delay(plane_context *context, __u64 until_ns);
 
 /*
  * `size` as a number from 1 to `most`, where a helper wants to be sure of that; `most` for 0. Kernels before
@@ -352,6 +354,14 @@ static __always_inline long run_decide(struct run *run, __u32 verdict, __u32 slo
 	return RUN_ENDS;
 }
 
+/* Clang copies a whole structure octet by octet here, over half of the stack. */
+static __always_inline void step_count(struct run *run, const struct step *step)
+{
+	struct weight weight = { .packets = run->weight.packets, .bytes = run->weight.bytes };
+
+	count(step->slot, weight);
+}
+
 /* Rules behind it still test the mark that the packet came with: packet->mark stays. */
 static __always_inline void step_mark(struct run *run, const struct step *step)
 {
@@ -363,7 +373,29 @@ static __always_inline long step_rate(struct run *run, const struct step *step)
 {
 	__u64 packets = run->weight.packets, bytes = run->weight.bytes;
 
-	run->next = plane_take_tokens(run->packet, step->a, packets, bytes) ? run->next + 1 : step->b;
+	run->next = plane_take_tokens(run->packet, step->a, packets, bytes, 0) ? step->b : run->next + 1;
+	return RUN_ON;
+}
+
+#ifndef PLANE_PACES
+static __always_inline void plane_delay(plane_context *context, __u64 until_ns)
+{
+	(void)context;
+	(void)until_ns;
+}
+#endif
+
+/* What is over the rate leaves later, if the device can do that, or not at all. */
+static __always_inline long step_throttle(struct run *run, const struct step *step)
+{
+	__u32 horizon = config.paces ? PACE_HORIZON_NS : 0;
+	int delay = plane_take_tokens(run->packet, step->a, run->weight.packets, run->weight.bytes, horizon);
+
+	if (delay < 0)
+		return run_decide(run, ANSWER_DROP, step->slot);
+	if (config.paces && delay)
+		plane_delay(run->context, plane_now_fine() + delay);
+	run->next++;
 	return RUN_ON;
 }
 
@@ -394,8 +426,10 @@ static long take_step(__u32 index, struct run *run)
 		return step_resume(run, step);
 	if (step->kind == STEP_RATE)
 		return step_rate(run, step);
+	if (step->kind == STEP_THROTTLE)
+		return step_throttle(run, step);
 	if (step->kind == STEP_COUNT)
-		count(step->slot, run->weight);
+		step_count(run, step);
 	else if (step->kind == STEP_LOG)
 		plane_write_event(run->context, step->slot - (SLOT_RULES - 1), step->a, step->b);
 	else if (step->kind == STEP_MARK)

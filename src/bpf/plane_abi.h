@@ -39,6 +39,7 @@ enum step_kind {
 	STEP_VERDICT = 4, /* slot: counted; a: enum answer_verdict. Ends the run. */
 	STEP_RESUME = 5,  /* a: value for packet.resume; classify() is called again. Ends the run. */
 	STEP_RATE = 24,   /* slot: the rule's; a: index in RATES_MAP, b: the step to go on at if there is no token */
+	STEP_THROTTLE = 25, /* slot: the rule's; a: index in RATES_MAP. What is over is delayed, or dropped: that ends the run */
 
 	STEP_KNOCK = 28,  /* a: STEP_OF_KNOCK() (bpf/knock_abi.h): the packet takes that step when it has been judged */
 	STEP_CAPTURE = 32, /* slot: the rule's; a: bytes of a packet at most, or 0; b: as in STEP_LOG */
@@ -85,7 +86,8 @@ struct rate_limit {
 #define BUCKETS_MAP "state_buckets"
 #define FLOW_BUCKETS_MAP "state_flow_buckets"
 enum { RATE_COARSE_NS = 20000000 }; /* two ticks of the slowest clock that kernels are built with */
-enum { RATE_SEGMENTS_MAX = 4096 };  /* a packet costs no more tokens than that */
+enum { PACE_HORIZON_NS = 2000000000 }; /* what would be delayed by more is dropped */
+enum { RATE_SEGMENTS_MAX = 1024 };  /* a packet costs no more tokens than that */
 
 /* Keys of BUCKETS_MAP (SRC, DST, USER) and FLOW_BUCKETS_MAP (FLOW); values are struct bucket. */
 struct bucket_of {
@@ -154,7 +156,8 @@ struct plane_config {
 	__u8 no_reject;      /* the classifier never answers ANSWER_REJECT: what would answer packets may be left out */
 	__u8 captures;       /* some step is STEP_CAPTURE: else what would copy packets may be left out */
 	__u8 rated;          /* bit k: some rate has key k, of enum bucket_key */
-	__u8 reserved[6];
+	__u8 paces;          /* TC egress: the device sends packets when their time has come (fq), so they can be delayed */
+	__u8 reserved[5];
 };
 
 /* Map MAP_CONTROL, one element, memory-mapped by user space; one a policy's program generation. */

@@ -4,8 +4,8 @@
  * onwards by what they cost; it may be ahead of now by what a full bucket is worth, at most. So there is nothing to refill, and
  * one compare-and-swap is all the locking.
  *
- * In: a rate's limit and a packet. Out: whether it may pass; then its tokens are taken. A bucket that cannot be had
- * (no memory) has no tokens.
+ * In: a rate's limit and a packet. Out: whether it may pass, or when; then its tokens are taken. A bucket that cannot be
+ * had (no memory) has no tokens.
  */
 #ifndef WEIR_BPF_RATE_H
 #define WEIR_BPF_RATE_H
@@ -34,47 +34,61 @@ struct {
 	__type(value, struct bucket);
 } state_flow_buckets SEC(".maps");
 
-/* What costs more than a full bucket is let in by a full one. */
-static __always_inline bool bucket_take(__u64 *next_ns, __u64 now, __u64 cost, __u64 burst)
+/*
+ * Takes tokens, also such as will have come within `horizon`: then how long that is in nanoseconds. -1: it would be longer.
+ * What costs more than a full bucket is let in by a full one.
+ */
+static __always_inline int bucket_reserve(__u64 *next_ns, __u64 now, __u64 cost, __u64 burst, __u32 horizon)
 {
 	__u64 least = cost < burst ? cost : burst;
 
 	for (int i = 0; i < BUCKET_TRIES; i++) {
 		__u64 next = *(volatile __u64 *)next_ns;
 		__u64 from = next > now ? next : now;
+		__u64 delay = from + least > now + burst ? from + least - (now + burst) : 0;
 
-		if (from + least > now + burst)
-			return false;
+		if (delay > horizon)
+			return -1;
 		if (__sync_val_compare_and_swap(next_ns, next, from + cost) == next)
-			return true;
+			return (int)delay;
 	}
-	return false;
+	return -1;
 }
 
+static __always_inline bool bucket_take(__u64 *next_ns, __u64 now, __u64 cost, __u64 burst)
+{
+	return !bucket_reserve(next_ns, now, cost, burst, 0);
+}
+
+/* On the stack, which is short: the one or the other. */
+union bucket_keys {
+	struct bucket_of one;
+	struct bucket_of_flow flow;
+};
+
 /* The bucket of a key, which is made if there is none: two packets that come first at the same time share one. */
-static __always_inline struct bucket *bucket_find(void *map, const void *key)
+static __always_inline struct bucket *bucket_find(void *map, const union bucket_keys *key)
 {
 	struct bucket *bucket = bpf_map_lookup_elem(map, key);
-	struct bucket empty = { 0 };
+	struct bucket empty;
 
 	if (bucket)
 		return bucket;
+	empty.next_ns = 0;
 	bpf_map_update_elem(map, key, &empty, BPF_NOEXIST);
 	return bpf_map_lookup_elem(map, key);
 }
 
-static __always_inline struct bucket *bucket_of_flow(const struct packet *packet, __u32 index)
+static __always_inline void key_of_flow(const struct packet *packet, __u32 index, struct bucket_of_flow *key)
 {
-	struct bucket_of_flow key = {
-		.src = { packet->src_hi, packet->src_lo },
-		.dst = { packet->dst_hi, packet->dst_lo },
-		.src_port = (__u16)packet->src_port,
-		.dst_port = (__u16)packet->dst_port,
-		.proto = (__u16)(packet->proto | packet->family << 12),
-		.rate = (__u16)index,
-	};
-
-	return bucket_find(&state_flow_buckets, &key);
+	key->src[0] = packet->src_hi;
+	key->src[1] = packet->src_lo;
+	key->dst[0] = packet->dst_hi;
+	key->dst[1] = packet->dst_lo;
+	key->src_port = (__u16)packet->src_port;
+	key->dst_port = (__u16)packet->dst_port;
+	key->proto = (__u16)(packet->proto | packet->family << 12);
+	key->rate = (__u16)index;
 }
 
 /* The upper `bits` of a number of `width` bits. */
@@ -94,38 +108,48 @@ static __always_inline __u64 bucket_value(const struct rate_limit *limit, const 
 	return limit->bits6 ? upper(address, 64, limit->bits6) : 0;
 }
 
+static __always_inline void key_of(const struct rate_limit *limit, const struct packet *packet, __u32 index,
+				   struct bucket_of *key)
+{
+	key->value = bucket_value(limit, packet);
+	key->rate = index;
+	key->family = limit->key == BUCKET_USER ? 0 : packet->family;
+}
+
 static __always_inline struct bucket *bucket_of(const struct rate_limit *limit, const struct packet *packet, __u32 index)
 {
-	struct bucket_of key = { .value = bucket_value(limit, packet), .rate = index, .family = packet->family };
+	union bucket_keys key;
 
-	if (limit->key == BUCKET_USER)
-		key.family = 0;
+	if (config.rated & BUCKET_BIT(BUCKET_FLOW) && limit->key == BUCKET_FLOW) {
+		key_of_flow(packet, index, &key.flow);
+		return bucket_find(&state_flow_buckets, &key);
+	}
+	if (!(config.rated & ~(BUCKET_BIT(BUCKET_FLOW) | BUCKET_BIT(BUCKET_ONE))))
+		return NULL;
+	key_of(limit, packet, index, &key.one);
 	return bucket_find(&state_buckets, &key);
 }
 
-/* Takes the packet's tokens of a rate: 1, or 0 if there are not enough. */
-VERIFIED_ONCE int plane_take_tokens(const struct packet *packet, __u32 index, __u64 packets, __u64 bytes)
+/* Takes the packet's tokens of a rate: see bucket_reserve(). `horizon` is less than 2^31. */
+VERIFIED_ONCE int plane_take_tokens(const struct packet *packet, __u32 index, __u64 packets, __u64 bytes, __u32 horizon)
 {
 	struct rate_limit *limit;
-	struct bucket *bucket = NULL;
+	struct bucket *bucket;
 	__u64 cost, now;
 
 	if (!packet || !config.rated) /* then there are no maps */
-		return 0;
+		return -1;
 	limit = bpf_map_lookup_elem(&state_rates, &index);
 	if (!limit)
-		return 0;
-	now = limit->fine ? plane_now_fine() : plane_now();
+		return -1;
+	now = limit->fine || horizon ? plane_now_fine() : plane_now();
 	if (packets > RATE_SEGMENTS_MAX)
 		packets = RATE_SEGMENTS_MAX;
 	cost = (limit->bytes ? bytes : packets) * limit->period >> RATE_SHIFT;
 	if (limit->key == BUCKET_ONE)
-		return bucket_take(&limit->next_ns, now, cost, limit->burst_ns);
-	if (config.rated & BUCKET_BIT(BUCKET_FLOW) && limit->key == BUCKET_FLOW)
-		bucket = bucket_of_flow(packet, index);
-	else if (config.rated & ~(BUCKET_BIT(BUCKET_FLOW) | BUCKET_BIT(BUCKET_ONE)))
-		bucket = bucket_of(limit, packet, index);
-	return bucket && bucket_take(&bucket->next_ns, now, cost, limit->burst_ns);
+		return bucket_reserve(&limit->next_ns, now, cost, limit->burst_ns, horizon);
+	bucket = bucket_of(limit, packet, index);
+	return bucket ? bucket_reserve(&bucket->next_ns, now, cost, limit->burst_ns, horizon) : -1;
 }
 
 #endif

@@ -5,6 +5,7 @@
 
 typedef struct __sk_buff plane_context;
 enum { PLANE_PREEMPTIBLE = 0, REPLY_GROWS_IN_FRONT = 0 };
+#define PLANE_PACES
 
 #include "bpf/skb.h"
 #include "bpf/reject.h"
@@ -54,6 +55,13 @@ static __always_inline void plane_describe(struct __sk_buff *skb, struct event *
 {
 	event->user = leaving() ? skb_owner(skb) : ABSENT_OWNER;
 	describe_skb(skb, event, leaving(), !config.bare);
+}
+
+/* TCP may have set a later time already. */
+static __always_inline void plane_delay(struct __sk_buff *skb, __u64 until_ns)
+{
+	if (skb->tstamp < until_ns)
+		skb->tstamp = until_ns;
 }
 
 static __always_inline int reply_resize(struct __sk_buff *skb, __u32 length)

@@ -117,7 +117,7 @@ static void check_opening(struct rules *rules, const struct cond *cond, bool pos
 /* --- actions ------------------------------------------------------------------------------------- */
 
 static const char *const needs_ebpf[] = {
-	[ACTION_RATE] = "keep to a rate", [ACTION_COUNT] = "count", [ACTION_LOG] = "log", [ACTION_MARK] = "mark",
+	[ACTION_RATE] = "keep to a rate", [ACTION_THROTTLE] = "throttle", [ACTION_COUNT] = "count", [ACTION_LOG] = "log", [ACTION_MARK] = "mark",
 	[ACTION_CAPTURE] = "capture",
 };
 

@@ -289,7 +289,7 @@ static bool check_rate(struct check *check, const struct rule *rule, const struc
 
 	if (wrong)
 		return fail(check, "rule %u: rate: %s", rule->number, wrong);
-	return action == rule->actions ||
+	return action->kind != ACTION_RATE || action == rule->actions ||
 	       fail(check, "rule %u: a rate comes before all other actions", rule->number);
 }
 
@@ -297,6 +297,7 @@ static bool check_action(struct check *check, const struct rule *rule, const str
 {
 	switch (action->kind) {
 	case ACTION_RATE:
+	case ACTION_THROTTLE:
 		return check_rate(check, rule, action);
 	case ACTION_COUNT:
 		return action->counter < check->ruleset->counter_count ||

@@ -76,6 +76,7 @@ struct rate {
 
 enum action_kind {
 	ACTION_RATE,    /* first in its rule: without a token, the rule has not matched */
+	ACTION_THROTTLE, /* what is over the rate is dropped, or paced where the hook can */
 	ACTION_COUNT,   /* named counter */
 	ACTION_LOG,
 	ACTION_MARK,    /* mark = (mark & ~mask) | (value & mask) */
@@ -124,6 +125,12 @@ struct rule {
 	size_t action_count; /* at least 1 */
 	bool names_link; /* the condition names `arp` or `eth.type` */
 };
+
+/* The action keeps to a rate: it has one, whose buckets it takes tokens from. */
+static inline bool action_is_rated(const struct action *action)
+{
+	return action->kind == ACTION_RATE || action->kind == ACTION_THROTTLE;
+}
 
 /* The rate that the rule needs a token of, or NULL. */
 const struct rate *rule_rate(const struct rule *rule);

@@ -100,6 +100,14 @@ static bool act(struct judging *judging, const struct rule *rule, const struct a
 	struct model_result *result = &judging->result;
 
 	switch (action->kind) {
+	case ACTION_THROTTLE:
+		if (applies && !model_take_tokens(judging->packet->state, rule, action->rate, judging->packet,
+						  &judging->fields)) {
+			result->verdict = VERDICT_DROP;
+			result->rule = (int32_t)rule->number;
+			return true;
+		}
+		return false;
 	case ACTION_RATE:
 	case ACTION_COUNT:
 	case ACTION_LOG:
@@ -132,7 +140,8 @@ static bool act(struct judging *judging, const struct rule *rule, const struct a
 
 static bool has_token(struct judging *judging, const struct rule *rule)
 {
-	return !rule_rate(rule) || model_take_tokens(judging->packet->state, rule, judging->packet, &judging->fields);
+	return !rule_rate(rule) || model_take_tokens(judging->packet->state, rule, rule_rate(rule), judging->packet,
+						     &judging->fields);
 }
 
 /* Reads the next rule of the innermost chain; true if it decides the packet. */

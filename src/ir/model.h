@@ -21,8 +21,8 @@ struct model_knocker {
 /* A token bucket of one rule. */
 struct model_bucket {
 	struct model_bucket_key {
-		uint32_t rule;
-		uint32_t family;
+		const struct rate *rate;
+		uint64_t family;
 		u128 parts[5]; /* what it is per; unused ones 0 */
 	} key;
 	u128 missing;       /* to be full: what comes in so much time, in 1/1024 ns */
@@ -110,9 +110,9 @@ void model_knock(struct model_state *state, const struct ruleset *ruleset, const
 
 /* --- rates (model_rate.c) ------------------------------------------------------------------------------------- */
 
-/* Takes the tokens that the packet costs from the bucket of the rule's rate, if they are there. */
-bool model_take_tokens(struct model_state *state, const struct rule *rule, const struct model_packet *packet,
-		       const struct model_fields *fields);
+/* Takes the tokens that the packet costs from a bucket of the rule's rate, if they are there. */
+bool model_take_tokens(struct model_state *state, const struct rule *rule, const struct rate *rate,
+		       const struct model_packet *packet, const struct model_fields *fields);
 
 void model_parse(enum hook hook, const struct model_packet *packet, struct model_fields *ret_fields);
 

@@ -35,14 +35,14 @@ static void add_flow(struct model_bucket_key *key, const struct model_fields *fi
 	add(key, 4, fields, FIELD_PROTO);
 }
 
-static struct model_bucket_key key_of(const struct rule *rule, const struct rate *rate, const struct model_fields *fields)
+static struct model_bucket_key key_of(const struct rate *rate, const struct model_fields *fields)
 {
 	struct model_bucket_key key;
 
 	memset(&key, 0, sizeof key);
-	key.rule = rule->number;
+	key.rate = rate;
 	if (rate->key != RATE_KEY_NONE && rate->key != RATE_KEY_USER)
-		key.family = (uint32_t)fields->value[FIELD_FAMILY];
+		key.family = (uint64_t)fields->value[FIELD_FAMILY];
 	switch (rate->key) {
 	case RATE_KEY_SRC:
 		key.parts[0] = prefix(fields, FIELD_IP_SRC, FIELD_IPV6_SRC, rate);
@@ -83,11 +83,10 @@ static void fill(struct model_bucket *bucket, uint64_t now_ns)
 	bucket->looked_ns = now_ns;
 }
 
-bool model_take_tokens(struct model_state *state, const struct rule *rule, const struct model_packet *packet,
-		       const struct model_fields *fields)
+bool model_take_tokens(struct model_state *state, const struct rule *rule, const struct rate *rate,
+		       const struct model_packet *packet, const struct model_fields *fields)
 {
-	const struct rate *rate = rule_rate(rule);
-	struct model_bucket_key key = key_of(rule, rate, fields);
+	struct model_bucket_key key = key_of(rate, fields);
 	u128 burst = (u128)rate->period_ns * 1024 * rate->burst / rate->amount;
 	u128 cost = (u128)rate->period_ns * 1024 / rate->amount * (rate->unit == RATE_BYTES ? packet->length : 1);
 	struct model_bucket *bucket;

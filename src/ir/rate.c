@@ -4,7 +4,7 @@
 
 enum {
 	RATE_FRACTION = 1024,   /* of a nanosecond */
-	RATE_PACKET_MAX = 4096, /* tokens, or kilobytes, that a packet may cost */
+	RATE_PACKET_MAX = 1024, /* tokens, or kilobytes, that a packet may cost */
 };
 static const uint64_t amount_max = 1000000000000; /* units a second; then a unit still is worth a fraction */
 

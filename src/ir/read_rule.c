@@ -262,6 +262,8 @@ static bool expect_action(struct reader *reader, struct action *action)
 	action->span = reader->token.span;
 	if (reader_accept_word(reader, "rate"))
 		return expect_rate(reader, action, ACTION_RATE);
+	if (reader_accept_word(reader, "throttle"))
+		return expect_rate(reader, action, ACTION_THROTTLE);
 	if (reader_accept_word(reader, "count"))
 		return expect_counter(reader, action);
 	if (reader_accept_word(reader, "log"))

@@ -260,7 +260,8 @@ static void put_action(struct printer *printer, const struct action *action)
 
 	switch (action->kind) {
 	case ACTION_RATE:
-		put_rate(printer, "rate ", action->rate);
+	case ACTION_THROTTLE:
+		put_rate(printer, action->kind == ACTION_RATE ? "rate " : "throttle ", action->rate);
 		return;
 	case ACTION_COUNT:
 		put_string(printer, "count ", ruleset->counters[action->counter]);

@@ -37,7 +37,7 @@ struct place {
 	uint32_t source;   /* index of the install_hook that asked for it */
 	int32_t xdp_mode;  /* enum xdp_mode, as asked for */
 	uint32_t bare;     /* tc: packets have no link-layer header there */
-	uint32_t reserved;
+	uint32_t paces;    /* tc egress, for a policy that throttles: the device has the fq qdisc */
 	char target[TARGET_LENGTH];
 };
 

@@ -263,6 +263,7 @@ static void fill_config(struct plane_config *config, const struct load *load)
 	config->steps = (uint32_t)load->hook->step_count;
 	config->malformed_accept = install->malformed_accept;
 	config->bare = load->bare;
+	config->paces = load->paces;
 	config->no_reject = load->hook->no_reject;
 	config->captures = install->captures_size > 0;
 	config->trace = load->trace;

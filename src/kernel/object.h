@@ -41,6 +41,7 @@ struct load {
 	uint64_t since;
 	bool trace;
 	bool bare;         /* plane_config.bare */
+	bool paces;        /* plane_config.paces */
 	const struct shares *shares;
 	uint32_t frames;   /* bench objects: elements of map `frames` */
 };

@@ -11,6 +11,7 @@
 
 #include "kernel/attach.h"
 #include "kernel/counters.h"
+#include "kernel/qdisc.h"
 #include "kernel/sets.h"
 #include "kernel/statemap.h"
 
@@ -47,6 +48,30 @@ static void drop_repeats(struct places *places, size_t from, uint32_t source)
 	places->count = kept;
 }
 
+static bool throttles(const struct install_hook *hook)
+{
+	for (size_t i = 0; i < hook->step_count; i++)
+		if (hook->steps[i].kind == STEP_THROTTLE)
+			return true;
+	return false;
+}
+
+/* Where the policy throttles what leaves by a device, packets are delayed if its qdisc can do that. */
+static void find_pacing(struct staging *staging)
+{
+	for (size_t i = 0; i < staging->places.count; i++) {
+		struct place *place = &staging->places.items[i];
+
+		if (place->hook != HOOK_TC_EGRESS || !throttles(&staging->install->hooks[place->source]))
+			continue;
+		place->paces = qdisc_paces(place->ifindex);
+		if (!place->paces)
+			problem_note(staging->change->kernel, "policy `%s`: %s has no fq qdisc, so `throttle` drops what is "
+				     "over the rate; with `tc qdisc replace dev %s root fq`, and applied again, it delays it",
+				     staging->install->policy, place->target, place->target);
+	}
+}
+
 static int resolve(struct staging *staging)
 {
 	const struct install *install = staging->install;
@@ -65,6 +90,7 @@ static int resolve(struct staging *staging)
 			return error;
 		drop_repeats(&staging->places, before, (uint32_t)i);
 	}
+	find_pacing(staging);
 	if (staging->places.count > PLACES_MAX)
 		return problem_set(kernel, -E2BIG, "policy `%s` has more than %d places to attach to",
 				   install->policy, PLACES_MAX);
@@ -182,7 +208,8 @@ static int load_places(struct staging *staging, uint32_t source, const struct el
 		bool ours = i < staging->places.count && staging->places.items[i].source == source;
 		const struct load load = { .install = staging->install, .hook = hook, .plane = hook->hook,
 					   .since = staging->change->since, .shares = shares,
-					   .bare = ours && staging->places.items[i].bare };
+					   .bare = ours && staging->places.items[i].bare,
+					   .paces = ours && staging->places.items[i].paces };
 
 		if (!ours && (i < staging->places.count || object))
 			continue;

@@ -78,6 +78,7 @@ enum action_word {
 	WORD_ACCEPT,
 	WORD_DROP,
 	WORD_REJECT,
+	WORD_THROTTLE,
 	WORD_COUNT,
 	WORD_LOG,
 	WORD_MARK,
@@ -92,7 +93,7 @@ struct action_node {
 	enum action_word kind;
 	struct span span;
 	struct word argument; /* counter, log text, mark, snap length, chain */
-	struct rate_node rate; /* log */
+	struct rate_node rate; /* log, throttle */
 };
 
 struct rule_node {

@@ -163,7 +163,7 @@ static void put_rule(struct out *out, const struct rule_node *rule)
 		put(out, i ? " " : "");
 		put(out, action_words[action->kind]);
 		put_option(out, action->kind == WORD_CAPTURE ? " snap " : " ", &action->argument);
-		put_rate(out, " rate ", &action->rate);
+		put_rate(out, action->kind == WORD_THROTTLE ? " " : " rate ", &action->rate);
 	}
 	put(out, rule->cond || rule->rate.limit.text ? " if " : "");
 	if (rule->cond)

@@ -149,6 +149,10 @@ static void action_lower(struct lower *lower, const struct action_node *node, ho
 	case WORD_LOG:
 		log_action(lower, node, action);
 		return;
+	case WORD_THROTTLE:
+		action->kind = ACTION_THROTTLE;
+		action->rate = rate_lower(lower, &node->rate, hooks);
+		return;
 	case WORD_MARK:
 		check_mark_hooks(lower, node, hooks);
 		mark_action(lower, node, action);
@@ -174,7 +178,8 @@ static void action_lower(struct lower *lower, const struct action_node *node, ho
 
 static bool is_terminal(enum action_word kind)
 {
-	return kind != WORD_COUNT && kind != WORD_LOG && kind != WORD_MARK && kind != WORD_CAPTURE;
+	return kind != WORD_COUNT && kind != WORD_LOG && kind != WORD_MARK && kind != WORD_CAPTURE &&
+	       kind != WORD_THROTTLE;
 }
 
 void actions_lower(struct lower *lower, const struct rule_node *node, hook_mask hooks, struct rule *rule)

@@ -45,6 +45,11 @@ static bool log_action(struct parser *parser, struct action_node *action)
 	return log_rate(parser, action);
 }
 
+static bool throttle_action(struct parser *parser, struct action_node *action)
+{
+	return parse_rate(parser, true, &action->rate);
+}
+
 static bool count_action(struct parser *parser, struct action_node *action)
 {
 	return parse_word(parser, "a counter's name", &action->argument);
@@ -70,6 +75,7 @@ static bool chain_action(struct parser *parser, struct action_node *action)
 
 /* What follows the action's word; NULL: nothing. */
 static bool (*const action_arguments[ACTION_WORD_COUNT])(struct parser *parser, struct action_node *action) = {
+	[WORD_THROTTLE] = throttle_action,
 	[WORD_COUNT] = count_action,     [WORD_LOG] = log_action,   [WORD_MARK] = mark_action,
 	[WORD_CAPTURE] = capture_action, [WORD_JUMP] = chain_action, [WORD_GOTO] = chain_action,
 };

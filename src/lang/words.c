@@ -117,10 +117,10 @@ static const char *const reserved_conditions[] = {
 };
 static const char *const calls[] = { "knocked", "rate" }; /* conditions with a form of their own */
 static const char *const reserved_prefixes[] = { "http.", "tls.", "dns." };
-static const char *const reserved_actions[] = { "throttle", "add", "remove" };
+static const char *const reserved_actions[] = { "add", "remove" };
 
 const char *const action_words[ACTION_WORD_COUNT] = {
-	"accept", "drop", "reject", "count", "log", "mark", "capture", "jump", "goto", "return",
+	"accept", "drop", "reject", "throttle", "count", "log", "mark", "capture", "jump", "goto", "return",
 };
 
 static const char *const structure_words[] = {

@@ -143,6 +143,22 @@ static const struct action *move_actions(struct merging *merging, unsigned side,
 	return actions;
 }
 
+static void note_throttles(struct merging *merging)
+{
+	for (unsigned side = 0; side < DIFF_SIDES; side++)
+		for (size_t i = 0; i < merging->merged->sides[side]->chain_count; i++) {
+			const struct chain *chain = &merging->merged->sides[side]->chains[i];
+
+			for (size_t j = 0; j < chain->rule_count; j++)
+				for (size_t a = 0; a < chain->rules[j].action_count; a++)
+					if (chain->rules[j].actions[a].kind == ACTION_THROTTLE) {
+						VEC_PUSH(merging->arena, &merging->merged->notes) =
+							"what `throttle` drops or delays is not compared";
+						return;
+					}
+		}
+}
+
 static void add_rule(struct merging *merging, unsigned side, const struct rule *rule, struct rule *to)
 {
 	struct merged *merged = merging->merged;
@@ -203,6 +219,7 @@ bool merged_init(struct arena *arena, const struct ruleset *const *sides, struct
 	merging.chains = ARENA_ARRAY(arena, struct chain, ret_merged->ruleset.chain_count);
 	ret_merged->ruleset.chains = merging.chains;
 	add_sets(&merging);
+	note_throttles(&merging);
 	add_main(&merging);
 	for (unsigned side = 0; side < DIFF_SIDES; side++)
 		for (size_t i = 0; i < sides[side]->chain_count; i++)

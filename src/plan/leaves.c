@@ -73,6 +73,10 @@ static void action_step(struct answers *answers, const struct rule *rule, const 
 		step.kind = STEP_RATE;
 		step.a = rate;
 		break;
+	case ACTION_THROTTLE:
+		step.kind = STEP_THROTTLE;
+		step.a = rate;
+		break;
 	case ACTION_COUNT:
 		step.kind = STEP_COUNT;
 		step.slot = SLOT_RULES + ruleset_shown(ruleset) + action->counter;
@@ -107,7 +111,7 @@ void answers_rule_steps(struct answers *answers, const struct rule *rule)
 	for (size_t i = 0; i < rule->action_count; i++) {
 		action_step(answers, rule, &rule->actions[i], log, rate);
 		log += rule->actions[i].kind == ACTION_LOG;
-		rate += rule->actions[i].kind == ACTION_RATE;
+		rate += action_is_rated(&rule->actions[i]);
 	}
 	if (is_verdict(terminal))
 		answers_step(answers, (struct step){ .kind = STEP_VERDICT, .slot = SLOT_RULE(rule->number),

@@ -30,24 +30,29 @@ static void collect_rules(struct work *work)
 			work->rules[ruleset->chains[i].rules[j].number] = &ruleset->chains[i].rules[j];
 }
 
-static uint32_t count_actions(const struct rule *rule, enum action_kind kind)
+static bool is_log(const struct action *action)
+{
+	return action->kind == ACTION_LOG;
+}
+
+static uint32_t count_actions(const struct rule *rule, bool (*wanted)(const struct action *action))
 {
 	uint32_t count = 0;
 
 	for (size_t i = 0; i < rule->action_count; i++)
-		count += rule->actions[i].kind == kind;
+		count += wanted(&rule->actions[i]);
 	return count;
 }
 
-/* By rule number, how many actions of that kind come before; behind the last rule, how many there are. */
-static uint32_t *number_actions(struct work *work, enum action_kind kind)
+/* By rule number, how many such actions come before; behind the last rule, how many there are. */
+static uint32_t *number_actions(struct work *work, bool (*wanted)(const struct action *action))
 {
 	uint32_t *first = ARENA_ARRAY(work->arena, uint32_t, work->ruleset->rule_count + 2);
 	uint32_t next = 0;
 
 	for (uint32_t i = 1; i <= work->ruleset->rule_count; i++) {
 		first[i] = next;
-		next += count_actions(work->rules[i], kind);
+		next += count_actions(work->rules[i], wanted);
 	}
 	first[work->ruleset->rule_count + 1] = next;
 	return first;
@@ -95,8 +100,8 @@ int work_prepare(struct work *work)
 	work->dims.count = 0;
 	work->sets.count = 0;
 	collect_rules(work);
-	work->first_log = number_actions(work, ACTION_LOG);
-	work->first_rate = number_actions(work, ACTION_RATE);
+	work->first_log = number_actions(work, is_log);
+	work->first_rate = number_actions(work, action_is_rated);
 	sets_collect(work);
 	dims_family(work);
 	work->tests = ARENA_ARRAY(work->arena, const struct test *, work->ruleset->rule_count + 1);
@@ -403,7 +408,7 @@ static void describe_rates(struct work *work, struct plan *plan)
 
 	for (uint32_t i = 1; i <= work->ruleset->rule_count; i++)
 		for (size_t j = 0; j < work->rules[i]->action_count; j++)
-			if (work->rules[i]->actions[j].kind == ACTION_RATE)
+			if (action_is_rated(&work->rules[i]->actions[j]))
 				add_rate(plan, &rates[next++], work->rules[i]->actions[j].rate);
 	plan->rates = rates;
 	plan->rate_count = count;

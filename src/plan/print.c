@@ -89,6 +89,9 @@ static void add_step(struct text *text, const struct plan *plan, const struct st
 		add(text, "count ");
 		add_slot(text, plan, step->slot);
 		break;
+	case STEP_THROTTLE:
+		add(text, "throttle by rate %u", step->a);
+		break;
 	case STEP_LOG:
 		add(text, "log %u", step->a);
 		break;

@@ -80,7 +80,7 @@ static struct answer_run read_steps(struct prove *prove, uint32_t first)
 		const struct step *step = &input->steps[i];
 
 		if (step->kind != STEP_COUNT && step->kind != STEP_LOG && step->kind != STEP_MARK &&
-		    step->kind != STEP_KNOCK && step->kind != STEP_CAPTURE)
+		    step->kind != STEP_KNOCK && step->kind != STEP_CAPTURE && step->kind != STEP_THROTTLE)
 			run.broken = "an unknown step";
 		if (step->kind == STEP_COUNT && step->slot >= input->slots)
 			run.broken = "a counter that there is not";

@@ -318,6 +318,8 @@ static const char *effect_text(struct arena *arena, const struct prove_input *in
 		return arena_printf(arena, "log of rule %u", rule);
 	case STEP_CAPTURE:
 		return arena_printf(arena, "capture of rule %u", rule);
+	case STEP_THROTTLE:
+		return arena_printf(arena, "throttle by rate %u of rule %u", effect->a + 1, rule);
 	case STEP_MARK:
 		return arena_printf(arena, "mark %#x/%#x", effect->a, effect->b);
 	case STEP_KNOCK:

@@ -299,7 +299,7 @@ bdd_ref spec_diagram(struct prove *prove, uint32_t number)
 /* --- leaves --------------------------------------------------------------------------------------------- */
 
 static struct effect effect_of(const struct prove *prove, const struct rule *rule, const struct action *action,
-			       uint32_t log)
+			       uint32_t log, uint32_t rate)
 {
 	const struct action *last = last_action(rule);
 
@@ -310,6 +310,8 @@ static struct effect effect_of(const struct prove *prove, const struct rule *rul
 	case ACTION_LOG:
 		return (struct effect){ STEP_LOG, SLOT_RULE(rule->number), log,
 					last && last->kind == ACTION_VERDICT ? (uint32_t)last->verdict : LOG_ONLY };
+	case ACTION_THROTTLE:
+		return (struct effect){ STEP_THROTTLE, SLOT_RULE(rule->number), rate, 0 };
 	case ACTION_CAPTURE:
 		return (struct effect){ STEP_CAPTURE, SLOT_RULE(rule->number), action->snap,
 					last && last->kind == ACTION_VERDICT ? (uint32_t)last->verdict : LOG_ONLY };
@@ -329,15 +331,18 @@ _Static_assert((int)VERDICT_ACCEPT == ANSWER_ACCEPT && (int)VERDICT_DROP == ANSW
 static void fill_effects(struct prove *prove, const struct rule *rule, struct spec_leaf *leaf)
 {
 	struct effect *effects = ARENA_ARRAY(prove->arena, struct effect, rule->action_count + 1);
-	uint32_t log = prove->spec->first_log[rule->number];
+	uint32_t log = prove->spec->first_log[rule->number], rate = prove->spec->rates[rule->number];
 
 	for (size_t i = 0; i < rule->action_count; i++) {
 		if (rule->actions[i].kind >= ACTION_VERDICT)
 			break;
-		if (rule->actions[i].kind == ACTION_RATE)
-			continue; /* was asked before */
-		effects[leaf->effect_count++] = effect_of(prove, rule, &rule->actions[i], log);
+		if (rule->actions[i].kind == ACTION_RATE) { /* was asked before */
+			rate++;
+			continue;
+		}
+		effects[leaf->effect_count++] = effect_of(prove, rule, &rule->actions[i], log, rate);
 		log += rule->actions[i].kind == ACTION_LOG;
+		rate += rule->actions[i].kind == ACTION_THROTTLE;
 	}
 	if (!leaf->decided && rule->number <= ruleset_shown(prove->input->ruleset))
 		effects[leaf->effect_count++] = (struct effect){ STEP_COUNT, SLOT_RULE(rule->number), 0, 0 };
@@ -584,7 +589,7 @@ static void count_rates(struct prove *prove, struct spec *spec)
 	for (uint32_t i = 1; i <= prove->input->ruleset->rule_count; i++) {
 		spec->rates[i] = next;
 		for (size_t a = 0; a < spec->rules[i]->action_count; a++) {
-			if (spec->rules[i]->actions[a].kind != ACTION_RATE)
+			if (!action_is_rated(&spec->rules[i]->actions[a]))
 				continue;
 			check_rate(prove, next++, spec->rules[i]->actions[a].rate);
 			check_key(prove, spec->rules[i]->actions[a].rate);

@@ -435,12 +435,12 @@ static void make_log(struct making *making, struct action *action)
 }
 
 /* Tokens whose price is a round number of nanoseconds, as the kernel counts those. */
-static void make_rate(struct making *making, struct action *action)
+static void make_rate(struct making *making, struct action *action, enum action_kind kind)
 {
 	static const uint64_t amounts[] = { 1, 2, 5, 10, 100, 1000 };
 	struct rate *rate = ARENA_NEW(making->arena, struct rate);
 
-	action->kind = ACTION_RATE;
+	action->kind = kind;
 	action->rate = rate;
 	rate->amount = RANDOM_PICK(&making->random, amounts);
 	rate->period_ns = random_once_in(&making->random, 4) ? 60000000000 : 1000000000;
@@ -511,7 +511,7 @@ static void make_rule(struct making *making, struct rule *rule, size_t chain)
 		rule->cond = condition(making, random_below(&making->random, making->options.depth + 1));
 	rule->names_link = making->named;
 	if (making->options.rates && random_once_in(&making->random, 3))
-		make_rate(making, &actions[count++]);
+		make_rate(making, &actions[count++], ACTION_RATE);
 	first = count;
 	if (!making->options.terminal_only)
 		while (count < first + 3 && random_once_in(&making->random, 4))

@@ -152,11 +152,28 @@ static const struct rule *rule_of_slot(const struct ruleset *ruleset, uint32_t s
 	return NULL;
 }
 
+/* The rate that the rule has by that number, of all rates in the order of rules. */
+static const struct rate *rate_of(const struct ruleset *ruleset, const struct rule *rule, uint32_t index)
+{
+	for (uint32_t number = 1; number < rule->number; number++) {
+		const struct rule *before = rule_of_slot(ruleset, SLOT_RULE(number));
+
+		for (size_t i = 0; before && i < before->action_count; i++)
+			index -= action_is_rated(&before->actions[i]);
+	}
+	for (size_t i = 0; i < rule->action_count; i++)
+		if (action_is_rated(&rule->actions[i]) && index-- == 0)
+			return rule->actions[i].rate;
+	abort();
+}
+
 static bool has_token(struct subject *subject, const struct step *step, const struct model_packet *packet,
 		      const struct model_fields *fields)
 {
-	return model_take_tokens(packet->state ? &subject->plan_state : NULL,
-				 rule_of_slot(subject->ruleset, step->slot), packet, fields);
+	const struct rule *rule = rule_of_slot(subject->ruleset, step->slot);
+
+	return model_take_tokens(packet->state ? &subject->plan_state : NULL, rule,
+				 rate_of(subject->ruleset, rule, step->a), packet, fields);
 }
 
 /* What the plan judges, in all its forms. */
@@ -188,6 +205,13 @@ static bool take_steps(struct subject *subject, uint32_t first, struct input *in
 			if (!has_token(subject, step, input->model, input->fields))
 				i = step->b - 1;
 			break;
+		case STEP_THROTTLE:
+			if (has_token(subject, step, input->model, input->fields))
+				break;
+			outcome_hit(outcome, step->slot);
+			outcome->verdict = VERDICT_DROP;
+			outcome->slot = step->slot;
+			return false;
 		case STEP_RESUME:
 			input->packet.resume = step->a;
 			return true;

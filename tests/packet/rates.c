@@ -2,7 +2,7 @@
 /*
  * Two CPUs take tokens from one bucket as fast as they can (BPF_PROG_TEST_RUN in two threads). The test sets the clock: it
  * stands still while both run, then moves on by as much as some tokens are worth, so that what may be let in is known
- * exactly, however slow the machine is.
+ * exactly, however slow the machine is. And a program that may delay packets: by departure times (skb->tstamp).
  */
 #include <bpf/bpf.h>
 #include <pthread.h>
@@ -47,6 +47,24 @@ struct subject {
 	const struct trial *trial;
 	const struct ruleset *ruleset;
 };
+
+enum { PACED = 2010 };
+
+static int load_paced(struct call *call, void *context)
+{
+	static const struct source no_source = { "rates", "", 0 };
+	const struct source *file = &no_source;
+	struct bundle bundle = { .files = { &file, 1, 1 } };
+	struct subject *subject = context;
+	struct load how = { .plane = HOOK_TC_EGRESS, .trace = true, .paces = true };
+	struct install install;
+
+	if (api_install(call, subject->ruleset, HOOK_TC_EGRESS, &bundle, &install))
+		return -1;
+	how.install = &install;
+	how.hook = &install.hooks[0];
+	return tester_load(subject->kernel, plane_for_hook(HOOK_TC_EGRESS), &how, &subject->object, &subject->prog);
+}
 
 static int load(struct call *call, void *context)
 {
@@ -166,13 +184,54 @@ static bool try(struct weir *weir, struct kernel *kernel, const struct trial *tr
 	return good && admitted <= due && admitted * 100 >= due * 99;
 }
 
+/* At one moment, each packet leaves a millisecond after the one before; none is delayed by more than two seconds. */
+static bool departs_in_time(const struct subject *subject, char *ret_text, size_t size)
+{
+	const uint64_t now_ns = 5000000000, packet_ns = 1000000;
+
+	if (!set_clock(subject, now_ns))
+		return false;
+	for (uint64_t i = 0; i < PACED; i++) {
+		struct __sk_buff skb = { 0 };
+		LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = frame, .data_size_in = sizeof frame, .ctx_in = &skb,
+			    .ctx_size_in = sizeof skb, .ctx_out = &skb, .ctx_size_out = sizeof skb, .repeat = 1);
+		bool passes = i * packet_ns <= PACE_HORIZON_NS;
+		uint64_t due = passes && i ? now_ns + i * packet_ns : 0;
+
+		if (bpf_prog_test_run_opts(subject->prog, &options))
+			return false;
+		snprintf(ret_text, size, "packet %llu is %s and leaves at %llu, not at %llu", (unsigned long long)i,
+			 options.retval == 2 ? "dropped" : "passed", (unsigned long long)skb.tstamp,
+			 (unsigned long long)due);
+		if ((options.retval != 2) != passes || (passes && skb.tstamp != due))
+			return false;
+	}
+	return true;
+}
+
+static bool try_pacing(struct weir *weir, struct kernel *kernel, char *ret_text, size_t size)
+{
+	struct arena *arena = arena_new();
+	struct subject subject = { .kernel = kernel };
+	bool good;
+
+	subject.ruleset = ir_text_parse(arena, "policy \"p\" {\n attach tc-egress \"lo\"\n default drop\n chain \"main\" {\n"
+		"  rule 1 throttle 1000 packets every 1000000000 burst 1, accept\n }\n}\n");
+	snprintf(ret_text, size, "it does not load");
+	good = !api_call(weir, NULL, false, load_paced, &subject) && departs_in_time(&subject, ret_text, size);
+	bpf_object__close(subject.object);
+	arena_free(arena);
+	return good;
+}
+
 int main(void)
 {
 	enum { COUNT = sizeof trials / sizeof trials[0] };
 	struct weir *weir = weir_new();
 	struct kernel *kernel = NULL;
-	char text[64];
+	char text[160];
 	int failed = 0;
+	bool good;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (geteuid() || kernel_open(KERNEL_TEST, NULL, &kernel)) {
@@ -180,14 +239,19 @@ int main(void)
 		weir_free(weir);
 		return 0;
 	}
-	printf("1..%d\n", COUNT);
+	printf("1..%d\n", COUNT + 1);
 	for (int i = 0; i < COUNT; i++) {
-		bool good = try(weir, kernel, &trials[i], text, sizeof text);
+		good = try(weir, kernel, &trials[i], text, sizeof text);
 
 		printf("%sok %d - two CPUs at one bucket, %s: %s let in\n", good ? "" : "not ", i + 1, trials[i].name,
 		       text);
 		failed += !good;
 	}
+	good = try_pacing(weir, kernel, text, sizeof text);
+	printf("%sok %d - departure times\n", good ? "" : "not ", COUNT + 1);
+	if (!good)
+		printf("# %s\n", text);
+	failed += !good;
 	kernel_close(kernel);
 	weir_free(weir);
 	return failed != 0;

@@ -98,6 +98,13 @@ static inline bool judge_steps(struct judged *judged, const struct plan *plan, s
 			else if (judged->granted && !judged->granted[step->slot - SLOT_RULES + 1])
 				i = step->b - (size_t)1;
 			break;
+		case STEP_THROTTLE:
+			if (step->a >= plan->rate_count)
+				judged->error = "a rate that there is not";
+			if (!judged->granted || judged->granted[step->slot - SLOT_RULES + 1])
+				break;
+			judge_decide(judged, plan, ANSWER_DROP, step->slot);
+			return false;
 		case STEP_VERDICT:
 			judge_decide(judged, plan, step->a, step->slot);
 			return false;

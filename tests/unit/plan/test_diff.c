@@ -127,6 +127,7 @@ static const bool *tokens(const struct round *round, const struct ruleset *rules
 			const struct rule *rule = &ruleset->chains[c].rules[r];
 			const struct rate *rate = rule_rate(rule);
 
+			granted[rule->number] = true; /* what throttles drop is not compared */
 			if (rate)
 				granted[rule->number] = round->tokens >>
 					((rate->amount * 7 + rate->burst * 3 + rate->key + rate->bits4) % 64) & 1;
