@@ -242,6 +242,22 @@ void weir_views_free(struct weir_views *views);
 /* Counts of the policy start from zero again. */
 int weir_counters_reset(struct weir *weir, const char *name);
 
+/* How to knock at a host whose policy has a `knock`: with a key, or in a sequence. */
+struct weir_knock {
+	size_t size;          /* of this structure: sizeof(struct weir_knock) */
+	const char *host;     /* name or address; all its addresses are knocked at */
+	const char *name;     /* with a key: of the knock in the host's policy */
+	const char *key;      /* the key's file; or NULL */
+	const char *sequence; /* "tcp:7000,udp:8000"; or NULL */
+	unsigned port;        /* with a key: where the packet goes */
+	bool bind;            /* with a key: only this host's address may use the packet; not through NAT */
+	unsigned pause_ms;    /* between steps of a sequence; 0: 100 */
+};
+/* Sends the packets; nothing comes back. How many addresses they went to. Needs no privileges. */
+int weir_knock(struct weir *weir, const struct weir_knock *knock, size_t *ret_addresses);
+/* Makes a key in a new file that only its owner may read. */
+int weir_knock_new_key(struct weir *weir, const char *path);
+
 /* Loads one hook's program and pins it at `path` without attaching it, for systemd, bpftool and others. */
 int weir_pin(struct weir *weir, struct weir_program *program, const char *policy, const char *hook, const char *path);
 

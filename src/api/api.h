@@ -112,7 +112,9 @@ typedef VEC(struct install_state) install_states;
 
 /* All that a policy says of its knocks, in the order of FIELD_KNOCKED's bits; without times or numbers if not `times`. */
 const char *knocks_text(struct arena *arena, const struct ruleset *ruleset, bool times);
-/* Tells of the policy's knocks (knock.c). */
+/* A copy whose knocks have their keys, which are read from files unless they are there already. */
+int knocks_load_keys(struct call *call, const struct ruleset *ruleset, const struct ruleset **ret_ruleset);
+/* Tells of the policy's knocks, which have their keys (knock.c). */
 void install_knocks(struct arena *arena, const struct ruleset *ruleset, struct install *install, install_states *states);
 
 /* Describes one policy for the loader: at its own hooks, or (`only` not -1) at one hook without a target. */

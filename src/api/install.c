@@ -152,6 +152,7 @@ int api_install(struct call *call, const struct ruleset *ruleset, int only, cons
 	const struct plan *plan = NULL;
 	install_sets sets = { 0 };
 	install_states states = { 0 };
+	const struct ruleset *keyed;
 	int status;
 
 	for (size_t i = 0; i < count; i++) {
@@ -166,7 +167,10 @@ int api_install(struct call *call, const struct ruleset *ruleset, int only, cons
 	install.level_count = ruleset->cgroup_level_count;
 	install.captures_size = ruleset->captures_size;
 	install_rates(call->arena, plan, &install, &states);
-	install_knocks(call->arena, ruleset, &install, &states);
+	status = knocks_load_keys(call, ruleset, &keyed);
+	if (status)
+		return status;
+	install_knocks(call->arena, keyed, &install, &states);
 	install.states = states.items;
 	install.state_count = states.count;
 	status = describe(call, ruleset, plan, bundle, &install);

@@ -43,6 +43,9 @@ static __always_inline struct knock_source source_of(const struct packet *packet
 				      .family = packet->family };
 }
 
+/* Whether the packet opens a knock with a key (knock_key.h). */
+int plane_knock_key(plane_context *context, struct packet *packet, __u32 index);
+
 /* --- asking --------------------------------------------------------------------------------------------------- */
 
 /* Of the knocks in `asked`, those that are open. */
@@ -146,13 +149,27 @@ static __always_inline void knock_take(const struct packet *packet, __u32 index,
 	knock_walk(&source, index, matches, now);
 }
 
+/* The packet is one that a knock with a key looks at. */
+static __always_inline void knock_try_key(plane_context *context, struct packet *packet, __u32 index)
+{
+	struct knock_source source;
+
+	if (!plane_knock_key(context, packet, index))
+		return;
+	source = source_of(packet, knocks.whole >> index & 1);
+	knock_opens(&source, index, plane_now());
+}
+
 /* Bit 8 * i + s of `matched`: the packet matches step s of knock i. */
-VERIFIED_ONCE int plane_knock(struct packet *packet, __u64 matched)
+VERIFIED_ONCE int plane_knock(plane_context *context, struct packet *packet, __u64 matched)
 {
 	if (!packet || !from_ip(packet))
 		return 0;
+	for (__u32 i = 0; knocks.keyed && i < KNOCK_SLOTS; i++)
+		if (knocks.keyed >> i & 1 && (__u8)(matched >> i * KNOCK_SLOT_STEPS))
+			knock_try_key(context, packet, i);
 	for (__u32 i = 0; i < KNOCK_SLOTS; i++)
-		if (i < knocks.count && (__u8)(matched >> i * KNOCK_SLOT_STEPS))
+		if (i < knocks.count && !(knocks.keyed >> i & 1) && (__u8)(matched >> i * KNOCK_SLOT_STEPS))
 			knock_take(packet, i, matched >> i * KNOCK_SLOT_STEPS);
 	return 0;
 }

@@ -205,13 +205,13 @@ static __always_inline __u32 plane_length(struct bpf_nf_ctx *context)
 	return context->skb->len;
 }
 
-static __always_inline int plane_copy(struct bpf_nf_ctx *context, void *buffer, __u32 size)
+static __always_inline int plane_copy(struct bpf_nf_ctx *context, __u32 offset, void *buffer, __u32 size)
 {
 	struct bpf_dynptr bytes;
 
 	if (bpf_dynptr_from_skb(context->skb, 0, &bytes))
 		return -1;
-	return bpf_dynptr_read(buffer, size, &bytes, 0, 0);
+	return bpf_dynptr_read(buffer, size, &bytes, offset, 0);
 }
 
 /* A policy with `mark` is refused at netfilter: programs may not write it. */
@@ -225,6 +225,8 @@ static __always_inline void plane_set_mark(struct bpf_nf_ctx *context, __u32 mar
 	(void)context;
 	(void)mark;
 }
+
+#include "bpf/knock_key.h"
 
 /* The kernel turns a drop at output into EPERM for the sender; that is all that `reject` can do here. */
 SEC("netfilter")

@@ -112,8 +112,8 @@ static __always_inline struct weight plane_weigh_parsed(plane_context *context, 
 static __always_inline void plane_describe(plane_context *context, struct event *event);
 /* As long as plane_describe() says. */
 static __always_inline __u32 plane_length(plane_context *context);
-/* Copies the packet's first bytes, from where plane_describe() begins; `size` is at least 1. */
-static __always_inline int plane_copy(plane_context *context, void *buffer, __u32 size);
+/* Copies bytes of the packet; offset 0 is where plane_describe() begins, `size` at least 1. */
+static __always_inline int plane_copy(plane_context *context, __u32 offset, void *buffer, __u32 size);
 static __always_inline __u32 plane_mark(plane_context *context);
 static __always_inline void plane_set_mark(plane_context *context, __u32 mark);
 /* The packet shall not leave before that, in CLOCK_MONOTONIC; where the file defines PLANE_PACES. */
@@ -294,7 +294,7 @@ static __always_inline void capture_into(plane_context *context, __u32 room, __u
 	plane_describe(context, event);
 	if (room > EVENT_BYTES) {
 		size = bounded(size, room);
-		if (!plane_copy(context, event->data, size))
+		if (!plane_copy(context, 0, event->data, size))
 			event->captured = size;
 	} else if (size < event->captured) {
 		event->captured = size;
@@ -454,7 +454,7 @@ VERIFIED_ONCE int plane_run_steps(plane_context *context, struct packet *packet,
 	if (!run.done)
 		run_decide(&run, ANSWER_DROP, SLOT_MALFORMED);
 	if (knocks.count && run.knocked)
-		plane_knock(packet, run.knocked);
+		plane_knock(context, packet, run.knocked);
 	return settle(run.verdict, run.slot, run.weight);
 }
 

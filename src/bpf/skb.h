@@ -113,9 +113,9 @@ static __always_inline __u32 plane_length(struct __sk_buff *skb)
 	return SKB_LENGTH(skb);
 }
 
-static __always_inline int plane_copy(struct __sk_buff *skb, void *buffer, __u32 size)
+static __always_inline int plane_copy(struct __sk_buff *skb, __u32 offset, void *buffer, __u32 size)
 {
-	return source_copy(skb, 0, buffer, size);
+	return source_copy(skb, offset, buffer, size);
 }
 
 static __always_inline __u32 plane_mark(struct __sk_buff *skb)
@@ -132,5 +132,7 @@ static __always_inline void plane_set_mark(struct __sk_buff *skb, __u32 mark)
 	skb->mark = mark;
 #endif
 }
+
+#include "bpf/knock_key.h"
 
 #endif

@@ -7,6 +7,7 @@ typedef struct __sk_buff plane_context;
 enum { PLANE_PREEMPTIBLE = 0, REPLY_GROWS_IN_FRONT = 0 };
 #define PLANE_PACES
 
+#define PLANE_FRAMES
 #include "bpf/skb.h"
 #include "bpf/reject.h"
 

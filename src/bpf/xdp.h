@@ -4,6 +4,7 @@
 #define WEIR_BPF_XDP_H
 
 #define PLANE_WEIGHS_PARSED
+#define PLANE_FRAMES /* packets begin with the link-layer header */
 
 #include "bpf/plane.h"
 
@@ -95,9 +96,9 @@ static __always_inline __u32 plane_length(struct xdp_md *context)
 	return bpf_xdp_get_buff_len(context);
 }
 
-static __always_inline int plane_copy(struct xdp_md *context, void *buffer, __u32 size)
+static __always_inline int plane_copy(struct xdp_md *context, __u32 offset, void *buffer, __u32 size)
 {
-	return bpf_xdp_load_bytes(context, 0, buffer, size);
+	return bpf_xdp_load_bytes(context, offset, buffer, size);
 }
 
 /* A policy with `mark` is refused at XDP: there is no packet mark yet. */
@@ -112,5 +113,7 @@ static __always_inline void plane_set_mark(struct xdp_md *context, __u32 mark)
 	(void)context;
 	(void)mark;
 }
+
+#include "bpf/knock_key.h"
 
 #endif

@@ -40,6 +40,9 @@ struct settings {
 	uint64_t limit, backlog;
 	const char *ingress, *egress, *user, *group, *backend, *pinned, *app;
 	struct texts listen, filters;
+	bool udp, tcp, bind;
+	uint64_t port, pause;
+	const char *key, *new_key, *sequence;
 };
 
 enum option_kind { OPTION_FLAG, OPTION_TEXT, OPTION_NUMBER, OPTION_TEXTS };
@@ -102,6 +105,7 @@ extern const struct command
 	command_delete,
 	command_flush,
 	command_load,
+	command_knock,
 	command_test,
 	command_bench,
 	command_compile,

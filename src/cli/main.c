@@ -29,6 +29,7 @@ static const struct command *const commands[] = {
 	&command_compile,
 	&command_verify,
 	&command_load,
+	&command_knock,
 	&command_run,
 	&command_attach,
 	&command_detach,

@@ -402,8 +402,12 @@ static bool check_knocks(struct check *check)
 
 		if (!knock->step_count || knock->step_count > KNOCK_STEPS_MAX)
 			return fail(check, "knock `%s` has not 1 to %d steps", knock->name, KNOCK_STEPS_MAX);
-		if (!knock->within_ns || !knock->open_ns)
+		if (!knock->within_ns == !knock->key_file || !knock->skew_ns != !knock->key_file || !knock->open_ns)
 			return fail(check, "knock `%s` has no time", knock->name);
+		if (knock->key_file && (knock->step_count > 1 || knock->extend || !*knock->key_file))
+			return fail(check, "knock `%s` has a key and more than that", knock->name);
+		if (knock->bind && !knock->key_file)
+			return fail(check, "knock `%s` binds what it has not", knock->name);
 		if (!check_steps(check, knock))
 			return false;
 	}

@@ -174,16 +174,23 @@ enum { KNOCKS_MAX = 8, KNOCK_STEPS_MAX = 8 }; /* a policy, a knock */
  * FIELD_KNOCKED says that knock i is open. A packet that matches the step whose turn it is goes one step on, one that
  * matches the step just taken changes nothing, one that matches another begins anew (with it, if it is the first).
  * Packets take steps whatever the rules make of them, and after they were judged; not if they are malformed or not IP.
+ *
+ * Or with a key: one packet opens it, if it matches the only step and its payload is genuine and new. bpf/knock_abi.h
+ * (struct knock_packet) says what that is; it is a UDP packet, no fragment, in IPv6 without extension headers.
  */
 struct knock {
 	const char *name;
 	struct span span;
 	const struct cond *const *steps;
 	size_t step_count;  /* 1 to KNOCK_STEPS_MAX */
-	uint64_t within_ns; /* from the first step to the last; not 0 */
+	uint64_t within_ns; /* from the first step to the last; not 0; with a key: 0 */
 	uint64_t open_ns;   /* from the last step on; not 0 */
 	bool extend;        /* knocking while it is open keeps it open; else steps change nothing then */
 	bool whole;         /* an IPv6 source is an address, else its /64 */
+	const char *key_file; /* NULL: a sequence */
+	uint64_t skew_ns;   /* with a key: most difference between a packet's stamp and the time; not 0 */
+	bool bind;          /* with a key: the packet must name its source */
+	uint64_t key[2];    /* of this knock, made from the file's; all 0 until it is needed */
 	uint32_t max_sources; /* to be remembered; the policy's knocks share the most of these; 0: the planes' default */
 };
 

@@ -209,7 +209,7 @@ static void judge_packet(struct judging *judging, enum hook hook, const struct m
 		judging->fields.value[FIELD_KNOCKED] = model_knocked(packet->state, judging->ruleset, &judging->fields);
 	judge(judging);
 	if (packet->state)
-		model_knock(packet->state, judging->ruleset, &judging->fields);
+		model_knock(judging->ruleset, hook, packet, &judging->fields);
 	judging->result.hits = judging->hits.items;
 	judging->result.hit_count = judging->hits.count;
 }

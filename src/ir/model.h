@@ -36,6 +36,7 @@ struct model_state {
 	VEC(struct model_knocker) knockers;
 	VEC(struct model_bucket) buckets;
 	const bool *granted; /* by rule number: instead of buckets, which rates have tokens; NULL: buckets count */
+	uint64_t stamps[KNOCKS_MAX]; /* the latest that opened each knock with a key */
 };
 
 /* One packet as a hook meets it. */
@@ -106,7 +107,8 @@ bool model_holds(const struct ruleset *ruleset, const struct model_fields *field
 uint8_t model_knocked(const struct model_state *state, const struct ruleset *ruleset,
 		      const struct model_fields *fields);
 /* The packet takes the steps that it matches. */
-void model_knock(struct model_state *state, const struct ruleset *ruleset, const struct model_fields *fields);
+void model_knock(const struct ruleset *ruleset, enum hook hook, const struct model_packet *packet,
+		 const struct model_fields *fields);
 
 /* --- rates (model_rate.c) ------------------------------------------------------------------------------------- */
 

@@ -88,15 +88,27 @@ static bool expect_steps(struct reader *reader, struct knock *knock)
 	return true;
 }
 
+static bool expect_key_or_within(struct reader *reader, struct knock *knock)
+{
+	if (reader_accept_word(reader, "within"))
+		return reader_expect_number(reader, 64, &knock->within_ns);
+	if (!reader_accept_word(reader, "key"))
+		return reader_fail(reader, reader->token, "expected `within` or `key`");
+	if (!reader_expect_string(reader, "the key's file", &knock->key_file))
+		return false;
+	knock->bind = reader_accept_word(reader, "bind");
+	if (!reader_accept_word(reader, "skew"))
+		return reader_fail(reader, reader->token, "expected `skew`");
+	return reader_expect_number(reader, 64, &knock->skew_ns);
+}
+
 static bool expect_knock_statement(struct reader *reader)
 {
 	struct knock knock = { .span = reader->token.span };
 
 	if (!reader_expect_string(reader, "the knock's name", &knock.name))
 		return false;
-	if (!reader_accept_word(reader, "within"))
-		return reader_fail(reader, reader->token, "expected `within`");
-	if (!reader_expect_number(reader, 64, &knock.within_ns))
+	if (!expect_key_or_within(reader, &knock))
 		return false;
 	if (!reader_accept_word(reader, "open"))
 		return reader_fail(reader, reader->token, "expected `open`");

@@ -324,7 +324,12 @@ static void put_chain(struct printer *printer, const struct chain *chain)
 static void put_knock(struct printer *printer, const struct knock *knock)
 {
 	put_string(printer, "\tknock ", knock->name);
-	put_number(printer, " within ", knock->within_ns);
+	if (knock->key_file) {
+		put_string(printer, " key ", knock->key_file);
+		put_number(printer, knock->bind ? " bind skew " : " skew ", knock->skew_ns);
+	} else {
+		put_number(printer, " within ", knock->within_ns);
+	}
 	put_number(printer, " open ", knock->open_ns);
 	if (knock->max_sources)
 		put_number(printer, " max ", knock->max_sources);

@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
+#include <time.h>
 
 #include "bpf/bench_abi.h"
 #include "kernel/object.h"
@@ -330,6 +331,19 @@ static int fill_table(int fd, const struct install_hook *hook)
 	return bpf_map_update_elem(fd, &zero, value, BPF_ANY) ? -errno : 0;
 }
 
+/* Packets from before this map are refused: nobody knows which of them have opened a knock already. */
+static int fill_stamps(int fd)
+{
+	struct knock_stamps stamps;
+	const uint32_t zero = 0;
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	for (size_t i = 0; i < KNOCK_SLOTS; i++)
+		stamps.at[i] = ((uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000) << KNOCK_COUNTER_BITS;
+	return bpf_map_update_elem(fd, &zero, &stamps, BPF_ANY) ? -errno : 0;
+}
+
 static int fill_map(struct kernel *kernel, const struct bpf_map *map, const struct load *load)
 {
 	const char *name = map_name(map);
@@ -346,6 +360,8 @@ static int fill_map(struct kernel *kernel, const struct bpf_map *map, const stru
 		return fill_array(fd, load->install->rates, load->install->rate_count, sizeof(struct rate_limit));
 	if (!strcmp(name, "table") && load->hook->table)
 		return fill_table(fd, load->hook);
+	if (!strcmp(name, MAP_KNOCK_STAMPS))
+		return load->trace ? 0 : fill_stamps(fd);
 	set = find_set(load, name);
 	if (!set || set->filling == SET_AS_IT_IS)
 		return 0;

@@ -129,13 +129,15 @@ struct set_node {
 	const struct set *lowered; /* set by the checker */
 };
 
-enum knock_clause { KNOCK_SEQUENCE, KNOCK_WITHIN, KNOCK_OPEN, KNOCK_EXTEND, KNOCK_PER, KNOCK_MAX, KNOCK_CLAUSES };
+enum knock_clause { KNOCK_SEQUENCE, KNOCK_WITHIN, KNOCK_OPEN, KNOCK_EXTEND, KNOCK_PER, KNOCK_MAX, KNOCK_KEY, KNOCK_ON,
+		    KNOCK_SKEW, KNOCK_BIND, KNOCK_CLAUSES };
 
 struct knock_node {
 	struct word name;
 	struct span span;
 	VEC(struct expr *) steps;
-	struct word clauses[KNOCK_CLAUSES]; /* what follows the word; where nothing does or a sequence, the word */
+	struct expr *on;
+	struct word clauses[KNOCK_CLAUSES]; /* what follows the word; where nothing or conditions do, the word */
 	bool failed; /* did not parse */
 	bool used;
 };

@@ -239,9 +239,16 @@ static void put_knock(struct out *out, const struct knock_node *knock)
 		put(out, i ? ", " : " sequence ");
 		put_expr(out, knock->steps.items[i]);
 	}
+	put_option(out, " key file ", &knock->clauses[KNOCK_KEY]);
+	if (knock->on) {
+		put(out, " on ");
+		put_expr(out, knock->on);
+	}
 	put_option(out, " within ", &knock->clauses[KNOCK_WITHIN]);
 	put_option(out, " open ", &knock->clauses[KNOCK_OPEN]);
 	put(out, knock->clauses[KNOCK_EXTEND].text ? " extend" : "");
+	put_option(out, " skew ", &knock->clauses[KNOCK_SKEW]);
+	put(out, knock->clauses[KNOCK_BIND].text ? " bind" : "");
 	put_option(out, " per ", &knock->clauses[KNOCK_PER]);
 	put_option(out, " max ", &knock->clauses[KNOCK_MAX]);
 	put(out, " }\n");

@@ -2,11 +2,12 @@
 /* Knocks: AST to IR. Checks that all is said that must be, and that the policy's hooks see who knocks. */
 #include <string.h>
 
+#include "lang/facts.h"
 #include "lang/literal.h"
-#include "lang/lower.h"
 
 enum { SOURCES_MAX = 1 << 20 };
 
+static const uint64_t usual_skew_ns = 60ull * 1000000000; /* unless the policy says otherwise */
 static const uint64_t year_ns = 365ull * 24 * 3600 * 1000000000;
 
 /* A time that must be given. 1 in its place after an error. */
@@ -93,15 +94,87 @@ static void steps(struct lower *lower, const struct knock_node *node, struct kno
 		diag_error(lower->diags, node->steps.items[KNOCK_STEPS_MAX]->span, "a sequence has at most %d steps",
 			   KNOCK_STEPS_MAX);
 	if (!node->steps.count)
-		diag_error(lower->diags, node->name.span, "the knock `%s` has no `sequence`", node->name.text);
+		diag_error(lower->diags, node->name.span, "the knock `%s` has neither a `sequence` nor a `key`",
+			   node->name.text);
 }
+
+/* --- keys ------------------------------------------------------------------------------------------------------ */
+
+enum { PROTO_UDP = 17, KEY_PORT = 62201 };
+
+/* The packets that are looked at: UDP, and else what `on` says. */
+static const struct cond *key_packets(struct lower *lower, const struct knock_node *node)
+{
+	struct span span = node->clauses[KNOCK_KEY].span;
+	const struct cond *udp = cond_match(lower->arena, FIELD_PROTO, PROTO_UDP, PROTO_UDP, span), *on;
+	struct facts facts, udp_facts;
+	struct diag *diag;
+
+	if (!node->on)
+		return cond_pair(lower->arena, COND_AND, udp,
+				 cond_match(lower->arena, FIELD_DST_PORT, KEY_PORT, KEY_PORT, span), span);
+	on = step(lower, node->on);
+	facts_of(lower, on, false, &facts);
+	facts_of(lower, udp, false, &udp_facts);
+	facts_meet(lower, &facts, &udp_facts);
+	if (!facts.impossible)
+		return cond_pair(lower->arena, COND_AND, udp, on, node->on->span);
+	diag = diag_error(lower->diags, node->on->span, "no UDP packet is like that, and only UDP brings a key's MAC");
+	diag_hint(lower->diags, diag, "a TCP SYN has no room for it that firewalls on the way would leave alone");
+	return on;
+}
+
+/* What makes sense only with sequences, or only with keys. */
+static void check_clauses(struct lower *lower, const struct knock_node *node)
+{
+	static const struct {
+		enum knock_clause clause;
+		bool keyed;
+		const char *name;
+	} rows[] = {
+		{ KNOCK_SEQUENCE, false, "sequence" }, { KNOCK_WITHIN, false, "within" },
+		{ KNOCK_EXTEND, false, "extend" },     { KNOCK_ON, true, "on" },
+		{ KNOCK_SKEW, true, "skew" },          { KNOCK_BIND, true, "bind" },
+	};
+	bool keyed = node->clauses[KNOCK_KEY].text;
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+		if (node->clauses[rows[i].clause].text && rows[i].keyed != keyed)
+			diag_error(lower->diags, node->clauses[rows[i].clause].span, keyed ?
+				   "`%s` belongs to a sequence, and this knock has a key" :
+				   "`%s` belongs to a key, and this knock has none", rows[i].name);
+}
+
+static void key_lower(struct lower *lower, const struct knock_node *node, struct knock *knock)
+{
+	const struct word *file = &node->clauses[KNOCK_KEY];
+	const struct cond **conds = ARENA_ARRAY(lower->arena, const struct cond *, 1);
+
+	if (file->text[0] != '/')
+		diag_error(lower->diags, file->span, "the path of a key begins with `/`");
+	conds[0] = key_packets(lower, node);
+	knock->steps = conds;
+	knock->step_count = 1;
+	knock->key_file = file->text;
+	knock->bind = node->clauses[KNOCK_BIND].text;
+	knock->skew_ns = usual_skew_ns;
+	if (node->clauses[KNOCK_SKEW].text)
+		knock->skew_ns = needed_time(lower, node, KNOCK_SKEW, "");
+}
+
+/* --- all of it ------------------------------------------------------------------------------------------------- */
 
 static void knock_lower(struct lower *lower, const struct knock_node *node, struct knock *knock)
 {
 	*knock = (struct knock){ .name = node->name.text, .span = node->span };
 	check_hooks(lower, node);
-	steps(lower, node, knock);
-	knock->within_ns = needed_time(lower, node, KNOCK_WITHIN, "within what time");
+	check_clauses(lower, node);
+	if (node->clauses[KNOCK_KEY].text) {
+		key_lower(lower, node, knock);
+	} else {
+		steps(lower, node, knock);
+		knock->within_ns = needed_time(lower, node, KNOCK_WITHIN, "within what time");
+	}
 	knock->open_ns = needed_time(lower, node, KNOCK_OPEN, "for how long it opens");
 	knock->extend = node->clauses[KNOCK_EXTEND].text;
 	knock->whole = whole_address(lower, &node->clauses[KNOCK_PER]);

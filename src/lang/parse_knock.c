@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* `knock NAME { sequence EXPR, EXPR, ... within T open T ... }`. See parse.h. */
+/* `knock NAME { sequence EXPR, EXPR, ... within T open T ... }` or `{ key file "PATH" open T ... }`. See parse.h. */
 #include <string.h>
 
 #include "lang/parse.h"
@@ -17,6 +17,10 @@ static const struct clause {
 	{ "extend", KNOCK_EXTEND, NULL },
 	{ "per", KNOCK_PER, "`src`, `src/32/64` or `src/32/128`" },
 	{ "max", KNOCK_MAX, "a number" },
+	{ "key", KNOCK_KEY, "the key's file" },
+	{ "on", KNOCK_ON, "a condition" },
+	{ "skew", KNOCK_SKEW, "a time like `60s`" },
+	{ "bind", KNOCK_BIND, NULL },
 };
 
 enum { CLAUSE_COUNT = sizeof clauses / sizeof clauses[0] };
@@ -41,12 +45,29 @@ static bool sequence(struct parser *parser, struct knock_node *node)
 	return true;
 }
 
+/* `file "PATH"` */
+static bool key(struct parser *parser, struct word *word)
+{
+	if (!parse_is_word(parser, "file")) {
+		parse_unexpected(parser, "`file` and the key's path");
+		return false;
+	}
+	parse_next(parser);
+	return parse_word_or_string(parser, "the key's path", word);
+}
+
+static const char *wanted(const struct knock_node *node)
+{
+	if (node->steps.count)
+		return "`within`, `open`, `,` or `}`";
+	return node->clauses[KNOCK_KEY].text ? "`on`, `open` or `}`" : "`sequence`, `key`, `open` or `}`";
+}
+
 static void unknown_clause(struct parser *parser, const struct knock_node *node)
 {
 	const struct token *token = parse_peek(parser);
 	const char *words[CLAUSE_COUNT], *nearest;
-	struct diag *diag = parse_unexpected(parser, node->steps.count ? "`within`, `open`, `,` or `}`" :
-									 "`sequence`, `within`, `open` or `}`");
+	struct diag *diag = parse_unexpected(parser, wanted(node));
 
 	for (size_t i = 0; i < CLAUSE_COUNT; i++)
 		words[i] = clauses[i].word;
@@ -77,6 +98,10 @@ static bool clause(struct parser *parser, struct knock_node *node)
 	*word = parse_word_token(parser, token);
 	if (clause->kind == KNOCK_SEQUENCE)
 		return sequence(parser, node);
+	if (clause->kind == KNOCK_ON)
+		return (node->on = parse_expression(parser)) != NULL;
+	if (clause->kind == KNOCK_KEY)
+		return key(parser, word);
 	return !clause->wants || parse_word(parser, clause->wants, word);
 }
 

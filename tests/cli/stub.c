@@ -724,6 +724,21 @@ int weir_diff(struct weir *weir, struct weir_program *old_program, struct weir_p
 	return 0;
 }
 
+int weir_knock(struct weir *weir, const struct weir_knock *knock, size_t *ret_addresses)
+{
+	clear(weir);
+	if (!strcmp(knock->host, "nowhere"))
+		return say(weir, WEIR_ERROR, NULL, "Name or service not known", WEIR_INPUT);
+	*ret_addresses = strcmp(knock->host, "one") ? 2 : 1;
+	return WEIR_OK;
+}
+
+int weir_knock_new_key(struct weir *weir, const char *path)
+{
+	clear(weir);
+	return strcmp(path, "there") ? WEIR_OK : say(weir, WEIR_ERROR, NULL, "File exists", WEIR_SYSTEM);
+}
+
 int weir_bench(struct weir *weir, struct weir_program *program, const char *policy, const char *hook,
 	       const char *capture, unsigned rounds, struct weir_bench *ret_bench)
 {

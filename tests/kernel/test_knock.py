@@ -3,6 +3,8 @@
 """Knocks: who sends the right packets in the right order is let in, and nobody else. (Times, and every order of packets,
 are what tests/packet/differential.c goes through.)"""
 
+import ipaddress
+
 from weirtest import *
 
 OTHER4 = "10.77.0.3"  # the peer's second address
@@ -18,7 +20,7 @@ policy t {
 }
 """
 HOOKS = [(hook, (hook,)) for hook in ("xdp weir0", "tc weir0 ingress", "netfilter prerouting", "netfilter input",
-                                      'cgroup "/" ingress')]
+                                      'cgroup "%s" ingress')]
 
 
 def send(port, family=IPV4, sender=None, kind=socket.SOCK_DGRAM):
@@ -56,7 +58,16 @@ class Knock(TestCase):
     @each(HOOKS)
     def test_hook(self, hook):
         """In order it opens, for that source alone; by either family."""
+        place = NOWHERE
+        if hook.startswith("cgroup"):
+            place = Cgroup()
+            self.addCleanup(place.remove)
+            hook = hook % place.name
         apply(POLICY % (hook, ""))
+        with place:
+            self.check_sources(hook)
+
+    def check_sources(self, hook):
         for family, other in ((IPV4, OTHER4), (IPV6, FAR6)):
             self.assertFalse(self.is_open(family))
             knock(7101, 7102, 7103, family=family)
@@ -135,6 +146,228 @@ class Knock(TestCase):
         self.assertEqual(sorted(counts.rules), [1, 2])
         self.assertEqual(counts.packets(1), 3)
         self.assertEqual(counts.packets(2), 1)
+
+
+KEY_POLICY = """
+policy t {
+    on %s
+    default accept
+    knock door { key file "%s" open 1h %s }
+    drop if udp.dst_port == 7100 and not knocked(door)
+    drop if tcp.dst_port == 7104 and not knocked(door)
+}
+"""
+MASK = (1 << 64) - 1
+
+
+def siphash(key, data):
+    """SipHash-2-4, once more."""
+    rotate = lambda x, b: (x << b | x >> (64 - b)) & MASK
+    k0, k1 = struct.unpack("<QQ", key)
+    v = [k0 ^ 0x736f6d6570736575, k1 ^ 0x646f72616e646f6d, k0 ^ 0x6c7967656e657261, k1 ^ 0x7465646279746573]
+
+    def rounds(count):
+        a, b, c, d = v
+        for _ in range(count):
+            a = (a + b) & MASK
+            b = rotate(b, 13) ^ a
+            a = rotate(a, 32)
+            c = (c + d) & MASK
+            d = rotate(d, 16) ^ c
+            a = (a + d) & MASK
+            d = rotate(d, 21) ^ a
+            c = (c + b) & MASK
+            b = rotate(b, 17) ^ c
+            c = rotate(c, 32)
+        v[:] = a, b, c, d
+
+    data += bytes(7 - len(data) % 8) + bytes([len(data) & 255])
+    for (word,) in struct.iter_unpack("<Q", data):
+        v[3] ^= word
+        rounds(2)
+        v[0] ^= word
+    v[2] ^= 0xff
+    rounds(4)
+    return v[0] ^ v[1] ^ v[2] ^ v[3]
+
+
+def knock_key(path, name):
+    """The key of a knock, by its file's."""
+    with open(path) as file:
+        master = struct.pack("<QQ", *struct.unpack(">QQ", bytes.fromhex(file.read().strip())))
+    return b"".join(struct.pack("<Q", siphash(master, bytes([half]) + name.encode())) for half in range(2))
+
+
+def payload(key, late=0.0, source=None, version=1):
+    """What opens the knock, `late` seconds old, bound to an address or not."""
+    stamp = int((time.time() - late) * 1e6) << 12
+    head = struct.pack(">2sBB4xQ", b"wk", version, source is not None, stamp)
+    bound = ipaddress.ip_address(source) if source else None
+    if bound is None:
+        bound = bytes(16)
+    else:
+        bound = bound.packed if bound.version == 6 else bytes(10) + b"\xff\xff" + bound.packed
+    return head + struct.pack("<Q", siphash(key, head + bound))
+
+
+class Key(TestCase):
+    """Single-packet authorisation."""
+
+    PORT = 62201
+
+    def setUp(self):
+        super().setUp()
+        for address, length in ((OTHER4, 24), (OTHER6, 64), (FAR6, 64)):
+            world.peer.run("ip", "addr", "replace", "%s/%d" % (address, length), "dev", "peer0", "nodad")
+        run("ip", "-6", "route", "replace", FAR6 + "/128", "dev", "weir0")
+        self.file = os.path.join(world.folder, "door.key")
+        self.addCleanup(os.unlink, self.file)
+        weir("knock", "--new-key", self.file)
+        self.key = knock_key(self.file, "door")
+        self.server = socket.socket(IPV6, socket.SOCK_DGRAM)  # a cgroup sees what has found its socket
+        self.addCleanup(self.server.close)
+        self.server.bind(("::", self.PORT))
+
+    def apply(self, hook="tc weir0 ingress", options=""):
+        apply(KEY_POLICY % (hook, self.file, options))
+
+    def send(self, data, sender=PEER4, family=IPV4):
+        with world.peer, socket.socket(family, socket.SOCK_DGRAM) as client:
+            client.bind((sender, 0))
+            client.sendto(data, (ours(family), self.PORT))
+
+    def is_open(self, family=IPV4, sender=None):
+        return udp(7100, family=family, sender=sender) == 1
+
+    def client(self, family, *options):
+        return world.peer.run(WEIR, "knock", ours(family), "door", "--key", self.file, *options)
+
+    @each(HOOKS)
+    def test_hook(self, hook):
+        """The client's packet opens, for its source alone; by either family."""
+        place = NOWHERE
+        if hook.startswith("cgroup"):
+            place = Cgroup()
+            self.addCleanup(place.remove)
+            hook = hook % place.name
+        self.apply(hook)
+        with place, socket.socket(IPV6, socket.SOCK_DGRAM) as server:
+            self.server.close()
+            server.bind(("::", self.PORT))
+            for family, other in ((IPV4, OTHER4), (IPV6, FAR6)):
+                self.assertFalse(self.is_open(family))
+                self.client(family)
+                self.assertTrue(self.is_open(family), hook)
+                self.assertFalse(self.is_open(family, other), hook)
+
+    def test_replay(self):
+        """A packet opens once: not from another address, nor after a replacement."""
+        self.apply()
+        data = payload(self.key)
+        self.send(data)
+        self.assertTrue(self.is_open())
+        self.send(data, OTHER4)
+        self.assertFalse(self.is_open(sender=OTHER4))
+        self.apply(options="skew 2min")
+        self.send(data, OTHER4)
+        self.assertFalse(self.is_open(sender=OTHER4))
+        self.send(payload(self.key, late=1), OTHER4)
+        self.assertFalse(self.is_open(sender=OTHER4), "an older one that was never seen")
+        self.send(payload(self.key), OTHER4)
+        self.assertTrue(self.is_open(sender=OTHER4))
+
+    def test_replay_after_loading(self):
+        """What may have opened a door before this policy came is not taken either."""
+        data = payload(self.key)
+        self.apply()
+        self.send(data)
+        self.assertFalse(self.is_open())
+
+    def test_garbage(self):
+        self.apply(options="skew 10s")
+        good = payload(self.key)
+        for bad in (b"", b"x", good[:-1], good + b"x", bytes(24), payload(self.key, version=2),
+                    payload(self.key, late=11), payload(self.key, late=-11),
+                    payload(knock_key(self.file, "window")), payload(bytes(16))):
+            self.send(bad)
+        for bit in range(24 * 8):
+            data = bytearray(payload(self.key))
+            data[bit // 8] ^= 1 << bit % 8
+            self.send(data)
+        self.assertFalse(self.is_open())
+        self.send(payload(self.key, late=-9))
+        self.assertTrue(self.is_open())
+
+    def test_bound(self):
+        """Bound to an address it is of no use to others; where the policy asks for that, no other will do."""
+        self.apply(options="bind")
+        self.send(payload(self.key))
+        self.send(payload(self.key, source=OTHER4))
+        self.assertFalse(self.is_open())
+        self.send(payload(self.key, source=PEER4))
+        self.assertTrue(self.is_open())
+        self.send(payload(self.key, source=PEER6), PEER6, IPV6)
+        self.assertTrue(self.is_open(IPV6))
+        self.apply(options="bind per src/32/128")
+        for family, senders in ((IPV4, (PEER4,)), (IPV6, (PEER6, OTHER6, FAR6))):  # the kernel chooses one
+            self.assertFalse(any(self.is_open(family, sender) for sender in senders))
+            self.client(family, "--bind")
+            self.assertTrue(any(self.is_open(family, sender) for sender in senders))
+
+    def test_headers(self):
+        """Behind IP options and a VLAN tag, but not in a fragment or behind extension headers."""
+        self.apply("xdp weir0")
+        header = lambda data: udp_header(self.PORT, data)
+        data = payload(self.key)
+        send_frames([ethernet(0x0800) + ipv4(17, header(data), fragment=0x2000)])
+        self.assertFalse(self.is_open())
+        send_frames([ethernet(0x86dd) + ipv6(60, struct.pack("BB6x", 17, 0) + header(payload(self.key)))])
+        self.assertFalse(self.is_open(IPV6))
+        send_frames([ethernet(0x0800) + ipv4(17, header(payload(self.key)), options=b"\1\1\1\1")])
+        self.assertTrue(self.is_open())
+        send_frames([ethernet(0x86dd, vlan=(5,)) + ipv6(17, header(payload(self.key)))])
+        self.assertTrue(self.is_open(IPV6))
+
+    def test_files(self):
+        """A key that others may read is none; nothing is loaded, and no output shows one."""
+        with open(self.file) as file:
+            secret = file.read().strip()
+        for command in (("compile", "--emit", "ir"), ("compile", "--emit", "plan"), ("compile", "--emit", "bpf")):
+            self.assertNotIn(secret, weir(*command, policy_file(KEY_POLICY % ("xdp weir0", self.file, ""))).stdout)
+        self.apply()
+        for shown in (("show", "t"), ("show", "t", "--json"), ("show", "t", "--source")):
+            self.assertNotIn(secret, weir(*shown).stdout)
+        self.assertEqual(os.stat(self.file).st_mode & 0o777, 0o600)
+        weir("flush", "--all")
+        path = policy_file(KEY_POLICY % ("xdp weir0", self.file, ""))
+        os.chmod(self.file, 0o640)
+        done = weir("apply", path, check=False)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertIn("others than its owner may use it (mode 0640)", done.stderr)
+        done = weir("knock", "localhost", "door", "--key", self.file, check=False)
+        self.assertEqual(done.returncode, 1)
+        os.chmod(self.file, 0o600)
+        with open(self.file, "w") as file:
+            file.write(secret[:-1] + "\n")
+        self.assertEqual(weir("apply", path, check=False).returncode, 1)
+        self.assertEqual(weir("show", "t", check=False).returncode, 1)
+        self.assertNotEqual(weir("knock", "--new-key", self.file, check=False).returncode, 0, "not over another")
+
+    def test_scanner(self):
+        """nmap sees a filtered port before, and an open one after."""
+        if not shutil.which("nmap"):
+            self.skipTest("nmap is not installed")
+        self.apply("xdp weir0")
+        with socket.create_server((OUR4, 7104)):
+            self.assertEqual(self.scan(PEER4), "filtered")
+            self.client(IPV4)
+            self.assertEqual(self.scan(PEER4), "open")
+            self.assertEqual(self.scan(OTHER4), "filtered")
+
+    def scan(self, source):
+        done = world.peer.run("nmap", "-Pn", "-n", "-sS", "-p", "7104", "-S", source, "-e", "peer0", "--max-retries", "1",
+                              "-oG", "-", OUR4)
+        return re.search(r"7104/(\w+)/tcp", done.stdout).group(1)
 
 
 SOCKET_POLICY = """
