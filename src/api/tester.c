@@ -179,7 +179,7 @@ static int prepare(struct call *call, void *context)
 			return api_fail(call, WEIR_SYSTEM, "out of memory");
 	}
 	if (tester->engine == WEIR_MODEL)
-		return WEIR_OK;
+		return knocks_load_keys(call, tester->ruleset, &tester->ruleset);
 	status = api_install(call, tester->ruleset, tester->hook, &preparing->program->bundle, &install);
 	if (status)
 		return status;

@@ -25,6 +25,7 @@ bench
 compile
 verify
 load
+knock
 run
 attach
 detach
@@ -44,7 +45,6 @@ ip6tables-save
 iptables
 iptables-restore
 iptables-save
-knock
 preset
 top
 tune
@@ -101,6 +101,14 @@ class Usage(CommandLine):
         self.refused("`--pcap FILE` is missing", "bench", "tcp")
         self.refused("`--pin PATH` is missing", "load", "tcp")
         self.refused("`--emit` is missing", "compile", "tcp")
+        self.refused("which HOST?", "knock")
+        self.refused("`--key FILE` or `--sequence tcp:PORT,udp:PORT,...` is missing", "knock", "host", "door")
+        self.refused("which knock of that host?", "knock", "host", "--key", "k")
+        self.refused("with a key or with a sequence", "knock", "host", "door", "--key", "k", "--sequence", "tcp:1")
+        self.refused("a sequence has no name", "knock", "host", "door", "--sequence", "tcp:1")
+        self.refused("a sequence says itself which ports", "knock", "host", "--sequence", "tcp:1", "--port", "5")
+        self.refused("a key's MAC goes by UDP", "knock", "host", "door", "--key", "k", "--tcp")
+        self.refused("`--new-key FILE` stands alone", "knock", "host", "--new-key", "k")
         self.refused("not `plam`; did you mean `plan`?", "compile", "--emit", "plam", "tcp")
         self.refused("an ELF object is no JSON", "compile", "--emit", "elf", "--json", "tcp")
         self.refused("`--confirm` and `--dry-run` at once", "apply", "a.weir", "--dry-run", "--confirm", "3")

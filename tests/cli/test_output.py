@@ -558,6 +558,16 @@ class Trying(CommandLine):
         self.assertEqual((shown["ns_per_packet"], shown["empty_ns_per_packet"], shown["packets"], shown["rounds"]),
                          (12.5, 7.5, 1, 9))
 
+    def test_knock(self):
+        self.assertEqual(self.weir("knock", "one", "door", "--key", "k").stdout,
+                         "knocked at one (1 address); whether it is open now, only trying tells\n")
+        shown = self.json("knock", "two", "--sequence", "tcp:1,udp:2")
+        self.assertEqual((shown["host"], shown["addresses"]), ("two", 2))
+        self.assertIn("Name or service not known",
+                      self.weir("knock", "nowhere", "door", "--key", "k", status=INPUT).stderr)
+        self.assertIn("k: a new key", self.weir("knock", "--new-key", "k").stdout)
+        self.weir("knock", "--new-key", "there", status=SYSTEM)
+
     def test_verify(self):
         self.assertEqual(self.weir("verify", "tcp").stdout,
                          "web at tc-ingress: proven for all packets (3 rules, 42 instructions, 1.5 ms)\n")

@@ -393,11 +393,29 @@ static void make_knock(struct making *making, struct knock *knock, size_t index)
 		steps[i] = step(making);
 	knock->steps = steps;
 	knock->step_count = count;
-	knock->within_ns = random_between(&making->random, 1, 40) * 1000000000ull;
-	knock->open_ns = random_between(&making->random, 1, 40) * 1000000000ull;
+	knock->within_ns = random_between(&making->random, 1, random_once_in(&making->random, 2) ? 4 : 40) * 1000000000ull;
+	knock->open_ns = random_between(&making->random, 1, random_once_in(&making->random, 3) ? 40 : 4) * 1000000000ull;
 	knock->extend = random_once_in(&making->random, 2);
 	knock->whole = random_once_in(&making->random, 2);
 	knock->max_sources = random_once_in(&making->random, 2) ? random_between(&making->random, 4096, 65536) : 0;
+}
+
+/* One step, and a key that no file needs to hold. */
+static void make_keyed(struct making *making, struct knock *knock)
+{
+	const struct cond **steps = ARENA_ARRAY(making->arena, const struct cond *, 1);
+
+	steps[0] = random_once_in(&making->random, 3) ? step(making) :
+							cond_match(making->arena, FIELD_PROTO, 17, 17, nowhere);
+	knock->steps = steps;
+	knock->step_count = 1;
+	knock->within_ns = 0;
+	knock->extend = false;
+	knock->key_file = "/nowhere";
+	knock->bind = random_once_in(&making->random, 2);
+	knock->skew_ns = random_between(&making->random, 1, 40) * 1000000000ull;
+	knock->key[0] = random_next(&making->random) | 1;
+	knock->key[1] = random_next(&making->random);
 }
 
 static void make_knocks(struct making *making)
@@ -405,8 +423,11 @@ static void make_knocks(struct making *making)
 	uint32_t count = visible(making, FIELD_KNOCKED) ? random_below(&making->random, making->options.knocks + 1) : 0;
 	struct knock *knocks = ARENA_ARRAY(making->arena, struct knock, count);
 
-	for (uint32_t i = 0; i < count; i++)
+	for (uint32_t i = 0; i < count; i++) {
 		make_knock(making, &knocks[i], i);
+		if (random_once_in(&making->random, 3))
+			make_keyed(making, &knocks[i]);
+	}
 	making->named = false;
 	making->ruleset->knocks = knocks;
 	making->ruleset->knock_count = count;
@@ -505,7 +526,9 @@ static void make_rule(struct making *making, struct rule *rule, size_t chain)
 
 	rule->number = making->next_number++;
 	making->named = false;
-	if (making->options.simple)
+	if (rule->number == 1 && making->ruleset->knock_count && random_once_in(&making->random, 2))
+		rule->cond = masked_match(making, FIELD_KNOCKED);
+	else if (making->options.simple)
 		rule->cond = simple_condition(making);
 	else if (!random_once_in(&making->random, 12))
 		rule->cond = condition(making, random_below(&making->random, making->options.depth + 1));

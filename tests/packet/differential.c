@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "api/api.h"
+#include "api/knock_key.h"
 #include "ir/model.h"
 #include "tests/lib/packets.h"
 #include "tests/lib/policies.h"
@@ -393,6 +394,97 @@ static void add_hits(uint64_t *expected, const struct outcome *model)
 		expected[model->hits[i]]++;
 }
 
+/* --- packets that knock ------------------------------------------------------------------------------------------ */
+
+static const struct knock *keyed_knock(struct subject *subject)
+{
+	const struct ruleset *ruleset = subject->ruleset;
+	const struct knock *knock = ruleset->knock_count ?
+		&ruleset->knocks[random_below(&subject->random, (uint32_t)ruleset->knock_count)] : NULL;
+
+	return knock && knock->key_file ? knock : NULL;
+}
+
+/* Around now, some of them too late or too early, some at the same time as others. */
+static uint64_t some_stamp(struct subject *subject, const struct knock *knock)
+{
+	uint64_t skew = knock->skew_ns / 1000, now = subject->state.now_ns / 1000;
+	uint64_t early = random_below(&subject->random, 5) * skew / 2 + random_below(&subject->random, 2);
+
+	return (now + skew > early ? now + skew - early : 0) << KNOCK_COUNTER_BITS |
+	       random_below(&subject->random, 3);
+}
+
+static size_t put(unsigned char *frame, size_t at, const void *bytes, size_t count)
+{
+	memcpy(frame + at, bytes, count);
+	return at + count;
+}
+
+/* Ethernet, now and then a VLAN tag, IPv4 with or without options or IPv6, from one of two addresses. */
+static size_t put_headers(struct subject *subject, unsigned char *frame, uint8_t *source, bool *ret_six)
+{
+	static const unsigned char ether[12] = { 2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1 }, tag[4] = { 0x81, 0, 0, 5 };
+	unsigned char four[24] = { 0x45, 0, 0, 20 + 32, [8] = 64, [9] = 17, [12] = 10, [15] = 1, [16] = 10, [19] = 2 };
+	unsigned char six[40] = { 0x60, [5] = 32, [6] = 17, [7] = 64, [8] = 0xfd, [23] = 1, [24] = 0xfd, [39] = 2 };
+	bool options = random_once_in(&subject->random, 3);
+	size_t at = put(frame, 0, ether, sizeof ether);
+
+	*ret_six = random_once_in(&subject->random, 2);
+	if (hook_table[subject->hook].frames && random_once_in(&subject->random, 3))
+		at = put(frame, at, tag, sizeof tag);
+	at = put(frame, at, *ret_six ? "\x86\xdd" : "\x08", 2);
+	four[15] = six[23] = (unsigned char)random_between(&subject->random, 1, 2);
+	four[0] += options;
+	four[3] = (unsigned char)(four[3] + 4 * options);
+	memset(source, 0, 16);
+	memcpy(*ret_six ? source : source + 12, *ret_six ? six + 8 : four + 12, *ret_six ? 16 : 4);
+	if (!*ret_six)
+		memset(source + 10, 0xff, 2);
+	return *ret_six ? put(frame, at, six, sizeof six) : put(frame, at, four, options ? 24 : 20);
+}
+
+static void put_payload(struct subject *subject, const struct knock *knock, uint8_t *source, size_t at)
+{
+	struct knock_packet packet;
+
+	if (random_once_in(&subject->random, 8))
+		source[15] ^= 3; /* another's address */
+	knock_packet_make(knock->key, some_stamp(subject, knock), random_once_in(&subject->random, 2) ? source : NULL,
+			  &packet);
+	put(subject->bytes, at, &packet, sizeof packet);
+	if (random_once_in(&subject->random, 6))
+		subject->bytes[at - 8 + random_below(&subject->random, 32)] ^=
+			(unsigned char)(1u << random_below(&subject->random, 8));
+}
+
+/*
+ * In place of the packet at hand one of few sources, that knows the ports that steps like: most often a good one for a
+ * knock with a key.
+ */
+static void maybe_knock(struct subject *subject)
+{
+	static const uint16_t ports[] = { 0, 22, 53, 67, 80, 443, 8080, 0x7fff, 0x8000, 0xffff };
+	const struct knock *knock = keyed_knock(subject);
+	unsigned char udp[32] = { [5] = 32 };
+	uint8_t source[16];
+	size_t at;
+	bool six;
+
+	if (!subject->ruleset->knock_count || random_once_in(&subject->random, 2))
+		return;
+	at = put_headers(subject, subject->bytes, source, &six);
+	for (unsigned side = 0; side < 2; side++) {
+		uint16_t port = RANDOM_PICK(&subject->random, ports);
+
+		udp[2 * side] = (unsigned char)(port >> 8);
+		udp[2 * side + 1] = (unsigned char)port;
+	}
+	subject->length = put(subject->bytes, at, udp, sizeof udp);
+	if (knock)
+		put_payload(subject, knock, source, at + 8);
+}
+
 /*
  * Judges packets by a policy that was built and has judged none, in turn a frame and one with metadata. True if all
  * agree on each; else the last one is left in `subject`.
@@ -411,6 +503,7 @@ static bool judge_all(struct subject *subject, const struct ruleset *pool, uint6
 		struct model_packet packet;
 
 		subject->length = packets_next(&source, subject->bytes, sizeof subject->bytes);
+		maybe_knock(subject);
 		if (!agrees(subject, &model))
 			return false;
 		add_hits(expected, &model);
