@@ -133,7 +133,7 @@ struct weir_verification {
 	const char *hook;
 	enum weir_proof proof;
 	const char *reason;     /* WEIR_NOT_PROVEN: "it takes too long"; else NULL */
-	const char *example;    /* WEIR_DISPROVEN: a packet, "tcp 10.0.0.1:40000 > 10.0.0.2:80"; else NULL */
+	const char *example;    /* a packet, "tcp 10.0.0.1:40000 > 10.0.0.2:80"; WEIR_NOT_PROVEN: that gets there; or NULL */
 	const char *assumed;    /* what it needs of named sets that they do not hold in the file, or NULL */
 	const char *by_rules;   /* what becomes of it: "drop (rule 3)" */
 	const char *by_program;

@@ -27,6 +27,8 @@ static void print_verification(const struct weir_verification *verification)
 		printf("not proven: %s (%zu rule%s, %zu instructions, %.1f ms)\n", verification->reason,
 		       verification->rules, verification->rules == 1 ? "" : "s", verification->instructions,
 		       (double)verification->nanoseconds / 1e6);
+		if (verification->example)
+			printf("    packet   %s\n", verification->example);
 		break;
 	}
 }

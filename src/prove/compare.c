@@ -30,11 +30,16 @@ struct meeting {
 	uint32_t decided, verdict, slot;
 };
 
+/* A part of the packet that should be this answer. */
+struct part {
+	uint32_t value, answer;
+};
+
 enum { OWED_MAX = STEPS_MAX, MEETINGS_MAX = 200000 };
 
 struct comparing {
 	struct prove *prove;
-	struct intern meetings, owed;
+	struct intern meetings, owed, parts;
 	VEC(bdd_ref) waiting; /* by meeting: packets */
 	VEC(bdd_ref) seen;
 	VEC(uint32_t) twins;  /* by meeting: the meeting of the same packets without the token, + 1; or 0 */
@@ -44,7 +49,8 @@ struct comparing {
 };
 
 /* Leaf values of a joined diagram. */
-enum { JOIN_FINE = 0, JOIN_DIFFERENT = LEAF_FIRST, JOIN_MEETING = LEAF_FIRST + 1 };
+enum { JOIN_FINE = 0, JOIN_DIFFERENT = LEAF_FIRST, JOIN_TROUBLED, JOIN_MEETING };
+#define JOIN_PART (1u << 31)
 
 /* --- answers -------------------------------------------------------------------------------------------- */
 
@@ -104,7 +110,9 @@ struct answer_run answer_read(struct prove *prove, uint64_t number)
 	uint32_t answer = (uint32_t)number;
 	struct answer_run run = { .verdict = answer & 3, .slot = answer >> ANSWER_SHIFT };
 
-	if (number & NO_ANSWER)
+	if (number & TROUBLE)
+		run.broken = prove->troubles.items[number & ~TROUBLE];
+	else if (number & NO_ANSWER)
 		run.broken = "a part of the packet as the answer";
 	else if (answer & ANSWER_STEPS)
 		run = read_steps(prove, answer >> ANSWER_SHIFT);
@@ -255,8 +263,8 @@ static bdd_ref judge(struct comparing *comparing, const struct answer_run *run, 
 	if (run->resumes && run->effect_count <= owed) {
 		if (run->resume > comparing->now->resume)
 			return meet(comparing, leaf, run->resume, 0, comparing->owing + both, owed - both);
-		prove_stop(comparing->prove, "the program resumes where it has been");
-		return different;
+		comparing->prove->backwards = true;
+		return bdd_leaf(bdd, JOIN_TROUBLED);
 	}
 	if (leaf->decided && (run->resumes || run->asks || run->effect_count != owed || run->verdict != leaf->verdict ||
 			      run->slot != leaf->slot))
@@ -268,11 +276,41 @@ static bdd_ref judge(struct comparing *comparing, const struct answer_run *run, 
 	return meet(comparing, leaf, comparing->now->resume, comparing->now->step, comparing->owing, owed);
 }
 
+/* A part of the packet is the answer: it may be the right one. */
+static bdd_ref judge_part(struct comparing *comparing, uint32_t value, const struct spec_leaf *leaf, size_t owed)
+{
+	struct bdd *bdd = comparing->prove->bdd;
+	struct part part = { value, ANSWER(leaf->verdict, leaf->slot) };
+
+	if (owed)
+		return bdd_leaf(bdd, JOIN_DIFFERENT);
+	if (leaf->asks)
+		return bdd_leaf(bdd, JOIN_DIFFERENT);
+	if (!leaf->decided)
+		return meet(comparing, leaf, comparing->now->resume, comparing->now->step, comparing->owing, 0);
+	return bdd_leaf(bdd, JOIN_PART | intern_number(&comparing->parts, &part));
+}
+
+/* Where the part is not the right answer. */
+static bdd_ref part_differs(struct comparing *comparing, uint32_t number)
+{
+	struct prove *prove = comparing->prove;
+	const struct part *part = intern_at(&comparing->parts, number);
+	struct value right;
+
+	memset(&right, 0, sizeof right);
+	right.kind = VALUE_BITS;
+	for (unsigned i = 0; i < 32; i++)
+		right.bits[i] = part->answer >> i & 1 ? SOURCE_1 : SOURCE_0;
+	return value_compare(prove, COMPARE_NE, false, value_at(prove, part->value), &right);
+}
+
 static bdd_ref join_leaves(void *context, uint32_t program, uint32_t rules)
 {
 	struct comparing *comparing = context;
 	struct prove *prove = comparing->prove;
-	struct answer_run run = answer_read(prove, number_of_value(prove, program));
+	uint64_t number = number_of_value(prove, program);
+	struct answer_run run = answer_read(prove, number);
 	struct spec_leaf leaf = current_leaf(comparing, rules);
 	size_t owed = list_owed(comparing, comparing->now->owed);
 
@@ -282,6 +320,10 @@ static bdd_ref join_leaves(void *context, uint32_t program, uint32_t rules)
 	}
 	if (leaf.effect_count)
 		memcpy(comparing->owing + owed, leaf.effects, leaf.effect_count * sizeof *leaf.effects);
+	if (number & TROUBLE)
+		return bdd_leaf(prove->bdd, JOIN_TROUBLED);
+	if (number & NO_ANSWER)
+		return judge_part(comparing, (uint32_t)number, &leaf, owed + leaf.effect_count);
 	return judge(comparing, &run, &leaf, owed + leaf.effect_count);
 }
 
@@ -318,6 +360,15 @@ static void part_ways(struct comparing *comparing, bdd_ref joined)
 		packets = bdd_where(bdd, joined, leaves[i]);
 		if (value == JOIN_DIFFERENT) {
 			comparing->different = bdd_or(bdd, comparing->different, packets);
+			continue;
+		}
+		if (value & JOIN_PART) {
+			packets = bdd_and(bdd, packets, part_differs(comparing, value & ~JOIN_PART));
+			comparing->different = bdd_or(bdd, comparing->different, packets);
+			continue;
+		}
+		if (value == JOIN_TROUBLED) {
+			comparing->prove->troubled = bdd_or(bdd, comparing->prove->troubled, packets);
 			continue;
 		}
 		await(comparing, value - JOIN_MEETING, packets);
@@ -375,8 +426,10 @@ bool compare_all(struct prove *prove, bdd_ref packets, bdd_ref *ret_different)
 	uint32_t number;
 
 	comparing->prove = prove;
+	prove->troubled = BDD_FALSE;
 	intern_init(&comparing->meetings, prove->arena, sizeof(struct meeting));
 	intern_init(&comparing->owed, prove->arena, sizeof(struct owed));
+	intern_init(&comparing->parts, prove->arena, sizeof(struct part));
 	memset(&start, 0, sizeof start);
 	start.owed = OWED_NONE;
 	start.place = spec_start(prove);

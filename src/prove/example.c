@@ -285,6 +285,7 @@ struct story {
 	const struct example *example;
 	uint32_t granted; /* bit n: the n-th rate that is asked has a token; the last bit: and all behind it */
 	unsigned asked;
+	bool exact;       /* tell all of each effect */
 	const char *text; /* effects so far */
 	unsigned effects;
 };
@@ -330,6 +331,12 @@ static const char *effect_text(struct arena *arena, const struct prove_input *in
 	}
 }
 
+/* All that there is in it, where in fewer words two look alike. */
+static const char *exact_text(struct arena *arena, const struct effect *effect)
+{
+	return arena_printf(arena, " [%u %u %#x %#x]", effect->kind, effect->slot, effect->a, effect->b);
+}
+
 static void tell(struct story *story, const struct effect *effects, size_t count)
 {
 	struct prove *prove = story->example->prove;
@@ -337,8 +344,9 @@ static void tell(struct story *story, const struct effect *effects, size_t count
 	for (size_t i = 0; i < count; i++) {
 		if (story->effects++ >= TOLD_MAX)
 			continue;
-		story->text = arena_printf(prove->arena, "%s%s%s", story->text, *story->text ? ", " : "",
-					   effect_text(prove->arena, prove->input, &effects[i]));
+		story->text = arena_printf(prove->arena, "%s%s%s%s", story->text, *story->text ? ", " : "",
+					   effect_text(prove->arena, prove->input, &effects[i]),
+					   story->exact ? exact_text(prove->arena, &effects[i]) : "");
 	}
 }
 
@@ -383,10 +391,10 @@ static bool tell_token(struct story *story, uint32_t rate, uint32_t slot)
 	return granted;
 }
 
-static const char *program_story(const struct example *example, uint32_t granted)
+static const char *program_story(const struct example *example, uint32_t granted, bool exact)
 {
 	struct prove *prove = example->prove;
-	struct story story = { .example = example, .granted = granted, .text = "" };
+	struct story story = { .example = example, .granted = granted, .exact = exact, .text = "" };
 	bdd_ref program = program_at(prove, 0);
 	uint32_t resume = 0;
 
@@ -403,18 +411,16 @@ static const char *program_story(const struct example *example, uint32_t granted
 		}
 		if (!run.resumes)
 			return end_story(&story, verdict_text(prove->arena, prove->input, run.verdict, run.slot));
-		if (run.resume <= resume)
-			break;
 		resume = run.resume;
 		program = program_at(prove, resume);
 	}
 	return end_story(&story, "it does not end");
 }
 
-static const char *rules_story(const struct example *example, uint32_t granted)
+static const char *rules_story(const struct example *example, uint32_t granted, bool exact)
 {
 	struct prove *prove = example->prove;
-	struct story story = { .example = example, .granted = granted, .text = "" };
+	struct story story = { .example = example, .granted = granted, .exact = exact, .text = "" };
 	uint32_t place = spec_start(prove);
 
 	for (;;) {
@@ -430,17 +436,22 @@ static const char *rules_story(const struct example *example, uint32_t granted)
 
 enum { TOKENS_TRIED = 10 }; /* rates whose tokens are there or not in every combination */
 
-/* With tokens for all, or else for those that make a difference. */
+static bool tell_both(struct example *example, uint32_t granted, bool exact, struct prove_result *result)
+{
+	result->rules = rules_story(example, granted, exact);
+	result->program = program_story(example, granted, exact);
+	return strcmp(result->rules, result->program);
+}
+
+/* With tokens for all, or else for those that make a difference; in few words if those tell the two apart. */
 static void tell_stories(struct example *example, struct prove_result *result)
 {
-	for (uint32_t missing = 0; missing < 1u << TOKENS_TRIED; missing++) {
-		result->rules = rules_story(example, ~missing);
-		result->program = program_story(example, ~missing);
-		if (strcmp(result->rules, result->program))
+	uint32_t ways = example->prove->input->rate_count ? 1u << TOKENS_TRIED : 1;
+
+	for (uint32_t missing = 0; missing < ways; missing++)
+		if (tell_both(example, ~missing, false, result) || tell_both(example, ~missing, true, result))
 			return;
-	}
-	prove_stop(example->prove, "the program answers with a part of the packet, or goes wrong only if some of its rates "
-		   "have tokens");
+	prove_stop(example->prove, "it may go wrong, but only if some of its rates have tokens");
 }
 
 /* What the packet's path needs of named sets that do not hold it at first. */

@@ -18,12 +18,17 @@ static const char *function_at(const struct prove *prove, uint32_t at, uint32_t 
 	return "the code";
 }
 
-void walk_stop(struct walk *walk, uint32_t at, const char *what)
+const char *walk_text(const struct walk *walk, uint32_t at, const char *what)
 {
 	uint32_t offset;
 	const char *name = function_at(walk->prove, at, &offset);
 
-	prove_stop(walk->prove, "instruction %u of %s %s", offset, name, what);
+	return arena_printf(walk->prove->arena, "instruction %u of %s %s", offset, name, what);
+}
+
+void walk_stop(struct walk *walk, uint32_t at, const char *what)
+{
+	prove_stop(walk->prove, "%s", walk_text(walk, at, what));
 }
 
 static bool jumps(const struct insn *insn)

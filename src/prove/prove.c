@@ -73,11 +73,19 @@ bool compare_fully(struct prove *prove, bdd_ref packets, bdd_ref *ret_different)
 {
 	bdd_ref likely;
 
-	if (compare_all(prove, packets, ret_different) || prove_stopped(prove))
+	if ((compare_all(prove, packets, ret_different) && prove->troubled == BDD_FALSE) || prove_stopped(prove))
 		return true;
 	/* Of lookups that came up meanwhile, too. */
 	likely = with_constants(prove, bdd_and(prove->bdd, packets, contract_packets(prove, false)));
-	return likely == packets ? false : compare_all(prove, likely, ret_different);
+	return likely == packets ? *ret_different == BDD_FALSE : compare_all(prove, likely, ret_different);
+}
+
+/* What is left is short. */
+static void choose(struct prove *prove, bdd_ref packets, struct prove_result *result)
+{
+	prove->bdd->deadline = 0;
+	prove->bdd->node_max += EXAMPLE_NODES;
+	example_choose(prove, packets, result);
 }
 
 static enum prove_outcome work(struct prove *prove, struct prove_result *result)
@@ -103,10 +111,13 @@ static enum prove_outcome work(struct prove *prove, struct prove_result *result)
 	if (prove_stopped(prove))
 		return PROVE_UNKNOWN;
 	if (!equal) {
-		prove->bdd->deadline = 0; /* what is left is short */
-		prove->bdd->node_max += EXAMPLE_NODES;
-		example_choose(prove, different, result);
+		choose(prove, different, result);
 		return prove->why ? PROVE_UNKNOWN : PROVE_DIFFERENT;
+	}
+	if (prove->troubled != BDD_FALSE) {
+		choose(prove, prove->troubled, result);
+		prove_stop(prove, "%s", prove->backwards ? "the program resumes where it has been" : result->program);
+		return PROVE_UNKNOWN;
 	}
 	if (prove->unfilled)
 		prove_stop(prove, "the program reads %s, which the data plane was not asked to fill in",

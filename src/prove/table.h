@@ -111,8 +111,8 @@ bool item_is(struct prove *prove, const struct items *items, const struct item *
 
 /* Like compare_fully(), for all packets. Leaves `fixed` at what the difference is for. */
 bool table_compare(struct prove *prove, bdd_ref *ret_different);
-/* Notes the bits of struct packet, by word, that the walker looks at to some effect. */
-void table_note(struct prove *prove, const uint64_t *looked);
+/* Notes the bits of struct packet, by word, that the walker looks at. Whether packet.resume is among them. */
+bool table_note(struct prove *prove, const uint64_t *looked);
 
 /* --- one family (table_match.c) ------------------------------------------------------------------------- */
 
@@ -154,6 +154,7 @@ struct family {
 	VEC(struct member *) members;
 	uint32_t *by_order;  /* indexes of members, by order ascending */
 	size_t mark;         /* of the diagrams */
+	uint64_t looked[PACKET_WORDS]; /* bits of struct packet that decide where to go, or are compared */
 	struct suspects suspects;
 };
 

@@ -163,6 +163,8 @@ static void collect_node(struct family *family, uint64_t index, unsigned tree, u
 	if (depth >= TABLE_FOREVER || node.nowhere || node.bound >= family->table->start >> 32 || !*left)
 		return;
 	--*left;
+	if (node.bits)
+		family->looked[node.word] |= (((uint64_t)1 << node.bits) - 1) << node.shift;
 	if (!node.bits && node.base)
 		collect_leaf(family, node.base, tree);
 	for (uint64_t child = 0; node.bits && child < (uint64_t)1 << node.bits; child++)
@@ -179,17 +181,17 @@ static int by_order(const void *left, const void *right, void *context)
 	       (*(const uint32_t *)left > *(const uint32_t *)right) - (*(const uint32_t *)left < *(const uint32_t *)right);
 }
 
+/* Where to go must not depend on where judging resumes. */
 static void note_members(struct family *family)
 {
-	uint64_t looked[PACKET_WORDS] = { 0 };
-
 	for (size_t i = 0; i < family->members.count; i++) {
 		const struct record *record = &family->members.items[i]->record;
 
 		for (unsigned b = 0; b < record->bound_count; b++)
-			looked[record->bounds[b].word] |= record->bounds[b].mask;
+			family->looked[record->bounds[b].word] |= record->bounds[b].mask;
 	}
-	table_note(family->prove, looked);
+	if (table_note(family->prove, family->looked))
+		family->suspects.all = true;
 }
 
 void family_collect(struct family *family)

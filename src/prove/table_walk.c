@@ -3,6 +3,9 @@
  * What the walker of tables does, as a diagram: every path through every tree, whatever the blob says. In: a table; out:
  * the number that classify() returns. Exact, and as large as the table; for small ones, or few packets.
  */
+#include <stddef.h>
+#include <string.h>
+
 #include "bpf/table_abi.h"
 #include "prove/table.h"
 
@@ -16,7 +19,7 @@ struct search {
 	size_t visits;
 };
 
-enum { VISITS_MAX = 2000000 };
+enum { VISITS_MAX = 400000 };
 
 /* --- records -------------------------------------------------------------------------------------------- */
 
@@ -169,6 +172,17 @@ static bdd_ref answers_of(struct prove *prove, bdd_ref found)
 	return bdd_replace(prove->bdd, found, leaves, to, count);
 }
 
+/* The walker may look at packet.resume as at any other word. */
+static bdd_ref resumed_at(struct prove *prove, bdd_ref program, uint32_t resume)
+{
+	uint8_t bits[LEVELS];
+
+	memset(bits, 2, sizeof bits);
+	for (unsigned i = 0; i < 32; i++)
+		bits[prove->level_of_bit[offsetof(struct packet, resume) * 8 + i]] = resume >> i & 1;
+	return bdd_restrict(prove->bdd, program, bits, LEVELS);
+}
+
 bdd_ref table_program(struct prove *prove, uint32_t resume)
 {
 	bdd_ref four = field_between(prove, FIELD_FAMILY, FAMILY_IPV4, FAMILY_IPV4);
@@ -181,5 +195,5 @@ bdd_ref table_program(struct prove *prove, uint32_t resume)
 		result = bdd_ite(prove->bdd, six, answers_of(prove, walk_family(prove, prove->table, true, resume)), result);
 	if (four != BDD_FALSE)
 		result = bdd_ite(prove->bdd, four, answers_of(prove, walk_family(prove, prove->table, false, resume)), result);
-	return result;
+	return prove_stopped(prove) ? BDD_FALSE : resumed_at(prove, result, resume);
 }

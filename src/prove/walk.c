@@ -54,10 +54,21 @@ static const struct value *operand(const struct walk *walk, const struct run *ru
 				   value_at(walk->prove, value_number(walk->prove, insn->number));
 }
 
+/* From here on nothing is known: packets that get here are told apart from all others. */
+static void trouble(struct walk *walk, uint32_t at, const char *what)
+{
+	struct prove *prove = walk->prove;
+
+	if (walk->trouble)
+		return;
+	VEC_PUSH(prove->arena, &prove->troubles) = walk_text(walk, at, what);
+	walk->trouble = prove->troubles.count;
+}
+
 static void set_register(struct walk *walk, struct run *run, unsigned number, const struct value *value)
 {
 	if (number == FP)
-		walk_stop(walk, run->at, "writes the frame pointer");
+		trouble(walk, run->at, "writes the frame pointer");
 	run->registers[number] = intern_number(&walk->prove->values, value);
 }
 
@@ -68,7 +79,7 @@ static void do_move(struct walk *walk, struct run *run, const struct insn *insn)
 	struct value value = *operand(walk, run, insn);
 
 	if (value.kind == VALUE_NONE || (!insn->wide && value.kind != VALUE_BITS)) {
-		walk_stop(walk, run->at, "copies what is not known to be a number");
+		trouble(walk, run->at, "copies what is not known to be a number");
 		return;
 	}
 	if (!insn->wide)
@@ -82,7 +93,7 @@ static void do_and(struct walk *walk, struct run *run, const struct insn *insn)
 	const struct value *mask = operand(walk, run, insn);
 
 	if (value.kind != VALUE_BITS || mask->kind != VALUE_BITS) {
-		walk_stop(walk, run->at, "masks what is not a number");
+		trouble(walk, run->at, "masks what is not a number");
 		return;
 	}
 	for (unsigned i = 0; i < 64; i++) {
@@ -91,7 +102,7 @@ static void do_and(struct walk *walk, struct run *run, const struct insn *insn)
 		else if (value.bits[i] == SOURCE_1)
 			value.bits[i] = mask->bits[i];
 		else if (mask->bits[i] != SOURCE_1 && mask->bits[i] != value.bits[i])
-			walk_stop(walk, run->at, "masks one part of the packet with another");
+			trouble(walk, run->at, "masks one part of the packet with another");
 	}
 	set_register(walk, run, insn->dst, &value);
 }
@@ -102,7 +113,7 @@ static void do_add(struct walk *walk, struct run *run, const struct insn *insn)
 	uint64_t number, more;
 
 	if (!insn->wide || !value_known(operand(walk, run, insn), &more)) {
-		walk_stop(walk, run->at, "adds what is not understood");
+		trouble(walk, run->at, "adds what is not understood");
 		return;
 	}
 	if (value.kind == VALUE_STACK && (int64_t)more >= -STACK_BYTES && (int64_t)more <= STACK_BYTES) {
@@ -111,7 +122,7 @@ static void do_add(struct walk *walk, struct run *run, const struct insn *insn)
 	} else if (value_known(&value, &number)) {
 		run->registers[insn->dst] = value_number(walk->prove, number + more);
 	} else {
-		walk_stop(walk, run->at, "adds to what is not understood");
+		trouble(walk, run->at, "adds to what is not understood");
 	}
 }
 
@@ -121,7 +132,7 @@ static void do_bytes(struct walk *walk, struct run *run, const struct insn *insn
 	struct value value = old;
 
 	if (old.kind != VALUE_BITS) {
-		walk_stop(walk, run->at, "turns round what is not a number");
+		trouble(walk, run->at, "turns round what is not a number");
 		return;
 	}
 	memset(value.bits, 0, sizeof value.bits);
@@ -158,7 +169,7 @@ static void do_load(struct walk *walk, struct run *run, const struct insn *insn)
 	struct value value;
 
 	if (from->kind != VALUE_PACKET || insn->offset < 0 || insn->offset + insn->size > PACKET_BYTES) {
-		walk_stop(walk, run->at, "reads memory that is not of struct packet");
+		trouble(walk, run->at, "reads memory that is not of struct packet");
 		return;
 	}
 	memset(&value, 0, sizeof value);
@@ -176,7 +187,7 @@ static void do_store(struct walk *walk, struct run *run, const struct insn *insn
 	int at = to->number + insn->offset;
 
 	if (to->kind != VALUE_STACK || at < -STACK_BYTES || at + insn->size > 0 || value->kind != VALUE_BITS) {
-		walk_stop(walk, run->at, "writes what is not a number or not to the stack");
+		trouble(walk, run->at, "writes what is not a number or not to the stack");
 		return;
 	}
 	for (int i = 0; i < insn->size; i++) {
@@ -193,7 +204,7 @@ static bdd_ref look_up(struct walk *walk, struct run *run)
 	unsigned bytes;
 
 	if (map->kind != VALUE_MAP || key->kind != VALUE_STACK) {
-		walk_stop(walk, run->at, "looks up in what is not a map, or what is not on the stack");
+		trouble(walk, run->at, "looks up in what is not a map, or what is not on the stack");
 		return BDD_FALSE;
 	}
 	memset(&atom, 0, sizeof atom);
@@ -203,7 +214,7 @@ static bdd_ref look_up(struct walk *walk, struct run *run)
 		int at = -(key->number + (int)i) - 1;
 
 		if (at < 0 || at >= STACK_BYTES || !run->written[at]) {
-			walk_stop(walk, run->at, "looks up a key that is not all written");
+			trouble(walk, run->at, "looks up a key that is not all written");
 			return BDD_FALSE;
 		}
 		memcpy(atom.key + i * 8, run->stack + at * 8, 8 * sizeof atom.key[0]);
@@ -240,7 +251,7 @@ static void end_branch(struct walk *walk, uint32_t from, struct run *run, const 
 		   (insn->compare == COMPARE_EQ || insn->compare == COMPARE_NE)) {
 		condition = insn->compare == COMPARE_NE ? BDD_TRUE : BDD_FALSE;
 	} else {
-		walk_stop(walk, run->at, "compares what is not understood");
+		trouble(walk, run->at, "compares what is not understood");
 		return;
 	}
 	yes = state_of(walk, flow_target(run->at, insn), run->registers);
@@ -260,7 +271,7 @@ static void end_helper(struct walk *walk, uint32_t from, struct run *run, const 
 	bdd_ref found;
 
 	if (insn->number != HELPER_LOOKUP) {
-		walk_stop(walk, run->at, "calls a helper that is not understood");
+		trouble(walk, run->at, "calls a helper that is not understood");
 		return;
 	}
 	found = look_up(walk, run);
@@ -282,12 +293,12 @@ static bdd_ref call_result(struct walk *walk, const struct run *run, uint32_t fu
 
 	for (unsigned i = 1; i <= 5; i++) {
 		if (register_at(walk, run, i)->kind == VALUE_STACK)
-			walk_stop(walk, run->at, "passes a place on its stack on");
+			trouble(walk, run->at, "passes a place on its stack on");
 		registers[i] = run->registers[i];
 	}
 	if (++walk->depth > CALLS_MAX)
-		walk_stop(walk, run->at, "calls too deep");
-	result = prove_stopped(walk->prove) ? BDD_FALSE :
+		trouble(walk, run->at, "calls too deep");
+	result = prove_stopped(walk->prove) || walk->trouble ? BDD_FALSE :
 		 evaluate(walk, state_of(walk, walk->prove->image.functions[function].first, registers));
 	walk->depth--;
 	return result;
@@ -301,14 +312,16 @@ static void end_call(struct walk *walk, uint32_t from, struct run *run, const st
 	uint32_t *leads;
 	size_t count;
 
-	if (prove_stopped(prove))
+	if (prove_stopped(prove) || walk->trouble)
 		return;
 	leaves = bdd_leaves(prove->bdd, result, &count);
 	leads = ARENA_ARRAY(prove->arena, uint32_t, count);
 	forget_scratch(run);
 	for (size_t i = 0; i < count; i++) {
-		run->registers[0] = value_number(prove, number_of_leaf(prove, leaves[i]));
-		leads[i] = state_of(walk, run->at + 1, run->registers);
+		uint64_t number = number_of_leaf(prove, leaves[i]);
+
+		run->registers[0] = value_number(prove, number);
+		leads[i] = number & TROUBLE ? NO_STATE : state_of(walk, run->at + 1, run->registers);
 	}
 	walk->nexts.items[from].expanded = true;
 	walk->nexts.items[from].called = result;
@@ -324,7 +337,7 @@ static void end_exit(struct walk *walk, uint32_t from, const struct run *run)
 	if (!value_known(register_at(walk, run, 0), &number)) {
 		/* A part of the packet as the answer: no answer at all. */
 		if (walk->depth || register_at(walk, run, 0)->kind != VALUE_BITS)
-			walk_stop(walk, run->at, "returns what is not a constant");
+			trouble(walk, run->at, "returns what is not a constant");
 		number = NO_ANSWER | run->registers[0];
 	}
 	walk->nexts.items[from].expanded = walk->nexts.items[from].done = true;
@@ -365,7 +378,7 @@ static void step(struct walk *walk, struct run *run, const struct insn *insn)
 		set_register(walk, run, insn->dst, &map);
 		break;
 	default:
-		walk_stop(walk, run->at, "is not understood");
+		trouble(walk, run->at, "is not understood");
 	}
 }
 
@@ -400,6 +413,15 @@ static bool advance(struct walk *walk, uint32_t from, struct run *run)
 	return true;
 }
 
+static void end_in_trouble(struct walk *walk, uint32_t from)
+{
+	struct next *next = &walk->nexts.items[from];
+
+	next->expanded = next->done = true;
+	next->result = leaf_of_number(walk->prove, TROUBLE | (walk->trouble - 1));
+	walk->trouble = 0;
+}
+
 /* Runs on from a state to the next place where ways part or meet. */
 static void expand(struct walk *walk, uint32_t from)
 {
@@ -410,12 +432,14 @@ static void expand(struct walk *walk, uint32_t from)
 	memcpy(run.registers, state->registers, sizeof state->registers);
 	run.registers[FP] = value_simple(walk->prove, VALUE_STACK, 0);
 	do {
-		if (!advance(walk, from, &run) || prove_stopped(walk->prove))
+		bool on = advance(walk, from, &run);
+
+		if (on && run.at >= end)
+			trouble(walk, end - 1, "runs out of its function");
+		if (walk->trouble)
+			end_in_trouble(walk, from);
+		if (!on || run.at >= end || prove_stopped(walk->prove) || walk->nexts.items[from].done)
 			return;
-		if (run.at >= end) {
-			walk_stop(walk, end - 1, "runs out of its function");
-			return;
-		}
 	} while (!walk->joins[run.at]);
 	lead(walk, from, BDD_TRUE, state_of(walk, run.at, run.registers), state_of(walk, run.at, run.registers));
 }
@@ -426,7 +450,7 @@ static bool all_done(struct walk *walk, const uint32_t *states, size_t count)
 	bool done = true;
 
 	for (size_t i = 0; i < count; i++) {
-		if (walk->nexts.items[states[i]].done)
+		if (states[i] == NO_STATE || walk->nexts.items[states[i]].done)
 			continue;
 		VEC_PUSH(walk->prove->arena, &walk->pending) = states[i];
 		done = false;
@@ -439,7 +463,7 @@ static bdd_ref join_call(struct walk *walk, const struct next *next)
 	bdd_ref *to = ARENA_ARRAY(walk->prove->arena, bdd_ref, next->leaf_count);
 
 	for (size_t i = 0; i < next->leaf_count; i++)
-		to[i] = walk->nexts.items[next->leads[i]].result;
+		to[i] = next->leads[i] == NO_STATE ? next->leaves[i] : walk->nexts.items[next->leads[i]].result;
 	return bdd_replace(walk->prove->bdd, next->called, next->leaves, to, next->leaf_count);
 }
 

@@ -19,9 +19,11 @@ struct next {
 	uint32_t to[2];
 	bdd_ref called;    /* with `leads`: a function's result, and where each leaf leads */
 	const bdd_ref *leaves;
-	uint32_t *leads;
+	uint32_t *leads;   /* NO_STATE: nothing is known there, as the leaf says */
 	size_t leaf_count;
 };
+
+#define NO_STATE UINT32_MAX
 
 struct walk {
 	struct prove *prove;
@@ -32,9 +34,12 @@ struct walk {
 	uint32_t *function_end; /* by instruction: end of its function; 0: none */
 	uint8_t *live_known;    /* by function: 0 no, 1 under way, 2 yes */
 	unsigned depth;
+	size_t trouble;         /* index + 1: the way that is walked cannot be understood any further */
 	VEC(uint32_t) pending;
 };
 
+/* "instruction N of FUNCTION " and what it does; and stops the proof with it. */
+const char *walk_text(const struct walk *walk, uint32_t at, const char *what);
 /* Stops the proof: "instruction N of FUNCTION " and what it does. */
 void walk_stop(struct walk *walk, uint32_t at, const char *what);
 

@@ -141,6 +141,9 @@ struct prove {
 	bdd_ref program; /* of the object; leaves: see leaf_of_number() */
 	const struct table *table; /* which classify() walks, or NULL; then the program is classify_rest() */
 	const uint8_t *fixed;      /* by bit of struct packet: 0 or 1 where only such packets count; NULL: all count */
+	VEC(const char *) troubles; /* what is not understood on some way through the program */
+	bdd_ref troubled;  /* packets that meet it, of those that were compared last */
+	bool backwards;    /* it is that the program resumes where it has been */
 	uint32_t fields;   /* bit f: the rules or the program look at enum field f */
 	const char *unfilled; /* a member that is read though the data plane need not fill it in, or NULL */
 };
@@ -158,6 +161,8 @@ static inline bool prove_stopped(const struct prove *prove)
  * constant but the symbolic value of that number.
  */
 #define NO_ANSWER (1ull << 63)
+/* Or nothing is known of it, for the reason of that number. */
+#define TROUBLE (1ull << 62)
 bdd_ref leaf_of_number(struct prove *prove, uint64_t number);
 uint64_t number_of_leaf(const struct prove *prove, bdd_ref leaf);
 uint64_t number_of_value(const struct prove *prove, uint32_t leaf_value);
@@ -272,7 +277,7 @@ enum { RUN_MAX = STEPS_MAX };
 struct answer_run {
 	const struct effect *effects;
 	size_t effect_count;
-	const char *broken; /* it breaks plane_abi.h */
+	const char *broken; /* it breaks plane_abi.h, or nothing is known of it */
 	bool resumes;
 	uint32_t resume;
 	bool asks;       /* for a token; the run goes on at the step `with` or `without` */
