@@ -605,6 +605,12 @@ struct weir_run_options {
 	bool drop_caps;                        /* no capabilities, and none to be gained by executing anything */
 	unsigned accept;                       /* one process a connection on its standard input and output, at most so
 						  many at once; 0: no */
+	/*
+	 * Events of the filters' rules with `log`, one call each, in a process of its own: its standard error is the
+	 * caller's, and it ends when the command has. NULL: nobody is told.
+	 */
+	void (*log)(void *context, const struct weir_event *event);
+	void *log_context;
 };
 
 /*

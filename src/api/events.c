@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* Events of `log` actions, decoded. */
+#include <errno.h>
 #include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
-#include "api/api.h"
+#include "api/filter.h"
 #include "observe/event.h"
 
 /* A policy's description, as it was when the first event of this generation came. */
@@ -115,23 +117,30 @@ static int read_meta(struct call *call, void *context)
 	return WEIR_OK;
 }
 
+static bool add_described(struct weir_events *events, uint32_t generation, json_t *meta)
+{
+	struct described *added = calloc(1, sizeof *added);
+
+	if (!added)
+		return false;
+	*added = (struct described){ events->described, generation, meta };
+	events->described = added;
+	return true;
+}
+
 /* NULL if the policy is gone meanwhile: the event is told without its text then. */
 static const struct described *describe(struct weir *weir, struct weir_events *events)
 {
 	struct described *found = find_described(events, events->origin.generation);
 	struct describing describing = { events, NULL };
 
-	if (found)
+	if (found || !events->kernel)
 		return found;
 	api_call(weir, NULL, false, read_meta, &describing);
-	found = describing.meta ? calloc(1, sizeof *found) : NULL;
-	if (!found) {
-		json_decref(describing.meta);
-		return NULL;
-	}
-	*found = (struct described){ events->described, events->origin.generation, describing.meta };
-	events->described = found;
-	return found;
+	if (describing.meta && add_described(events, events->origin.generation, describing.meta))
+		return events->described;
+	json_decref(describing.meta);
+	return NULL;
 }
 
 static uint64_t clock_ns(clockid_t clock)
@@ -194,4 +203,58 @@ WEIR_EXPORT int weir_events_next(struct weir *weir, struct weir_events *events, 
 	fill_event(events, describe(weir, events));
 	*ret_event = &events->event;
 	return 1;
+}
+
+/* --- of one command ---------------------------------------------------------------------------------------------- */
+
+struct event_source *run_log_describe(struct run_log *log, const struct install *install)
+{
+	if (!install->log_count)
+		return NULL;
+	log->meta = meta_decode(install->meta, install->meta_size);
+	return log->meta ? &log->source : NULL;
+}
+
+void run_log_close(struct run_log *log)
+{
+	if (log->source.ring >= 0)
+		close(log->source.ring);
+	if (log->source.status >= 0)
+		close(log->source.status);
+	json_decref(log->meta);
+	*log = (struct run_log){ NO_EVENT_SOURCE, NULL };
+}
+
+static int read_logs(struct weir_events *events, struct run_log *logs, size_t count)
+{
+	struct event_source *sources = calloc(count, sizeof *sources);
+	int error = sources ? 0 : -ENOMEM;
+
+	for (size_t i = 0; i < count && !error; i++) {
+		const char *name = json_string_value(json_object_get(logs[i].meta, "policy"));
+
+		sources[i] = logs[i].source;
+		sources[i].name = name ? name : "filter";
+		logs[i].source = NO_EVENT_SOURCE;
+	}
+	if (!error)
+		error = kernel_events_of(sources, count, &events->events);
+	free(sources);
+	for (size_t i = 0; i < count && !error; i++) {
+		if (!add_described(events, kernel_events_generation(events->events, i), logs[i].meta))
+			error = -ENOMEM;
+		else
+			logs[i].meta = NULL;
+	}
+	return error;
+}
+
+struct weir_events *run_log_open(struct run_log *logs, size_t count)
+{
+	struct weir_events *events = calloc(1, sizeof *events);
+
+	if (events && !read_logs(events, logs, count))
+		return events;
+	weir_events_close(events);
+	return NULL;
 }

@@ -70,7 +70,10 @@ static int load(struct call *call, struct asking *asking)
 		return -EINVAL;
 	if (!filter->kernel)
 		error = kernel_open(KERNEL_TEST, call->diags, &filter->kernel);
-	return error ? error : kernel_socket_load(filter->kernel, &install, call->diags, &filter->prog);
+	if (error)
+		return error;
+	return kernel_socket_load(filter->kernel, &install, call->diags, &filter->prog,
+				  run_log_describe(&filter->log, &install));
 }
 
 static int program(void *context, struct app *app, int *ret_prog)
@@ -171,6 +174,7 @@ static struct weir_filter *filter_new(void)
 	if (!filter)
 		return NULL;
 	filter->prog = -1;
+	filter->log.source = NO_EVENT_SOURCE;
 	filter->app = (struct app_filter){ .context = filter, .open_pinned = open_pinned };
 	return filter;
 }
@@ -181,6 +185,7 @@ WEIR_EXPORT void weir_filter_free(struct weir_filter *filter)
 		return;
 	if (filter->prog >= 0)
 		close(filter->prog);
+	run_log_close(&filter->log);
 	kernel_close(filter->kernel);
 	weir_program_free(filter->program);
 	free(filter->pinned);

@@ -6,6 +6,18 @@
 #include "api/api.h"
 #include "app/app.h"
 
+/* Where events of rules with `log` come from, and what they mean. */
+struct run_log {
+	struct event_source source; /* its name is the meta's */
+	json_t *meta;               /* NULL: no rule has `log` */
+};
+
+/* Describes the log of what is about to be loaded; returns where its source goes, or NULL if no rule has `log`. */
+struct event_source *run_log_describe(struct run_log *log, const struct install *install);
+void run_log_close(struct run_log *log);
+/* Reads them; takes all of the logs. NULL on failure. */
+struct weir_events *run_log_open(struct run_log *logs, size_t count);
+
 struct weir_filter {
 	struct weir_program *program;  /* NULL: only a pinned program */
 	const struct ruleset *ruleset; /* bound to HOOK_SOCKET */
@@ -15,6 +27,7 @@ struct weir_filter {
 	enum app_backend wanted, used;
 	char *pinned;                  /* path, or NULL */
 	struct app_filter app;
+	struct run_log log;            /* of the loaded program */
 	/* Of the call under way: where the callbacks' own diagnostics go. */
 	struct weir *weir;
 };

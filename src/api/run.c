@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* A command behind filters: sockets, a cgroup, another user, and then the command in place of this process. */
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "api/filter.h"
+
+enum { EVENTS_MS = 100 }; /* how often the command is looked for */
 
 struct weir_run {
 	struct app_socket *sockets;
@@ -14,6 +19,10 @@ struct weir_run {
 	struct app_identity identity;
 	struct app_cgroup cgroup;
 	unsigned accept;
+	struct run_log *logs; /* what is to be printed while the command runs */
+	size_t log_count;
+	void (*log)(void *context, const struct weir_event *event);
+	void *log_context;
 };
 
 /* What making one needs besides. */
@@ -179,10 +188,71 @@ static int make_sockets(struct making *making, struct weir *weir)
 	return error ? error : listen_all(making, weir);
 }
 
+/* --- events ------------------------------------------------------------------------------------------------------- */
+
+/* Takes the log. */
+static int keep_log(struct making *making, struct run_log *log)
+{
+	struct weir_run *run = making->run;
+	struct run_log *logs = reallocarray(run->logs, run->log_count + 1, sizeof *logs);
+
+	if (!logs)
+		return app_fail(&making->app, -ENOMEM, "out of memory");
+	run->logs = logs;
+	logs[run->log_count++] = *log;
+	*log = (struct run_log){ NO_EVENT_SOURCE, NULL };
+	return 0;
+}
+
+static bool has_log(const struct weir_filter *filter)
+{
+	const struct ruleset *ruleset = filter->ruleset;
+
+	for (size_t c = 0; ruleset && c < ruleset->chain_count; c++)
+		for (size_t r = 0; r < ruleset->chains[c].rule_count; r++)
+			for (size_t a = 0; a < ruleset->chains[c].rules[r].action_count; a++)
+				if (ruleset->chains[c].rules[r].actions[a].kind == ACTION_LOG)
+					return true;
+	return false;
+}
+
+static int keep_socket_log(struct making *making, const struct app_socket *socket)
+{
+	struct weir_filter *filter = find_filter(making, socket->name, socket_is_network(socket));
+
+	if (!filter || !has_log(filter))
+		return 0;
+	if (socket->backend != APP_EBPF) {
+		app_hint(&making->app, "only programs of weir's own write events; `--backend ebpf` says why there is none");
+		return app_fail(&making->app, -EOPNOTSUPP, "`--log` cannot tell of %s: its filter is %s", socket->text,
+				app_backend_names[socket->backend]);
+	}
+	return filter->log.meta ? keep_log(making, &filter->log) : 0;
+}
+
+static int keep_logs(struct making *making)
+{
+	struct weir_run *run = making->run;
+	int error = 0;
+
+	if (!making->options.log)
+		return 0;
+	for (size_t i = 0; i < run->count && !error; i++)
+		error = keep_socket_log(making, &run->sockets[i]);
+	if (!error && !run->log_count) {
+		app_hint(&making->app, "a file of rules for `on socket` can say `log \"TEXT\" if ...`");
+		error = app_fail(&making->app, -EINVAL, "`--log`: no filter has a rule with `log`");
+	}
+	run->log = making->options.log;
+	run->log_context = making->options.log_context;
+	return error;
+}
+
 /* --- the cgroup -------------------------------------------------------------------------------------------------- */
 
 static int attach_to_cgroup(struct call *call, struct making *making, struct weir_program *program, enum hook hook)
 {
+	struct run_log log = { NO_EVENT_SOURCE, NULL };
 	const struct ruleset *ruleset;
 	struct install install;
 	enum hook chosen;
@@ -197,9 +267,13 @@ static int attach_to_cgroup(struct call *call, struct making *making, struct wei
 		status = api_install(call, ruleset, hook, &program->bundle, &install);
 	if (status)
 		return status;
-	error = kernel_socket_load(making->kernel, &install, call->diags, &making->prog);
+	error = kernel_socket_load(making->kernel, &install, call->diags, &making->prog,
+				   making->options.log ? run_log_describe(&log, &install) : NULL);
 	if (!error)
 		error = kernel_cgroup_attach(making->kernel, making->run->cgroup.fd, hook, making->prog, call->diags);
+	if (!error && log.meta)
+		error = app_report(&making->app, call->diags, keep_log(making, &log));
+	run_log_close(&log);
 	if (making->prog >= 0)
 		close(making->prog);
 	making->prog = -1;
@@ -242,6 +316,8 @@ static int make(struct call *call, void *context)
 		return status;
 	error = make_sockets(making, call->weir);
 	call->weir->unfiltered = error == -EPERM;
+	if (!error)
+		error = keep_logs(making);
 	return app_status(app_report(&making->app, call->diags, error));
 }
 
@@ -279,6 +355,54 @@ WEIR_EXPORT struct weir_run_socket weir_run_socket(const struct weir_run *run, s
 	return (struct weir_run_socket){ socket->name, socket->text, socket->fd, (enum weir_backend)socket->backend };
 }
 
+/* Until the command has ended, and what is there then. */
+static void tell_events(const int *kept, const void *context)
+{
+	const struct weir_run *run = context;
+	struct weir_events *events = run_log_open(run->logs, run->log_count);
+	struct pollfd command = { .fd = kept[1], .events = POLLIN };
+	const struct weir_event *event;
+	struct weir *weir = weir_new();
+	bool ended = false;
+	int got = 1;
+
+	dup2(kept[0], STDERR_FILENO);
+	while (weir && events && got >= 0 && (got || !ended)) {
+		got = weir_events_next(weir, events, ended ? 0 : EVENTS_MS, &event);
+		if (got > 0)
+			run->log(run->log_context, event);
+		else
+			ended = poll(&command, 1, 0) > 0;
+	}
+}
+
+/* A process of its own, which is not the command's child. */
+static int start_log(struct app *app, const struct weir_run *run)
+{
+	const struct app_hold how = { .name = "weir-log", .hold = tell_events, .context = run };
+	int keep[APP_KEEP_MAX], error;
+	size_t count = 2;
+
+	if (!run->log_count)
+		return 0;
+	if (2 + 2 * run->log_count > APP_KEEP_MAX)
+		return app_fail(app, -E2BIG, "`--log` cannot tell of that many filters");
+	keep[0] = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+	keep[1] = (int)syscall(SYS_pidfd_open, getpid(), 0);
+	for (size_t i = 0; i < run->log_count; i++) {
+		keep[count++] = run->logs[i].source.ring;
+		if (run->logs[i].source.status >= 0)
+			keep[count++] = run->logs[i].source.status;
+	}
+	if (keep[0] < 0 || keep[1] < 0)
+		error = app_fail(app, -errno, "events cannot be told: %s", strerror(errno));
+	else
+		error = hold_start(app, &how, keep, count);
+	close(keep[0]);
+	close(keep[1]);
+	return error;
+}
+
 struct executing {
 	struct weir_run *run;
 	char *const *argv;
@@ -291,6 +415,8 @@ static int become(struct app *app, struct executing *executing)
 	const struct app_serve serve = { run->sockets, run->count, run->accept, executing->argv };
 	int error = identity_become(app, &run->identity);
 
+	if (!error)
+		error = start_log(app, run);
 	if (!error)
 		error = activation_pass(app, run->sockets, run->accept ? 0 : run->count);
 	if (error)
@@ -327,6 +453,9 @@ WEIR_EXPORT void weir_run_free(struct weir_run *run)
 		if (run->sockets[i].fd >= 0)
 			close(run->sockets[i].fd);
 	cgroup_close(&run->cgroup);
+	for (size_t i = 0; i < run->log_count; i++)
+		run_log_close(&run->logs[i]);
+	free(run->logs);
 	free(run->sockets);
 	free(run);
 }

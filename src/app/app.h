@@ -204,6 +204,8 @@ struct app_hold {
 	void (*hold)(const int *kept, const void *context);
 	const void *context;
 };
+enum { APP_KEEP_MAX = 64 };
+
 /* Forks it: nobody's child, without a terminal, with only the descriptors of `keep`. */
 int hold_start(struct app *app, const struct app_hold *how, const int *keep, size_t keep_count);
 

@@ -17,8 +17,6 @@
 
 #include "app/app.h"
 
-enum { KEEP_MAX = 4 };
-
 static int ascending(const void *a, const void *b)
 {
 	return *(const int *)a - *(const int *)b;
@@ -27,7 +25,7 @@ static int ascending(const void *a, const void *b)
 /* A pipe of the caller left open here would keep its reader waiting. */
 static void close_others(const int *keep, size_t count)
 {
-	int sorted[KEEP_MAX + 1];
+	int sorted[APP_KEEP_MAX + 1];
 	unsigned from = 3;
 
 	memcpy(sorted, keep, count * sizeof *keep);
@@ -111,7 +109,7 @@ static int fork_twice(const struct app_hold *how, const int *keep, size_t count)
 
 int hold_start(struct app *app, const struct app_hold *how, const int *keep, size_t keep_count)
 {
-	int ready[2], kept[KEEP_MAX + 1], error;
+	int ready[2], kept[APP_KEEP_MAX + 1], error;
 	char byte;
 
 	if (pipe2(ready, O_CLOEXEC))

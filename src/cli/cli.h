@@ -30,7 +30,7 @@ struct texts {
 struct settings {
 	bool help, json, verbose;
 	bool no_verify;
-	bool strict, dry_run, force, prune, reset_sets, source, reset, all, follow;
+	bool strict, dry_run, force, prune, reset_sets, source, reset, all, follow, log;
 	uint64_t confirm, rounds, seconds;
 	bool now, journal;
 	uint64_t count, snap;
@@ -177,6 +177,8 @@ json_t *json_hooks(const struct weir_hook *hooks, size_t count);
 void print_hooks(FILE *stream, const struct weir_hook *hooks, size_t count);
 /* With quotes escaped and control characters as \xNN, so that no text can play with a terminal. */
 void print_escaped(FILE *stream, const char *text);
+/* One line of `weir log`. */
+void print_event_line(FILE *stream, const struct weir_event *event);
 /* Time as "2026-11-23 03:30:15" and so many digits of the second's fraction, local. */
 void time_text(uint64_t time_ns, int digits, char *buffer, size_t size);
 /* asprintf() that ends the program without memory. */

@@ -72,13 +72,13 @@ static void print_event(FILE *stream, const struct weir_event *event)
 	fputs("\n", stream);
 }
 
-static void print_line(const struct weir_event *event)
+void print_event_line(FILE *stream, const struct weir_event *event)
 {
 	char when[40];
 
 	time_text(event->time_ns, 6, when, sizeof when);
-	printf("%s ", when);
-	print_event(stdout, event);
+	fprintf(stream, "%s ", when);
+	print_event(stream, event);
 }
 
 static json_t *json_data(const struct weir_event *event)
@@ -182,7 +182,7 @@ static int put(struct cli *cli, const struct weir_event *event)
 	if (cli->set.json)
 		output_json_line(json_event(event));
 	else
-		print_line(event);
+		print_event_line(stdout, event);
 	return WEIR_OK;
 }
 

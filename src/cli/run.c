@@ -221,6 +221,14 @@ static void describe(const struct weir_run *run)
 	}
 }
 
+/* In a process of its own, beside the command's. */
+static void print_log(void *context, const struct weir_event *event)
+{
+	(void)context;
+	print_event_line(stderr, event);
+	fflush(stderr);
+}
+
 static int prepare(struct cli *cli, const struct plan *plan, struct weir_run **ret_run)
 {
 	const struct settings *set = &cli->set;
@@ -233,6 +241,7 @@ static int prepare(struct cli *cli, const struct plan *plan, struct weir_run **r
 		.filters = plan->filters, .filter_count = plan->count, .listening = &listening,
 		.ingress = plan->ingress, .egress = plan->egress, .user = set->user, .group = set->group,
 		.drop_caps = set->drop_caps,
+		.log = set->log ? print_log : NULL,
 		.accept = set->accept || set->inetd ? (unsigned)(set->limit ? set->limit : ACCEPT_LIMIT) : 0,
 	};
 	int status = weir_run_new(cli->weir, &options, ret_run);
@@ -298,6 +307,7 @@ static const struct option run_options[] = {
 	TEXT("backend", 0, "NAME", backend, "auto, ebpf, pinned, cbpf or reuseport: how filters sit on sockets"),
 	TEXT("pinned", 0, "PATH", pinned, "a program that `weir load` pinned for sockets, as the filter"),
 	FLAG("no-lock", 0, no_lock, "let the command change its filters"),
+	FLAG("log", 0, log, "print events of rules with `log` to standard error while the command runs (eBPF only)"),
 	FLAG("verbose", 'v', verbose, "say how each socket is filtered"),
 };
 

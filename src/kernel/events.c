@@ -122,15 +122,13 @@ static void read_from_beginning(struct ring *ring)
 	ring->lost_at_start = 0;
 }
 
-/* `fd` is taken. */
-static int ring_open(const struct generation *generation, int fd, const struct bpf_map_info *info, bool captures,
-		     struct ring *ret_ring)
+/* The descriptors are taken. */
+static int ring_open(int fd, int status_fd, const struct bpf_map_info *info, bool captures, struct ring *ret_ring)
 {
-	struct ring ring = { .fd = fd, .map_id = info->id, .size = info->max_entries, .seen = true,
-			     .captures = captures };
+	struct ring ring = { .fd = fd, .status_fd = status_fd, .map_id = info->id, .size = info->max_entries,
+			     .seen = true, .captures = captures };
 	int error;
 
-	ring.status_fd = pin_open(generation->folder.text, "status");
 	error = ring_map(&ring);
 	if (error)
 		ring_close(&ring);
@@ -245,21 +243,23 @@ static const char *keep_name(struct kernel_events *events, const char *text)
 	return name->text;
 }
 
-static int add_ring(struct kernel_events *events, const struct generation *generation, int fd,
+/* Takes the descriptors. */
+static int add_ring(struct kernel_events *events, const char *policy, int fd, int status_fd,
 		    const struct bpf_map_info *info)
 {
 	struct epoll_event interest = { .events = EPOLLIN };
 	struct ring *rings = reallocarray(events->rings, events->count + 1, sizeof *rings);
-	const char *name = keep_name(events, generation->policy);
+	const char *name = keep_name(events, policy);
 	int error;
 
 	if (rings)
 		events->rings = rings;
 	if (!rings || !name) {
 		close(fd);
+		close_cleanup(&status_fd);
 		return -ENOMEM;
 	}
-	error = ring_open(generation, fd, info, events->captures, &rings[events->count]);
+	error = ring_open(fd, status_fd, info, events->captures, &rings[events->count]);
 	if (error)
 		return error;
 	rings[events->count].policy = name;
@@ -292,7 +292,7 @@ static int scan_policy(struct kernel_events *events, const struct generation *ge
 	}
 	known = find_ring(events, info.id);
 	if (!known)
-		return add_ring(events, generation, fd, &info);
+		return add_ring(events, generation->policy, fd, pin_open(generation->folder.text, "status"), &info);
 	known->seen = true;
 	close(fd);
 	return 0;
@@ -364,21 +364,29 @@ static int open_events(struct kernel *kernel, const char *policy, struct kernel_
 	return error;
 }
 
+static struct kernel_events *reader_new(bool captures)
+{
+	struct kernel_events *events = calloc(1, sizeof *events);
+
+	if (!events)
+		return NULL;
+	events->epoll = -1;
+	events->captures = captures;
+	events->record = malloc(sizeof *events->record);
+	if (events->record)
+		return events;
+	kernel_events_close(events);
+	return NULL;
+}
+
 static int reader_open(struct kernel *kernel, bool captures, const char *policy, struct diags *diags,
 		       struct kernel_events **ret_events)
 {
-	struct kernel_events *events = calloc(1, sizeof *events);
+	struct kernel_events *events = reader_new(captures);
 	int error;
 
 	if (!events)
 		return -ENOMEM;
-	events->epoll = -1;
-	events->captures = captures;
-	events->record = malloc(sizeof *events->record);
-	if (!events->record) {
-		kernel_events_close(events);
-		return -ENOMEM;
-	}
 	error = open_events(kernel, policy, events);
 	error = problem_report(kernel, diags, error);
 	if (error)
@@ -398,6 +406,45 @@ int kernel_captures_open(struct kernel *kernel, const char *policy, struct diags
 			 struct kernel_events **ret_captures)
 {
 	return reader_open(kernel, true, policy, diags, ret_captures);
+}
+
+static int add_source(struct kernel_events *events, const struct event_source *source)
+{
+	struct bpf_map_info info = { 0 };
+	uint32_t size = sizeof info;
+	int error = bpf_obj_get_info_by_fd(source->ring, &info, &size) ? -errno : 0;
+
+	if (!error)
+		return add_ring(events, source->name, source->ring, source->status, &info);
+	close(source->ring);
+	close_cleanup(&(int){ source->status });
+	return error;
+}
+
+/* From the beginning, and there is nothing to look for later. */
+int kernel_events_of(const struct event_source *sources, size_t count, struct kernel_events **ret_events)
+{
+	struct kernel_events *events = reader_new(false);
+	int error = 0;
+
+	if (!events)
+		return -ENOMEM;
+	events->rescan = INT64_MAX;
+	events->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (events->epoll < 0)
+		error = -errno;
+	for (size_t i = 0; i < count && !error; i++)
+		error = add_source(events, &sources[i]);
+	if (error)
+		kernel_events_close(events);
+	else
+		*ret_events = events;
+	return error;
+}
+
+uint32_t kernel_events_generation(const struct kernel_events *events, size_t index)
+{
+	return events->rings[index].map_id;
 }
 
 /* Begins with the ring after the one read last: none starves. */

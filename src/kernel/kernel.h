@@ -176,6 +176,18 @@ int kernel_set_list(struct kernel *kernel, struct arena *arena, const char *poli
 
 struct kernel_events;
 
+/* Where a program that no policy in force has writes its events: descriptors of maps, the caller's. */
+struct event_source {
+	int ring, status;
+	const char *name;    /* of what the events are said to be of */
+};
+#define NO_EVENT_SOURCE ((struct event_source){ -1, -1, NULL })
+
+/* Events of these alone. Takes the descriptors; needs no privileges. */
+int kernel_events_of(const struct event_source *sources, size_t count, struct kernel_events **ret_events);
+/* What `generation` says in events of the source of that index. */
+uint32_t kernel_events_generation(const struct kernel_events *events, size_t index);
+
 /* Events of the named policy, or of all (NULL). Follows replacements of the policy. */
 int kernel_events_open(struct kernel *kernel, const char *policy, struct diags *diags,
 		       struct kernel_events **ret_events);
@@ -208,7 +220,8 @@ int kernel_pin(struct kernel *kernel, const struct install *install, const char 
  * A program for HOOK_SOCKET, to be attached by SO_ATTACH_BPF: loaded from `install`, which has that one hook, or opened where
  * kernel_pin() put it, which needs no privileges. The caller closes the descriptor; sockets keep the program.
  */
-int kernel_socket_load(struct kernel *kernel, const struct install *install, struct diags *diags, int *ret_prog);
+int kernel_socket_load(struct kernel *kernel, const struct install *install, struct diags *diags, int *ret_prog,
+		       struct event_source *ret_source);
 int kernel_socket_open(struct kernel *kernel, const char *path, struct diags *diags, int *ret_prog);
 
 /* Attaches a program (kernel_socket_load() loads those too) to a cgroup for as long as that exists. */

@@ -10,7 +10,15 @@
 
 #include "kernel/tester.h"
 
-static int load(struct kernel *kernel, const struct install *install, int *ret_prog)
+/* A copy, which stays open when the object is gone; -1: there is no such map. */
+static int copy_map(const struct bpf_object *object, const char *name)
+{
+	int fd = object_map(object, name);
+
+	return fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 3);
+}
+
+static int load(struct kernel *kernel, const struct install *install, int *ret_prog, struct event_source *ret_source)
 {
 	const struct install_hook *hook = &install->hooks[0];
 	const struct load load = { .install = install, .hook = hook, .plane = hook->hook };
@@ -21,14 +29,17 @@ static int load(struct kernel *kernel, const struct install *install, int *ret_p
 		*ret_prog = fcntl(prog, F_DUPFD_CLOEXEC, 3);
 		error = *ret_prog < 0 ? -errno : 0;
 	}
+	if (!error && ret_source)
+		*ret_source = (struct event_source){ copy_map(object, "events"), copy_map(object, "status"), NULL };
 	bpf_object__close(object);
 	return error;
 }
 
-int kernel_socket_load(struct kernel *kernel, const struct install *install, struct diags *diags, int *ret_prog)
+int kernel_socket_load(struct kernel *kernel, const struct install *install, struct diags *diags, int *ret_prog,
+		       struct event_source *ret_source)
 {
 	int prog = -1;
-	int error = problem_report(kernel, diags, load(kernel, install, &prog));
+	int error = problem_report(kernel, diags, load(kernel, install, &prog, ret_source));
 
 	if (!error)
 		*ret_prog = prog;

@@ -462,6 +462,65 @@ class Process(TestCase):
             pass
 
 
+class Sctp(TestCase):
+    @each([("ebpf", ("ebpf",)), ("cbpf", ("cbpf",))])
+    def test_one_to_one(self, backend):
+        try:
+            socket.socket(IPV4, socket.SOCK_STREAM, 132).close()
+        except OSError as error:
+            self.skipTest("this kernel has no SCTP sockets: %s" % error.strerror)
+        for inside, answer in ((OUR4, b"hello"), (OUR6, None)):
+            family = IPV6 if ":" in inside else IPV4
+            with Running("--listen", "sctp:[::]:%d" % PORT, "--filter", ONLY_IPV4, "--backend", backend):
+                with world.peer:
+                    sock = socket.socket(family, socket.SOCK_STREAM, 132)
+                with sock:
+                    sock.settimeout(0.4 * SLOW)
+                    try:
+                        sock.connect((inside, PORT))
+                        sock.send(b"hello")
+                        self.assertEqual(sock.recv(64), answer)
+                    except TimeoutError:
+                        self.assertIsNone(answer)
+
+
+class Log(TestCase):
+    POLICY = ("policy watched {\n on socket\n default drop\n log \"six\" if ipv6\n accept if ip\n"
+              " log \"refused\" drop if ipv6\n}\n")
+
+    def said(self, *arguments):
+        path = policy_file(self.POLICY, "log.weir")
+        with Running("--listen", "tcp:%d" % PORT, "--log", "--filter", path, *arguments) as running:
+            self.assertEqual([stream(IPV4), stream(IPV6)], [b"hello", None])
+            self.assertTrue(eventually(lambda: processes("weir-log")))
+            running.process.kill()
+            lines = running.process.stderr.read().decode().splitlines()  # the end is when nobody holds it any more
+        self.assertTrue(eventually(lambda: not processes("weir-log")))
+        return lines
+
+    def check_lines(self, lines):
+        self.assertTrue(any(" watched:1 \"six\" " in line for line in lines), lines)
+        self.assertTrue(any(' drop watched:3 "refused" ' in line and " S " in line for line in lines), lines)
+        self.assertFalse([line for line in lines if OUR4 in line], lines)
+
+    def test_events(self):
+        self.check_lines(self.said())
+
+    def test_another_user(self):
+        if not may_run_as_nobody():
+            self.skipTest("the program is not readable for everybody")
+        self.check_lines(self.said("--user", "65534", "--drop-caps"))
+
+    def test_refused(self):
+        path = policy_file(self.POLICY, "log.weir")
+        status, said = fails("--listen", "tcp:%d" % PORT, "--log", "--filter", "tcp")
+        self.assertEqual(status, 1, said)
+        self.assertIn("no filter has a rule with `log`", said)
+        status, said = fails("--listen", "tcp:%d" % PORT, "--log", "--filter", path, "--backend", "cbpf")
+        self.assertEqual(status, 125, said)
+        self.assertIn("classic BPF cannot `log`", said)
+
+
 class Policies(TestCase):
     def test_one_for_each_socket(self):
         path = policy_file("policy four {\n on socket\n default drop\n accept if ip\n}\n"

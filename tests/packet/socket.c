@@ -308,7 +308,7 @@ static int build(struct subject *subject, struct call *call, const struct rulese
 	if (emit_cbpf(call->arena, ruleset, NULL, call->diags, &subject->classic) ||
 	    api_install(call, ruleset, HOOK_SOCKET, &bundle, &install))
 		return -1;
-	return kernel_socket_load(subject->kernel, &install, call->diags, &subject->prog);
+	return kernel_socket_load(subject->kernel, &install, call->diags, &subject->prog, NULL);
 }
 
 static int judge_policy(struct call *call, void *context)

@@ -337,6 +337,32 @@ static void test_too_big(void **state)
 	arena_free(written.arena);
 }
 
+/* What an SCTP socket's filter gets begins behind the common header, or with it: ports are read from the network header. */
+static void test_sctp(void **state)
+{
+	struct written written = emit_text(POLICY("\t\trule 1 accept if all(proto = 132, dst_port = 4242, "
+						  "ip.src in {10.0.0.0/8})\n"), NULL);
+	unsigned char packet[48] = { [0] = 0x45, [3] = 48, [8] = 64, [9] = 132, [12] = 10, [16] = 10,
+				     [20] = 0x12, [21] = 0x34, [22] = 4242 >> 8, [23] = 4242 & 255 };
+
+	(void)state;
+	assert_int_equal(written.error, 0);
+	for (size_t data = 20; data <= 32; data += 12) {
+		struct cbpf_packet input = { .network = packet, .size = sizeof packet, .data = data,
+					     .length = (uint32_t)(sizeof packet - data), .protocol = 0x0800 };
+
+		packet[12] = 10;
+		packet[23] = 4242 & 255;
+		assert_int_equal(cbpf_run(written.program.insns, written.program.insn_count, &input), UINT32_MAX);
+		packet[23]++;
+		assert_int_equal(cbpf_run(written.program.insns, written.program.insn_count, &input), 0);
+		packet[23]--;
+		packet[12] = 11;
+		assert_int_equal(cbpf_run(written.program.insns, written.program.insn_count, &input), 0);
+	}
+	arena_free(written.arena);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -348,6 +374,7 @@ int main(void)
 		cmocka_unit_test(test_steering_sees_openings_only),
 		cmocka_unit_test(test_many_prefixes),
 		cmocka_unit_test(test_too_big),
+		cmocka_unit_test(test_sctp),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
