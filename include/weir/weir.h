@@ -284,6 +284,27 @@ struct weir_rule_result {
 int weir_rule_change(struct weir *weir, const char *policy, enum weir_rule_operation operation, uint32_t number,
 		     const char *text, const struct weir_rule_options *options, struct weir_rule_result *ret_result);
 
+/* --- tunables ---------------------------------------------------------------------------------------------------- */
+
+/* A `define ... tunable` of a policy in force. */
+struct weir_tunable {
+	const char *name;
+	const char *value; /* as in the policy's text */
+};
+
+/* In the order of the text, from index 0; NULL behind the last one. */
+struct weir_tunables;
+int weir_tunables_get(struct weir *weir, const char *policy, struct weir_tunables **ret_tunables);
+const struct weir_tunable *weir_tunable(const struct weir_tunables *tunables, size_t index);
+void weir_tunables_free(struct weir_tunables *tunables);
+/*
+ * Gives a tunable another value, one word of the policy language, in one step on all of the policy's hooks; counts, sets and
+ * what the policy remembers of packets stay. `options` may be NULL. WEIR_INPUT if it is not there, or the value is wrong where
+ * the policy uses it.
+ */
+int weir_tune(struct weir *weir, const char *policy, const char *name, const char *value,
+	      const struct weir_rule_options *options);
+
 /* --- run-time sets ----------------------------------------------------------------------------------------------- */
 
 enum weir_set_operation { WEIR_SET_ADD, WEIR_SET_DELETE, WEIR_SET_REPLACE, WEIR_SET_FLUSH };

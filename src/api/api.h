@@ -124,6 +124,18 @@ int api_install(struct call *call, const struct ruleset *ruleset, int only, cons
 /* Has `install` keep, by the rules' texts, the counts of the policy that it replaces. */
 void api_carry_counters(struct call *call, struct kernel *kernel, struct install *install);
 
+/* A policy of a file, as it shall be in force: what `weir tune` changed since stays, where the file says what it said. */
+struct tuned {
+	const struct ruleset *ruleset;
+	const struct bundle *bundle;
+	const char *changes; /* JSON: by tunable, the file's value and the one that was given; NULL: none */
+};
+struct tuned tune_recall(struct call *call, const struct ruleset *ruleset, const struct bundle *bundle);
+/* The changes made to a policy in force, as in struct tuned. */
+const char *tune_changes(struct call *call, struct kernel *kernel, const char *policy);
+/* Notes them in what is installed. */
+void tune_note(struct call *call, const char *changes, struct install *install);
+
 /* Compiles a pinned bundle again: the policy of that name. */
 int api_recompile(struct call *call, const char *policy, const struct bundle *bundle, struct ruleset *ret_ruleset);
 

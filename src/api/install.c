@@ -264,18 +264,23 @@ struct applying {
 	struct kernel *kernel;
 };
 
-static int install_all(struct call *call, const struct applying *applying, struct install *installs)
+static int install_all(struct call *call, const struct applying *applying, struct ruleset *rulesets,
+		       struct install *installs)
 {
 	for (size_t i = 0; i < applying->rulesets->count; i++) {
 		const struct ruleset *ruleset = &applying->rulesets->items[i];
+		struct tuned tuned;
 		int status;
 
 		if (ruleset->expression)
 			return api_fail(call, WEIR_INPUT, "an expression says nothing of where it applies: write a policy "
 							  "with `on ...`, or use `weir load`");
-		status = api_install(call, ruleset, -1, applying->bundle, &installs[i]);
+		tuned = tune_recall(call, ruleset, applying->bundle);
+		rulesets[i] = *tuned.ruleset;
+		status = api_install(call, tuned.ruleset, -1, tuned.bundle, &installs[i]);
 		if (status)
 			return status;
+		tune_note(call, tuned.changes, &installs[i]);
 	}
 	return WEIR_OK;
 }
@@ -308,14 +313,16 @@ static int apply(struct call *call, void *context)
 {
 	struct applying *applying = context;
 	struct install *installs = ARENA_ARRAY(call->arena, struct install, applying->rulesets->count);
+	struct ruleset *items = ARENA_ARRAY(call->arena, struct ruleset, applying->rulesets->count);
+	const struct rulesets rulesets = { items, applying->rulesets->count };
 	unsigned milliseconds = PROOF_MILLISECONDS;
 	int status;
 
 	call->proof_milliseconds = applying->options.no_verify ? NULL : &milliseconds;
-	status = install_all(call, applying, installs);
+	status = install_all(call, applying, items, installs);
 	if (status)
 		return status;
-	if (!applying->options.dry_run && session_check(call, applying->rulesets, applying->options.force))
+	if (!applying->options.dry_run && session_check(call, &rulesets, applying->options.force))
 		return WEIR_INPUT;
 	if (kernel_open(KERNEL_WRITE, call->diags, &applying->kernel))
 		return WEIR_SYSTEM;

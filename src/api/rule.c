@@ -110,8 +110,7 @@ static void carry_by_number(struct call *call, const struct changing *changing, 
 	install->carry = carry;
 }
 
-/* Sets stay as they are, whatever the text says. */
-static void keep_sets(struct call *call, struct install *install)
+void rule_keep_sets(struct call *call, struct install *install)
 {
 	struct install_set *sets = arena_copy(call->arena, install->sets, install->set_count * sizeof *sets);
 
@@ -140,7 +139,8 @@ static int rebuild(struct call *call, struct changing *changing)
 		status = WEIR_INPUT;
 	if (status)
 		return status;
-	keep_sets(call, &install);
+	rule_keep_sets(call, &install);
+	tune_note(call, tune_changes(call, changing->kernel, changing->policy), &install);
 	api_carry_counters(call, changing->kernel, &install);
 	if (install.carry)
 		carry_by_number(call, changing, &install, ruleset->rule_count);

@@ -22,6 +22,8 @@ struct text_edit {
 struct text_edit rule_text_edit(struct arena *arena, const struct lang_rules *rules, const struct rule_change *change);
 /* The number that the rule gets, or had. */
 uint32_t rule_text_number(const struct lang_rules *rules, const struct rule_change *change);
+/* Sets stay as they are, whatever the text says. */
+void rule_keep_sets(struct call *call, struct install *install);
 const struct source *rule_text_apply(struct arena *arena, const struct source *source, const struct text_edit *edit);
 
 #endif

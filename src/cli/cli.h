@@ -32,7 +32,7 @@ struct settings {
 	bool no_verify;
 	bool strict, dry_run, force, prune, reset_sets, source, reset, all, follow, log;
 	uint64_t confirm, rounds, seconds;
-	bool now, journal;
+	bool now, journal, once;
 	uint64_t count, snap;
 	const char *textfile;
 	const char *expression, *policy, *pcap, *hook, *engine, *emit, *output, *pin, *file;
@@ -111,6 +111,8 @@ extern const struct command
 	command_compile,
 	command_set,
 	command_rule,
+	command_tune,
+	command_top,
 	command_log,
 	command_capture,
 	command_metrics,

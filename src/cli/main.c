@@ -18,6 +18,8 @@ static const struct command *const commands[] = {
 	&command_flush,
 	&command_rule,
 	&command_set,
+	&command_tune,
+	&command_top,
 	&command_log,
 	&command_capture,
 	&command_metrics,
@@ -52,8 +54,6 @@ static const char *const not_yet[] = {
 	"iptables-save",
 	"knock",
 	"preset",
-	"top",
-	"tune",
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))

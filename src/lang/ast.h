@@ -115,6 +115,7 @@ struct define_node {
 	struct word name;
 	struct value value;
 	size_t order; /* place in the text: a define sees those before it */
+	bool tunable; /* `weir tune` may change it */
 	bool used;
 };
 

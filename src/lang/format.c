@@ -178,7 +178,7 @@ static void put_define(struct out *out, const struct define_node *define)
 	put_word(out, &define->name);
 	put(out, " = ");
 	put_value(out, &define->value);
-	put(out, "\n");
+	put(out, define->tunable ? " tunable\n" : "\n");
 }
 
 static void put_set(struct out *out, const struct set_node *set)

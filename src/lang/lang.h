@@ -57,6 +57,19 @@ struct lang_rules {
 int lang_rules(struct arena *arena, const struct source *source, const char *policy, struct diags *diags,
 	       struct lang_rules *ret_rules);
 
+/* Defines that `weir tune` may change: the file's, then the policy's. */
+struct lang_tunables {
+	const struct lang_tunable {
+		const char *name;
+		const char *text; /* of its value */
+		struct span value;
+	} *items;
+	size_t count;
+};
+/* As lang_rules(). */
+int lang_tunables(struct arena *arena, const struct source *source, const char *policy, struct diags *diags,
+		  struct lang_tunables *ret_tunables);
+
 /* Parses elements of a run-time set, as in `{ ... }` ("10.0.0.0/8", "80", "8000-8999", "alice"). */
 int lang_elements(struct arena *arena, const struct source *source, enum set_type type, const struct names *names,
 		  struct diags *diags, struct set *ret_set);

@@ -23,6 +23,19 @@ static struct item *item_add(struct parser *parser, struct place *place, enum it
 
 /* --- define and set ------------------------------------------------------------------------------------------ */
 
+static bool tunable(struct parser *parser, struct define_node *node)
+{
+	if (!parse_is_word(parser, "tunable"))
+		return true;
+	node->tunable = true;
+	if (node->value.kind == VALUE_WORD) {
+		parse_next(parser);
+		return true;
+	}
+	diag_error(parser->diags, parse_span(parser, parse_peek(parser)), "a tunable has one value, not a list");
+	return false;
+}
+
 static bool define(struct parser *parser, struct place *place)
 {
 	struct define_node node = { 0 };
@@ -32,7 +45,7 @@ static bool define(struct parser *parser, struct place *place)
 		return false;
 	node.order = parser->at;
 	/* a name whose value is wrong is still known, so that its uses are no further errors */
-	good = parse_expect(parser, TOKEN_ASSIGN, "`=`") && parse_value(parser, &node.value);
+	good = parse_expect(parser, TOKEN_ASSIGN, "`=`") && parse_value(parser, &node.value) && tunable(parser, &node);
 	if (!good)
 		node.value = (struct value){ .kind = VALUE_ERROR };
 	if (place->policy) {

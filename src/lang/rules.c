@@ -69,23 +69,63 @@ static void collect(const struct policy_node *policy, struct lang_rule *rules)
 	}
 }
 
-int lang_rules(struct arena *arena, const struct source *source, const char *policy, struct diags *diags,
-	       struct lang_rules *ret_rules)
+/* 0 and the policy in a file that is right as far as parsing tells. */
+static int parse_policy_of(struct arena *arena, const struct source *source, const char *policy, struct diags *diags,
+			   struct file_node **ret_file, const struct policy_node **ret_policy)
 {
 	struct file_node *file = ARENA_NEW(arena, struct file_node);
 	struct parser parser = parse_start(arena, source, diags);
-	const struct policy_node *node;
-	struct lang_rule *rules;
 	unsigned errors = diags->errors;
 
 	parse_file(&parser, file);
 	if (diags->errors != errors)
 		return -EINVAL;
-	node = find_policy(file, policy);
-	if (!node)
-		return -ENOENT;
+	*ret_file = file;
+	*ret_policy = find_policy(file, policy);
+	return *ret_policy ? 0 : -ENOENT;
+}
+
+int lang_rules(struct arena *arena, const struct source *source, const char *policy, struct diags *diags,
+	       struct lang_rules *ret_rules)
+{
+	const struct policy_node *node;
+	struct lang_rule *rules;
+	struct file_node *file;
+	int error = parse_policy_of(arena, source, policy, diags, &file, &node);
+
+	if (error)
+		return error;
 	rules = ARENA_ARRAY(arena, struct lang_rule, node->rule_count);
 	collect(node, rules);
 	*ret_rules = (struct lang_rules){ .policy = node->span, .items = rules, .count = node->rule_count };
+	return 0;
+}
+
+static size_t collect_tunables(const struct define_node *defines, size_t count, struct lang_tunable *to)
+{
+	size_t found = 0;
+
+	for (size_t i = 0; i < count; i++)
+		if (defines[i].tunable)
+			to[found++] = (struct lang_tunable){ defines[i].name.text, defines[i].value.word.text,
+							     defines[i].value.word.span };
+	return found;
+}
+
+int lang_tunables(struct arena *arena, const struct source *source, const char *policy, struct diags *diags,
+		  struct lang_tunables *ret_tunables)
+{
+	const struct policy_node *node;
+	struct lang_tunable *tunables;
+	struct file_node *file;
+	size_t count;
+	int error = parse_policy_of(arena, source, policy, diags, &file, &node);
+
+	if (error)
+		return error;
+	tunables = ARENA_ARRAY(arena, struct lang_tunable, file->defines.count + node->defines.count);
+	count = collect_tunables(file->defines.items, file->defines.count, tunables);
+	count += collect_tunables(node->defines.items, node->defines.count, tunables + count);
+	*ret_tunables = (struct lang_tunables){ tunables, count };
 	return 0;
 }

@@ -416,6 +416,40 @@ int weir_pin(struct weir *weir, struct weir_program *program, const char *policy
 	return write_state("pin", path) || write_state("hook", hook ? hook : "");
 }
 
+int weir_tunables_get(struct weir *weir, const char *policy, struct weir_tunables **ret_tunables)
+{
+	clear(weir);
+	if (strcmp(policy, "web"))
+		return say(weir, WEIR_ERROR, NULL, "no such policy", WEIR_INPUT);
+	*ret_tunables = calloc(1, 1); /* all there is stands in a table */
+	return 0;
+}
+
+const struct weir_tunable *weir_tunable(const struct weir_tunables *tunables, size_t index)
+{
+	static const struct weir_tunable all[] = { { "mtu", "100" }, { "gate", "10.0.0.1" } };
+
+	(void)tunables;
+	return index < 2 ? &all[index] : NULL;
+}
+
+void weir_tunables_free(struct weir_tunables *tunables)
+{
+	free(tunables);
+}
+
+int weir_tune(struct weir *weir, const char *policy, const char *name, const char *value,
+	      const struct weir_rule_options *options)
+{
+	char all[256];
+
+	clear(weir);
+	if (strcmp(name, "mtu"))
+		return say(weir, WEIR_ERROR, NULL, "no such tunable", WEIR_INPUT);
+	snprintf(all, sizeof all, "%s %s=%s%s", policy, name, value, options && options->force ? " force" : "");
+	return write_state("tune", all);
+}
+
 int weir_rule_change(struct weir *weir, const char *policy, enum weir_rule_operation operation, uint32_t number,
 		     const char *text, const struct weir_rule_options *options, struct weir_rule_result *ret_result)
 {

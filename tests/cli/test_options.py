@@ -14,6 +14,8 @@ delete
 flush
 rule
 set
+tune
+top
 log
 capture
 metrics
@@ -46,8 +48,6 @@ iptables
 iptables-restore
 iptables-save
 preset
-top
-tune
 """.split()
 
 

@@ -181,6 +181,26 @@ class InForce(CommandLine):
         self.assertIsNone(self.read("policy"))
 
 
+class Tunables(CommandLine):
+    def test_tune(self):
+        self.assertEqual(self.weir("tune", "web").stdout, "mtu=100\ngate=10.0.0.1\n")
+        done = self.json("tune", "web")
+        self.assertEqual((done["policy"], done["tunables"]), ("web", {"mtu": "100", "gate": "10.0.0.1"}))
+        self.assertEqual(self.weir("tune", "web", "mtu=200").stdout, "")
+        self.assertEqual(self.read("tune"), "web mtu=200")
+        self.weir("tune", "web", "--force", "mtu=a=b")
+        self.assertEqual(self.read("tune"), "web mtu=a=b force")
+        self.weir("tune", "web", "size=1", status=INPUT)
+        self.weir("tune", "dns", status=INPUT)
+        self.weir("tune", "web", "mtu", status=USAGE)
+
+    def test_top(self):
+        text = self.weir("top", "--once", "web").stdout
+        self.assertIn("packets/s", text)
+        self.assertIn("mtu=100", text)
+        self.weir("top", "--once", "dns", status=INPUT)
+
+
 class Sets(CommandLine):
     def test_rule(self):
         done = self.json("rule", "add", "web", "before", "2", "drop if udp")
