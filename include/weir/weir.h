@@ -322,10 +322,14 @@ int weir_set_list(struct weir *weir, const char *policy, const char *set, char *
 /* Is the value an element? 0: yes, WEIR_INPUT: no (without a diagnostic) or bad input (with one). */
 int weir_set_test(struct weir *weir, const char *policy, const char *set, const char *element);
 
-/* How full the sets of a policy in force are: one entry a set, or for addresses one a family. */
+/*
+ * How full the maps of a policy in force are: one entry a set, or for addresses one a family; and one for each thing that
+ * it remembers of packets, as rates and knocks do. Every element is visited.
+ */
 struct weir_set_size {
 	const char *name;
 	const char *family; /* "ipv4", "ipv6", or "" */
+	bool state;         /* no set, but what is remembered */
 	uint64_t elements;
 	uint64_t most;      /* that there is room for */
 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* How full the sets of a policy in force are. */
+/* How full the sets and state maps of a policy in force are. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,7 +39,21 @@ static int size_set(struct call *call, struct sizing *sizing, json_t *set)
 	name = arena_strndup(call->arena, name, strlen(name));
 	for (unsigned key = addresses ? 0 : KEYS - 1; key < (addresses ? KEYS - 1 : KEYS); key++)
 		VEC_PUSH(call->arena, &sizing->sizes->list) =
-			(struct weir_set_size){ name, families[key], counts[key], most };
+			(struct weir_set_size){ name, families[key], false, counts[key], most };
+	return WEIR_OK;
+}
+
+static int size_states(struct call *call, struct sizing *sizing)
+{
+	struct kernel_state_size states[KERNEL_STATES_MAX];
+	size_t count;
+
+	if (kernel_state_sizes(sizing->kernel, sizing->policy, call->diags, states, &count))
+		return WEIR_SYSTEM;
+	for (size_t i = 0; i < count; i++)
+		VEC_PUSH(call->arena, &sizing->sizes->list) = (struct weir_set_size){
+			arena_strndup(call->arena, states[i].name, strlen(states[i].name)), "", true, states[i].elements,
+			states[i].most };
 	return WEIR_OK;
 }
 
@@ -60,7 +74,7 @@ static int size_all(struct call *call, void *context)
 	json_array_foreach(json_object_get(sizing->meta, "sets"), index, set)
 		if (size_set(call, sizing, set))
 			return WEIR_SYSTEM;
-	return WEIR_OK;
+	return size_states(call, sizing);
 }
 
 WEIR_EXPORT int weir_set_sizes(struct weir *weir, const char *policy, struct weir_set_sizes **ret_sizes)

@@ -216,22 +216,46 @@ static void put_captures_lost(struct exposition *to, const struct family *family
 	sample(to, family, view->captures_lost, "policy", view->name, NULL);
 }
 
-static void put_elements(struct exposition *to, const struct family *family, const struct scene *scene,
-			 const struct weir_view *view, size_t index)
+/* Those of sets, or those of what is remembered; how many there are, or how many there is room for. */
+static void put_sizes(struct exposition *to, const struct family *family, const struct weir_set_sizes *sizes,
+		      const char *policy, bool state, bool most)
 {
 	const struct weir_set_size *size;
 
-	for (size_t i = 0; (size = weir_set_size(scene->sets[index], i)); i++)
-		sample(to, family, size->elements, "policy", view->name, "set", size->name, "family", size->family, NULL);
+	for (size_t i = 0; (size = weir_set_size(sizes, i)); i++) {
+		uint64_t value = most ? size->most : size->elements;
+
+		if (size->state != state)
+			continue;
+		if (state)
+			sample(to, family, value, "policy", policy, "state", size->name, NULL);
+		else
+			sample(to, family, value, "policy", policy, "set", size->name, "family", size->family, NULL);
+	}
+}
+
+static void put_elements(struct exposition *to, const struct family *family, const struct scene *scene,
+			 const struct weir_view *view, size_t index)
+{
+	put_sizes(to, family, scene->sets[index], view->name, false, false);
 }
 
 static void put_elements_max(struct exposition *to, const struct family *family, const struct scene *scene,
 			     const struct weir_view *view, size_t index)
 {
-	const struct weir_set_size *size;
+	put_sizes(to, family, scene->sets[index], view->name, false, true);
+}
 
-	for (size_t i = 0; (size = weir_set_size(scene->sets[index], i)); i++)
-		sample(to, family, size->most, "policy", view->name, "set", size->name, "family", size->family, NULL);
+static void put_states(struct exposition *to, const struct family *family, const struct scene *scene,
+		       const struct weir_view *view, size_t index)
+{
+	put_sizes(to, family, scene->sets[index], view->name, true, false);
+}
+
+static void put_states_max(struct exposition *to, const struct family *family, const struct scene *scene,
+			   const struct weir_view *view, size_t index)
+{
+	put_sizes(to, family, scene->sets[index], view->name, true, true);
 }
 
 static const struct family families[] = {
@@ -248,6 +272,8 @@ static const struct family families[] = {
 	{ "weir_captures_lost", COUNTER, NULL, "Packets of capture that nobody read in time.", put_captures_lost },
 	{ "weir_set_elements", GAUGE, NULL, "Elements that a set holds.", put_elements },
 	{ "weir_set_elements_max", GAUGE, NULL, "Elements that a set has room for.", put_elements_max },
+	{ "weir_state_entries", GAUGE, NULL, "What a policy remembers of packets: rates, knocks and the like.", put_states },
+	{ "weir_state_entries_max", GAUGE, NULL, "What a policy can remember.", put_states_max },
 };
 
 static const struct family build = { "weir_build_info", GAUGE, NULL, "The version of weir that tells this.", NULL };

@@ -151,6 +151,18 @@ int kernel_policies(struct kernel *kernel, struct arena *arena, struct diags *di
 int kernel_policy(struct kernel *kernel, struct arena *arena, const char *policy, struct diags *diags,
 		  struct policy_state *ret_state);
 
+/* What a policy remembers of packets: one of its state maps. */
+struct kernel_state_size {
+	char name[64];
+	uint64_t elements;
+	uint64_t most;
+};
+
+/* How full they are; `ret_sizes` has room for KERNEL_STATES_MAX. Each element is visited. */
+enum { KERNEL_STATES_MAX = 16 };
+int kernel_state_sizes(struct kernel *kernel, const char *policy, struct diags *diags,
+		       struct kernel_state_size *ret_sizes, size_t *ret_count);
+
 /* Counters start from zero again, without losing a packet. */
 int kernel_counters_reset(struct kernel *kernel, const char *policy, struct diags *diags);
 

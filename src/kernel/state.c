@@ -5,6 +5,7 @@
 
 #include "kernel/attach.h"
 #include "kernel/counters.h"
+#include "kernel/statemap.h"
 
 /* --- names ------------------------------------------------------------------------------------------------------ */
 
@@ -237,5 +238,28 @@ int kernel_counters_reset(struct kernel *kernel, const char *policy, struct diag
 
 	if (!error)
 		error = with_policy(kernel, policy, zero, NULL);
+	return problem_report(kernel, diags, error);
+}
+
+struct sizes_call {
+	struct kernel_state_size *sizes;
+	size_t count;
+};
+
+static int size_states(struct kernel *kernel, const struct generation *generation, void *context)
+{
+	struct sizes_call *call = context;
+
+	return state_sizes(kernel, generation, call->sizes, &call->count);
+}
+
+int kernel_state_sizes(struct kernel *kernel, const char *policy, struct diags *diags,
+		       struct kernel_state_size *ret_sizes, size_t *ret_count)
+{
+	struct sizes_call call = { ret_sizes, 0 };
+	int error = with_policy(kernel, policy, size_states, &call);
+
+	if (!error)
+		*ret_count = call.count;
 	return problem_report(kernel, diags, error);
 }

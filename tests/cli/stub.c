@@ -501,13 +501,15 @@ int weir_set_sizes(struct weir *weir, const char *policy, struct weir_set_sizes 
 {
 	clear(weir);
 	*ret_sizes = calloc(1, sizeof **ret_sizes);
-	(*ret_sizes)->count = strcmp(policy, "web") ? 0 : 2;
+	(*ret_sizes)->count = strcmp(policy, "web") ? 0 : 3;
 	return 0;
 }
 
 const struct weir_set_size *weir_set_size(const struct weir_set_sizes *sizes, size_t index)
 {
-	static const struct weir_set_size all[] = { { "blocked", "ipv4", 2, 1024 }, { "blocked", "ipv6", 0, 1024 } };
+	static const struct weir_set_size all[] = {
+		{ "blocked", "ipv4", false, 2, 1024 }, { "blocked", "ipv6", false, 0, 1024 }, { "buckets", "", true, 7, 9 },
+	};
 
 	return sizes && index < sizes->count ? &all[index] : NULL;
 }

@@ -418,7 +418,9 @@ class Metrics(CommandLine):
                      'weir_hook_attached{policy="web",hook="xdp",target="eth9"} 0',
                      'weir_events_lost_total{policy="web"} 2',
                      'weir_set_elements{policy="web",set="blocked",family="ipv4"} 2',
-                     'weir_set_elements_max{policy="web",set="blocked",family="ipv6"} 1024'):
+                     'weir_set_elements_max{policy="web",set="blocked",family="ipv6"} 1024',
+                     'weir_state_entries{policy="web",state="buckets"} 7',
+                     'weir_state_entries_max{policy="web",state="buckets"} 9'):
             self.assertIn("\n%s\n" % line, text)
 
     def samples(self, families):

@@ -60,6 +60,15 @@ class Metrics(TestCase):
                      'weir_rule_info{policy="t",rule="2",text="log \\"one\\" drop if udp.dst_port == 7002"} 1'):
             self.assertIn("\n%s\n" % line, text)
 
+    def test_what_is_remembered(self):
+        apply("policy t {\n on tc weir0 ingress\n default accept\n"
+              " accept if udp.dst_port == 7001 and rate <= 1000/s per src\n}")
+        udp(7001)
+        udp(7001, family=IPV6)
+        text = weir("metrics").stdout
+        self.assertIn('\nweir_state_entries{policy="t",state="buckets"} 2\n', text)
+        self.assertRegex(text, r'\nweir_state_entries_max\{policy="t",state="buckets"\} \d+\n')
+
     def test_nothing_in_force(self):
         self.assertRegex(weir("metrics").stdout, r"\nweir_build_info.* 1\n")
 
