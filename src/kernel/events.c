@@ -45,9 +45,8 @@ struct ring {
 	uint64_t overrun;
 	bool seen; /* in the last scan */
 	bool captures;
-	bool skipped;        /* something was overwritten since the last record */
-	uint32_t next_number; /* of captures: the one expected next; only after a first one was read */
-	bool numbered;
+	bool skipped;         /* something was overwritten since the last record */
+	uint32_t next_number; /* of captures: the one expected next */
 };
 
 struct kernel_events {
@@ -74,14 +73,33 @@ static int64_t now_ms(void)
 
 /* --- one ring --------------------------------------------------------------------------------------------------- */
 
-static uint64_t status_lost(const struct ring *ring)
+static struct plane_status read_status(const struct ring *ring)
 {
 	struct plane_status status = { 0 };
 	const uint32_t zero = 0;
 
-	if (ring->status_fd < 0 || bpf_map_lookup_elem(ring->status_fd, &zero, &status))
-		return 0;
+	if (ring->status_fd >= 0)
+		bpf_map_lookup_elem(ring->status_fd, &zero, &status);
+	return status;
+}
+
+static uint64_t status_lost(const struct ring *ring)
+{
+	const struct plane_status status = read_status(ring);
+
 	return ring->captures ? status.captures_lost : status.events_lost;
+}
+
+/* The number of the capture at the reader's position, or if there is none yet, that the next one will have. */
+static uint32_t number_at(const struct ring *ring)
+{
+	uint64_t producer = __atomic_load_n(ring->producer, __ATOMIC_ACQUIRE);
+	const char *at = ring->data + (ring->position & (ring->size - 1));
+
+	if (ring->position >= producer || producer - ring->position > ring->size ||
+	    __atomic_load_n((const uint32_t *)at, __ATOMIC_ACQUIRE) & BPF_RINGBUF_BUSY_BIT)
+		return (uint32_t)read_status(ring).captures;
+	return ((const struct event *)(at + RING_HEADER))->log;
 }
 
 static void ring_close(struct ring *ring)
@@ -111,6 +129,7 @@ static int ring_map(struct ring *ring)
 	ring->data = (char *)memory + page;
 	ring->position = __atomic_load_n(ring->consumer, __ATOMIC_ACQUIRE);
 	ring->lost_at_start = status_lost(ring);
+	ring->next_number = ring->captures ? number_at(ring) : 0;
 	return 0;
 }
 
@@ -120,6 +139,8 @@ static void read_from_beginning(struct ring *ring)
 	if (__atomic_load_n(ring->producer, __ATOMIC_ACQUIRE) <= ring->size)
 		ring->position = 0;
 	ring->lost_at_start = 0;
+	ring->next_number = 0;
+	ring->skipped = true; /* if so, what went before is missing */
 }
 
 /* The descriptors are taken. */
@@ -173,15 +194,18 @@ static bool well_formed(const struct ring *ring, uint32_t length, const struct e
 	return length >= sizeof *event && event->captured <= length - EVENT_HEAD;
 }
 
-/* Captures have all sizes: their numbers tell how many were skipped. */
-static void note_number(struct ring *ring, uint32_t number)
+/* Captures have all sizes: their numbers tell how many were skipped. Other CPUs' may come a little out of order. */
+static uint32_t skipped_before(const struct ring *ring, uint32_t number)
 {
 	int32_t gap = (int32_t)(number - ring->next_number);
 
-	if (ring->skipped && ring->numbered && gap > 0)
-		ring->overrun += (uint32_t)gap;
+	return ring->captures && ring->skipped && gap > 0 ? (uint32_t)gap : 0;
+}
+
+static void note_number(struct ring *ring, uint32_t number)
+{
+	ring->overrun += skipped_before(ring, number);
 	ring->skipped = false;
-	ring->numbered = true;
 	ring->next_number = number + 1;
 }
 
@@ -300,7 +324,8 @@ static int scan_policy(struct kernel_events *events, const struct generation *ge
 
 static uint64_t ring_lost(const struct ring *ring)
 {
-	return status_lost(ring) - ring->lost_at_start + ring->overrun;
+	return status_lost(ring) - ring->lost_at_start + ring->overrun +
+	       (ring->captures ? skipped_before(ring, number_at(ring)) : 0);
 }
 
 /* Rings of policies that are gone go once they are empty. */

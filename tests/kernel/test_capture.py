@@ -216,6 +216,33 @@ class Follow(TestCase):
         shown = weir("show", "t").stdout
         self.assertIn("\n256 KiB for captured packets\n%d captured packets lost\n" % lost, shown)
 
+    def test_who_falls_behind_knows_what_it_missed(self):
+        """One reader stands still while another empties the ring many times over."""
+        sent = 20000
+        apply(policy("tc weir0 ingress", "capture if udp.dst_port == 7001", " captures = 256K\n"))
+        paths = [os.path.join(world.folder, "%d.pcapng" % i) for i in range(2)]
+        children = [subprocess.Popen([WEIR, "capture", "t", "--json", "-w", path], stdout=subprocess.PIPE, text=True)
+                    for path in paths]
+        deadline = time.time() + 20 * SLOW
+        while not all(os.path.exists(path) and os.path.getsize(path) for path in paths) and time.time() < deadline:
+            time.sleep(0.02)
+        frame = ethernet(0x0800) + ipv4(17, udp_header(7001, b"x" * 18))
+        send_frames([frame])  # both have read one
+        time.sleep(0.5 * SLOW)
+        children[1].send_signal(signal.SIGSTOP)
+        for _ in range(40):
+            send_frames([frame] * (sent // 40))
+            time.sleep(0.01)
+        children[1].send_signal(signal.SIGCONT)
+        send_frames([frame])
+        time.sleep(SLOW)
+        told = []
+        for child in children:
+            child.terminate()
+            told.append(json.loads(child.communicate(timeout=20 * SLOW)[0]))
+        self.assertEqual([each["packets"] + each["lost"] for each in told], [sent + 2] * 2)
+        self.assertLess(told[1]["packets"], told[0]["packets"])
+
     def test_losses_survive_a_replacement(self):
         apply(policy("tc weir0 ingress", "capture if udp.dst_port == 7001", " captures = 256K\n"))
         send_frames([ethernet(0x0800) + ipv4(17, udp_header(7001, b"x" * 1000))] * 2000)
