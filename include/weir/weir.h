@@ -368,7 +368,10 @@ struct weir_events;
 
 /* Events of one policy, or of all (NULL). */
 int weir_events_open(struct weir *weir, const char *policy, struct weir_events **ret_events);
-/* Waits up to timeout_ms (-1: for ever). 1: an event, valid until the next call; 0: time is over; WEIR_SYSTEM. */
+/*
+ * Waits up to timeout_ms (-1: for ever). 1: an event, valid until the next call; 0: time is over, or a signal came;
+ * WEIR_SYSTEM.
+ */
 int weir_events_next(struct weir *weir, struct weir_events *events, int timeout_ms, const struct weir_event **ret_event);
 /* Events that were lost because nobody read them in time. */
 uint64_t weir_events_lost(struct weir_events *events);
@@ -399,7 +402,10 @@ struct weir_captures;
  * the same time and each gets all. WEIR_INPUT if no rule captures.
  */
 int weir_captures_open(struct weir *weir, const char *policy, struct weir_captures **ret_captures);
-/* Waits up to timeout_ms (-1: for ever). 1: a packet, valid until the next call; 0: time is over; WEIR_SYSTEM. */
+/*
+ * Waits up to timeout_ms (-1: for ever). 1: a packet, valid until the next call; 0: time is over, or a signal came;
+ * WEIR_SYSTEM.
+ */
 int weir_captures_next(struct weir *weir, struct weir_captures *captures, int timeout_ms,
 		       const struct weir_captured **ret_captured);
 /* Packets that were lost since it was opened, because they were not read in time. */

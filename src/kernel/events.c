@@ -512,6 +512,8 @@ static int reader_next(struct kernel_events *events, int timeout_ms, struct even
 			return 0;
 		if (!error)
 			error = wait_some(events, until);
+		if (error == -EINTR) /* the caller's signal, or the process was stopped and goes on */
+			return 0;
 		if (error) {
 			problem_forget(events->kernel);
 			return error;

@@ -208,7 +208,7 @@ struct event_origin {
 	const char *policy;  /* lives as long as the reader */
 	uint32_t generation; /* differs after the policy was replaced */
 };
-/* Waits up to timeout_ms (-1: for ever). 1 and an event, 0 at the timeout, -errno. */
+/* Waits up to timeout_ms (-1: for ever). 1 and an event, 0 at the timeout or after a signal, -errno. */
 int kernel_events_next(struct kernel_events *events, int timeout_ms, struct event *ret_event,
 		       struct event_origin *ret_origin);
 uint64_t kernel_events_lost(struct kernel_events *events);

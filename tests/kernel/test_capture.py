@@ -240,6 +240,7 @@ class Follow(TestCase):
         for child in children:
             child.terminate()
             told.append(json.loads(child.communicate(timeout=20 * SLOW)[0]))
+            self.assertEqual(child.returncode, 0)
         self.assertEqual([each["packets"] + each["lost"] for each in told], [sent + 2] * 2)
         self.assertLess(told[1]["packets"], told[0]["packets"])
 
