@@ -168,22 +168,48 @@ class Extcap(TestCase):
         self.assertEqual(reader.communicate(timeout=60 * SLOW)[0], "7001\n7001\n")
 
 
+def has(path, content, seconds):
+    """Whether the file comes to be there, with `content` in it."""
+    deadline = time.time() + seconds * SLOW
+    while time.time() < deadline:
+        with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
+            there = file.read()
+            if there and content in there:
+                return True
+        time.sleep(0.02)
+    return False
+
+
 class Follow(TestCase):
+    def send(self, count, payload):
+        send_frames([ethernet(0x0800) + ipv4(17, udp_header(7001, payload + b"." * 18))] * count)
+
+    @contextlib.contextmanager
+    def two_readers(self, *arguments):
+        """(processes, the files that they write), when both read."""
+        paths = [os.path.join(world.folder, "%d.pcapng" % i) for i in range(2)]
+        for path in paths:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+        children = [subprocess.Popen([WEIR, "capture", "t", "-w", path, *arguments], stdout=subprocess.PIPE,
+                                     stderr=subprocess.PIPE, text=True) for path in paths]
+        try:
+            self.assertTrue(all(has(path, b"", 20) for path in paths))
+            yield children, paths
+        finally:
+            for child in children:
+                child.kill()
+                child.communicate()
+
     def test_several_readers_get_all(self):
         apply(policy("tc weir0 ingress", "capture if udp.dst_port == 7001"))
-        paths = [os.path.join(world.folder, "%d.pcapng" % i) for i in range(2)]
-        children = [subprocess.Popen([WEIR, "capture", "t", "-c", "20", "-w", path], stderr=subprocess.PIPE, text=True)
-                    for path in paths]
-        deadline = time.time() + 20 * SLOW
-        while not all(os.path.exists(path) and os.path.getsize(path) for path in paths) and time.time() < deadline:
-            time.sleep(0.02)
-        udp(7001, count=20)
-        for child in children:
-            _, errors = child.communicate(timeout=20 * SLOW)
-            self.assertEqual((errors, child.returncode), ("20 packets captured, 0 lost\n", 0))
-        with open(paths[0], "rb") as one, open(paths[1], "rb") as other:
-            self.assertGreater(len(one.read()), 20 * 50)
-            self.assertEqual(os.path.getsize(paths[0]), os.fstat(other.fileno()).st_size)
+        with self.two_readers("-c", "20") as (children, paths):
+            udp(7001, count=20)
+            for child in children:
+                _, errors = child.communicate(timeout=20 * SLOW)
+                self.assertEqual((errors, child.returncode), ("20 packets captured, 0 lost\n", 0))
+            self.assertGreater(os.path.getsize(paths[0]), 20 * 50)
+            self.assertEqual(os.path.getsize(paths[0]), os.path.getsize(paths[1]))
 
     def test_goes_on_through_a_replacement(self):
         apply(policy("tc weir0 ingress", "capture if udp.dst_port == 7001"))
@@ -218,30 +244,28 @@ class Follow(TestCase):
 
     def test_who_falls_behind_knows_what_it_missed(self):
         """One reader stands still while another empties the ring many times over."""
-        sent = 20000
+        sent = 20001
         apply(policy("tc weir0 ingress", "capture if udp.dst_port == 7001", " captures = 256K\n"))
-        paths = [os.path.join(world.folder, "%d.pcapng" % i) for i in range(2)]
-        children = [subprocess.Popen([WEIR, "capture", "t", "--json", "-w", path], stdout=subprocess.PIPE, text=True)
-                    for path in paths]
-        deadline = time.time() + 20 * SLOW
-        while not all(os.path.exists(path) and os.path.getsize(path) for path in paths) and time.time() < deadline:
-            time.sleep(0.02)
-        frame = ethernet(0x0800) + ipv4(17, udp_header(7001, b"x" * 18))
-        send_frames([frame])  # both have read one
-        time.sleep(0.5 * SLOW)
-        children[1].send_signal(signal.SIGSTOP)
-        for _ in range(40):
-            send_frames([frame] * (sent // 40))
-            time.sleep(0.01)
-        children[1].send_signal(signal.SIGCONT)
-        send_frames([frame])
-        time.sleep(SLOW)
-        told = []
-        for child in children:
-            child.terminate()
-            told.append(json.loads(child.communicate(timeout=20 * SLOW)[0]))
-            self.assertEqual(child.returncode, 0)
-        self.assertEqual([each["packets"] + each["lost"] for each in told], [sent + 2] * 2)
+        with self.two_readers("--json") as (children, paths):
+            self.send(1, b"begin")
+            self.assertTrue(all(has(path, b"begin", 20) for path in paths))
+            children[1].send_signal(signal.SIGSTOP)
+            for _ in range(40):
+                self.send(sent // 40, b"x")
+                time.sleep(0.01)
+            children[1].send_signal(signal.SIGCONT)
+            for attempt in range(20):  # a packet that both get, when the one has caught up
+                sent += 1
+                mark = b"end%02d" % attempt
+                self.send(1, mark)
+                if all(has(path, mark, 1) for path in paths):
+                    break
+            told = []
+            for child in children:
+                child.terminate()
+                told.append(json.loads(child.communicate(timeout=20 * SLOW)[0]))
+                self.assertEqual(child.returncode, 0)
+        self.assertEqual([reader["packets"] + reader["lost"] for reader in told], [sent] * 2)
         self.assertLess(told[1]["packets"], told[0]["packets"])
 
     def test_losses_survive_a_replacement(self):
