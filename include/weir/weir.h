@@ -311,13 +311,30 @@ enum weir_set_operation { WEIR_SET_ADD, WEIR_SET_DELETE, WEIR_SET_REPLACE, WEIR_
 
 /*
  * Changes a set of a policy in force. `text` holds elements as in a policy, separated by blanks, commas or newlines,
- * `#` starts a comment; `name` stands in its diagnostics. All or nothing on bad input; REPLACE is atomic.
+ * `timeout TIME` behind one says when it expires, `#` starts a comment; `name` stands in its diagnostics. `timeout` is
+ * for elements that name none: "10min" or "never"; NULL: the set's own. All or nothing on bad input; REPLACE is atomic.
  */
 int weir_set_change(struct weir *weir, const char *policy, const char *set, enum weir_set_operation operation,
-		    const char *name, const char *text, size_t length);
+		    const char *name, const char *text, size_t length, const char *timeout);
 
-/* Elements as text, one a line, sorted, in *ret_text (free it with free()). */
-int weir_set_list(struct weir *weir, const char *policy, const char *set, char **ret_text, size_t *ret_count);
+/* One element of a set. */
+struct weir_set_element {
+	const char *text;   /* "10.0.0.0/8"; until the next element is asked for */
+	const char *origin; /* "file", "run-time", "packet" */
+	uint64_t left_ms;   /* until it expires; 0: it does not */
+};
+
+/* What a set holds at one moment, sorted, without what has expired. Outlives the session. */
+struct weir_set_listing;
+int weir_set_list(struct weir *weir, const char *policy, const char *set, struct weir_set_listing **ret_listing);
+size_t weir_set_count(const struct weir_set_listing *listing);
+/* Changes that packets could not make since the policy was loaded, as the set was full. */
+uint64_t weir_set_refused(const struct weir_set_listing *listing);
+/* The next element, from the first on; false behind the last. */
+bool weir_set_next(struct weir_set_listing *listing, struct weir_set_element *ret_element);
+/* From the first on again. */
+void weir_set_rewind(struct weir_set_listing *listing);
+void weir_set_listing_free(struct weir_set_listing *listing);
 
 /* Is the value an element? 0: yes, WEIR_INPUT: no (without a diagnostic) or bad input (with one). */
 int weir_set_test(struct weir *weir, const char *policy, const char *set, const char *element);

@@ -18,8 +18,11 @@ static struct install_set install_set(const struct plan *plan, const struct plan
 		.key = (uint8_t)set->key,
 		.lpm = set->lpm,
 		.shared = named && named->shared,
+		.timed = set->timed,
+		.index = named ? (uint32_t)set->named : 0,
 		.max_elements = set->max_elements,
 		.elements = set->elements,
+		.timeouts = set->timeouts,
 		.count = set->count,
 	};
 }
@@ -654,6 +657,7 @@ int api_replace_set(struct call *call, struct kernel *kernel, const struct polic
 
 		sets[i].filling = given ? SET_AS_GIVEN : SET_AS_IT_IS;
 		sets[i].elements = six ? elements->ranges6 : elements->ranges;
+		sets[i].timeouts = six ? elements->timeouts6 : elements->timeouts;
 		sets[i].count = !given ? 0 : six ? elements->count6 : elements->count;
 	}
 	install.sets = sets;

@@ -213,8 +213,10 @@ static json_t *describe_sets(const struct ruleset *ruleset, const struct plan *p
 	for (size_t i = 0; i < ruleset->set_count; i++) {
 		const struct set *set = &ruleset->sets[i];
 
-		json_array_append_new(sets, json_pack("{s:s, s:s, s:b, s:I, s:o}", "name", set->name, "type",
-						      set_type_names[set->type], "shared", set->shared, "max",
+		json_array_append_new(sets, json_pack("{s:s, s:s, s:b, s:b, s:I, s:I, s:o}", "name", set->name,
+						      "type", set_type_names[set->type], "shared", set->shared,
+						      "timed", set->timed, "timeout",
+						      (json_int_t)set->timeout_ms, "max",
 						      (json_int_t)set->max_elements, "maps",
 						      describe_maps(plan, i)));
 	}

@@ -12,14 +12,17 @@ struct set_call {
 	const char *policy, *set;
 	enum weir_set_operation operation;
 	struct source text;
+	struct source timeout; /* no text: the set's own */
 	struct kernel *kernel;
 	json_t *meta;
-	enum set_type type;
+	struct set like; /* type, timed, timeout_ms */
+	uint32_t index;
 	json_t *maps; /* borrowed from meta */
 	bool shared;
 	struct policy_state state;
 	const struct set_element *elements;
 	size_t count;
+	uint64_t refused;
 	bool found;
 };
 
@@ -41,7 +44,10 @@ static int find_set(struct call *call, struct set_call *at)
 
 		if (type < 0 || strcmp(json_string_value(json_object_get(set, "name")), at->set))
 			continue;
-		at->type = (enum set_type)type;
+		at->like.type = (enum set_type)type;
+		at->like.timed = json_is_true(json_object_get(set, "timed"));
+		at->like.timeout_ms = (uint32_t)json_integer_value(json_object_get(set, "timeout"));
+		at->index = (uint32_t)index;
 		at->maps = json_object_get(set, "maps");
 		at->shared = json_is_true(json_object_get(set, "shared"));
 		return WEIR_OK;
@@ -92,12 +98,29 @@ static size_t changed_maps(struct call *call, struct set_call *at, const struct 
 		to->lpm = json_is_true(json_object_get(map, "lpm"));
 		six = to->key == KEY_IPV6;
 		to->elements = six ? elements->ranges6 : elements->ranges;
+		to->timeouts = six ? elements->timeouts6 : elements->timeouts;
 		to->count = six ? elements->count6 : elements->count;
 		if (whole || to->count)
 			count++;
 	}
 	*ret_maps = maps;
 	return count;
+}
+
+/* What elements that name no timeout get. */
+static int default_timeout(struct call *call, struct set_call *at)
+{
+	if (at->operation == WEIR_SET_DELETE || at->operation == WEIR_SET_FLUSH)
+		at->like.timeout_ms = 0;
+	if (!at->timeout.text)
+		return WEIR_OK;
+	if (!at->like.timed) {
+		diag_hint(call->diags, diag_error(call->diags, (struct span){ 0 }, "the set `%s` has no timeouts",
+						  at->set),
+			  "declare it with a default in the policy: `timeout 1h`, or `timeout never`");
+		return WEIR_INPUT;
+	}
+	return lang_timeout(call->arena, &at->timeout, call->diags, &at->like.timeout_ms) ? WEIR_INPUT : WEIR_OK;
 }
 
 static int change(struct call *call, void *context)
@@ -109,9 +132,11 @@ static int change(struct call *call, void *context)
 	size_t count;
 	int status = open_set(call, at, KERNEL_WRITE);
 
+	if (!status)
+		status = default_timeout(call, at);
 	if (status)
 		return status;
-	if (lang_elements(call->arena, &at->text, at->type, &names_system, call->diags, &elements))
+	if (lang_elements(call->arena, &at->text, &at->like, &names_system, call->diags, &elements))
 		return WEIR_INPUT;
 	if (at->operation >= WEIR_SET_REPLACE && !at->shared)
 		return api_replace_set(call, at->kernel, &at->state, at->set, &elements);
@@ -122,9 +147,11 @@ static int change(struct call *call, void *context)
 }
 
 WEIR_EXPORT int weir_set_change(struct weir *weir, const char *policy, const char *set,
-				enum weir_set_operation operation, const char *name, const char *text, size_t length)
+				enum weir_set_operation operation, const char *name, const char *text, size_t length,
+				const char *timeout)
 {
-	struct set_call at = { .policy = policy, .set = set, .operation = operation, .text = { name, text, length } };
+	struct set_call at = { .policy = policy, .set = set, .operation = operation, .text = { name, text, length },
+			       .timeout = { "timeout", timeout, timeout ? strlen(timeout) : 0 } };
 	int status = api_call(weir, NULL, false, change, &at);
 
 	close_set(&at);
@@ -177,6 +204,23 @@ static int by_value(const void *left, const void *right)
 	return (a->prefix > b->prefix) - (a->prefix < b->prefix);
 }
 
+struct weir_set_listing {
+	struct arena *arena;
+	enum set_type type;
+	const struct set_element *elements;
+	size_t count, next;
+	uint64_t refused;
+	char text[80];
+};
+
+static bool is_sorted(const struct set_element *elements, size_t count)
+{
+	for (size_t i = 1; i < count; i++)
+		if (by_value(&elements[i - 1], &elements[i]) > 0)
+			return false;
+	return true;
+}
+
 static int list(struct call *call, void *context)
 {
 	struct set_call *at = context;
@@ -186,49 +230,79 @@ static int list(struct call *call, void *context)
 
 	if (status)
 		return status;
-	if (kernel_set_list(at->kernel, call->arena, at->policy, at->set, call->diags, &elements, &at->count))
+	if (kernel_set_list(at->kernel, call->arena, at->policy, at->set, call->diags, &elements, &at->count) ||
+	    kernel_set_refused(at->kernel, at->policy, at->index, call->diags, &at->refused))
 		return WEIR_SYSTEM;
+	at->elements = elements;
+	if (is_sorted(elements, at->count))
+		return WEIR_OK;
 	sorted = arena_copy(call->arena, elements, at->count * sizeof *elements);
-	if (at->count)
-		qsort(sorted, at->count, sizeof *sorted, by_value);
+	qsort(sorted, at->count, sizeof *sorted, by_value);
 	at->elements = sorted;
 	return WEIR_OK;
 }
 
-static char *list_text(const struct set_call *at)
-{
-	char *text = NULL, line[80];
-	size_t size;
-	FILE *out = open_memstream(&text, &size);
-
-	if (!out)
-		return NULL;
-	for (size_t i = 0; i < at->count; i++) {
-		print_element(at->type, &at->elements[i], line, sizeof line);
-		fprintf(out, "%s\n", line);
-	}
-	if (fclose(out)) {
-		free(text);
-		return NULL;
-	}
-	return text;
-}
-
-WEIR_EXPORT int weir_set_list(struct weir *weir, const char *policy, const char *set, char **ret_text,
-			      size_t *ret_count)
+WEIR_EXPORT int weir_set_list(struct weir *weir, const char *policy, const char *set,
+			      struct weir_set_listing **ret_listing)
 {
 	struct set_call at = { .policy = policy, .set = set };
-	struct arena *arena = arena_new();
-	int status = arena ? api_call(weir, arena, false, list, &at) : WEIR_SYSTEM;
-	char *text = status ? NULL : list_text(&at);
+	struct weir_set_listing *listing = calloc(1, sizeof *listing);
+	int status = WEIR_SYSTEM;
 
+	if (listing)
+		listing->arena = arena_new();
+	if (listing && listing->arena)
+		status = api_call(weir, listing->arena, false, list, &at);
 	close_set(&at);
-	arena_free(arena);
-	if (status || !text)
-		return status ? status : WEIR_SYSTEM;
-	*ret_text = text;
-	*ret_count = at.count;
+	if (status) {
+		weir_set_listing_free(listing);
+		return status;
+	}
+	listing->type = at.like.type;
+	listing->elements = at.elements;
+	listing->count = at.count;
+	listing->refused = at.refused;
+	*ret_listing = listing;
 	return WEIR_OK;
+}
+
+WEIR_EXPORT size_t weir_set_count(const struct weir_set_listing *listing)
+{
+	return listing->count;
+}
+
+WEIR_EXPORT uint64_t weir_set_refused(const struct weir_set_listing *listing)
+{
+	return listing->refused;
+}
+
+WEIR_EXPORT bool weir_set_next(struct weir_set_listing *listing, struct weir_set_element *ret_element)
+{
+	static const char *const origins[] = { [ORIGIN_FILE] = "file", [ORIGIN_RUN_TIME] = "run-time",
+					       [ORIGIN_PACKET] = "packet" };
+	const struct set_element *element;
+
+	if (listing->next == listing->count)
+		return false;
+	element = &listing->elements[listing->next++];
+	print_element(listing->type, element, listing->text, sizeof listing->text);
+	*ret_element = (struct weir_set_element){
+		listing->text, origins[element->origin <= ORIGIN_PACKET ? element->origin : ORIGIN_RUN_TIME],
+		element->left_ms };
+	return true;
+}
+
+WEIR_EXPORT void weir_set_rewind(struct weir_set_listing *listing)
+{
+	listing->next = 0;
+}
+
+WEIR_EXPORT void weir_set_listing_free(struct weir_set_listing *listing)
+{
+	if (!listing)
+		return;
+	arena_free(listing->arena);
+	free(listing);
 }
 
 /* --- testing ----------------------------------------------------------------------------------------------------- */
@@ -247,7 +321,7 @@ static bool covers(const struct set_element *element, uint8_t key, u128 value)
 static bool is_element(const struct set_call *at, const struct set *wanted)
 {
 	bool six = wanted->count6 > 0;
-	uint8_t key = six ? KEY_IPV6 : at->type == SET_ADDRESS || at->type == SET_PREFIX ? KEY_IPV4 : KEY_VALUE;
+	uint8_t key = six ? KEY_IPV6 : at->like.type == SET_ADDRESS || at->like.type == SET_PREFIX ? KEY_IPV4 : KEY_VALUE;
 	u128 value = six ? wanted->ranges6[0].lo : wanted->ranges[0].lo;
 
 	for (size_t i = 0; i < at->count; i++)
@@ -264,7 +338,7 @@ static int test(struct call *call, void *context)
 
 	if (status)
 		return status;
-	if (lang_elements(call->arena, &at->text, at->type, &names_system, call->diags, &wanted))
+	if (lang_elements(call->arena, &at->text, &at->like, &names_system, call->diags, &wanted))
 		return WEIR_INPUT;
 	if (wanted.count + wanted.count6 != 1)
 		return api_fail(call, WEIR_INPUT, "`%s`: one element is asked for", at->text.text);

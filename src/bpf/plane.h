@@ -330,6 +330,8 @@ VERIFIED_ONCE int plane_capture(plane_context *context, __u32 rule, __u32 snap, 
 	return 0;
 }
 
+#include "bpf/sets.h"
+
 /* --- steps ------------------------------------------------------------------------------------------------------ */
 
 /* One packet's way through its steps. */
@@ -341,6 +343,8 @@ struct run {
 	__u32 verdict;
 	__u32 slot;
 	bool done;
+	__u32 change_count;
+	__u32 changes[CHANGES_MAX]; /* steps that change sets, to be taken at the end */
 	__u64 knocked; /* bit 8 * i + s: step s of knock i */
 };
 
@@ -412,8 +416,30 @@ static __always_inline long step_resume(struct run *run, const struct step *step
 	return RUN_ON;
 }
 
-static long take_step(__u32 index, struct run *run)
+/* Keeps a step that changes a set for later: rules behind it still see the sets that the packet came to. */
+static __always_inline void step_change(struct run *run, __u32 set, __u32 at)
 {
+	__u32 place = run->change_count;
+
+	barrier_var(place);
+	if (place >= CHANGES_MAX) {
+		change_refused(set);
+		return;
+	}
+	run->changes[place] = at;
+	run->change_count = place + 1;
+}
+
+static __always_inline void run_changes(const struct run *run)
+{
+	for (__u32 i = 0; i < CHANGES_MAX; i++)
+		if (i < run->change_count)
+			plane_change_set(run->packet, run->changes[i]);
+}
+
+static long take_step(__u32 index, struct run *unaligned)
+{
+	struct run *run = __builtin_assume_aligned(unaligned, 8); /* else it is read byte by byte, by way of the stack */
 	__u32 at = run->next;
 	const struct step *step = bpf_map_lookup_elem(&steps, &at);
 
@@ -436,6 +462,8 @@ static long take_step(__u32 index, struct run *run)
 		step_mark(run, step);
 	else if (step->kind == STEP_CAPTURE)
 		plane_capture(run->context, step->slot - (SLOT_RULES - 1), step->a, step->b);
+	else if (config.sets && (step->kind == STEP_ADD || step->kind == STEP_REMOVE))
+		step_change(run, step->slot, at);
 	else if (step->kind == STEP_KNOCK)
 		run->knocked |= 1ull << (step->a & 63);
 	else
@@ -453,6 +481,8 @@ VERIFIED_ONCE int plane_run_steps(plane_context *context, struct packet *packet,
 	bpf_loop(STEPS_MAX, take_step, &run, 0);
 	if (!run.done)
 		run_decide(&run, ANSWER_DROP, SLOT_MALFORMED);
+	if (config.sets)
+		run_changes(&run);
 	if (knocks.count && run.knocked)
 		plane_knock(context, packet, run.knocked);
 	return settle(run.verdict, run.slot, run.weight);

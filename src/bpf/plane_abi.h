@@ -41,6 +41,8 @@ enum step_kind {
 	STEP_RATE = 24,   /* slot: the rule's; a: index in RATES_MAP, b: the step to go on at if there is no token */
 	STEP_THROTTLE = 25, /* slot: the rule's; a: index in RATES_MAP. What is over is delayed, or dropped: that ends the run */
 
+	STEP_ADD = 16,     /* slot: index of a named set; a: enum field: the element; b: milliseconds, 0: until removed */
+	STEP_REMOVE = 17,  /* slot, a: likewise */
 	STEP_KNOCK = 28,  /* a: STEP_OF_KNOCK() (bpf/knock_abi.h): the packet takes that step when it has been judged */
 	STEP_CAPTURE = 32, /* slot: the rule's; a: bytes of a packet at most, or 0; b: as in STEP_LOG */
 };
@@ -54,6 +56,22 @@ struct step {
 };
 
 enum { STEPS_MAX = 4096 }; /* steps that one packet may take; beyond it is dropped and counted as malformed */
+
+/*
+ * STEP_ADD and STEP_REMOVE take effect when the packet is decided, in their order: every rule sees the sets that the
+ * packet came to. More of them than this are refused, as are additions to a full set.
+ */
+enum { CHANGES_MAX = 8 };
+
+/* Most elements of a set that packets add to: expired ones are found by looking at all, which must not take long. */
+enum { SET_CHANGED_MAX = 65536 };
+
+/* Map `changes`: an element for each named set. */
+struct set_changes {
+	__u64 refused;  /* changes that could not be made */
+	__u64 swept_ns; /* when expired elements were last looked for, */
+	__u64 swept;    /* and among how many */
+};
 
 /* One log statement: its limit, and the limit's state. Array map `logs`, index as in STEP_LOG. */
 struct log_limit {
@@ -157,7 +175,8 @@ struct plane_config {
 	__u8 captures;       /* some step is STEP_CAPTURE: else what would copy packets may be left out */
 	__u8 rated;          /* bit k: some rate has key k, of enum bucket_key */
 	__u8 paces;          /* TC egress: the device sends packets when their time has come (fq), so they can be delayed */
-	__u8 reserved[5];
+	__u8 reserved[1];
+	__u32 sets;          /* named sets in maps `sets_*`, `tries_*`; 0: no set has timeouts, no step changes one */
 };
 
 /* Map MAP_CONTROL, one element, memory-mapped by user space; one a policy's program generation. */
@@ -189,6 +208,9 @@ struct plane_trace {
  *   state_*   what a policy remembers of packets (kernel/statemap.h); not created where no rule needs them
  *     RATES_MAP    array of struct rate_limit
  *     BUCKETS_MAP, FLOW_BUCKETS_MAP  LRU hashes of struct bucket, by struct bucket_of and struct bucket_of_flow
+ *   changes   array of struct set_changes, by index of named set; shared by all hooks of a policy
+ *   sets_4, sets_6, sets_v, tries_4, tries_6
+ *             arrays of the named sets' maps, by index of the set: one for each kind of key
  *   before    program array, 1: the predecessor, called while epoch < config.since
  *   after     program array, 1 (XDP only): the next policy on this device, called instead of passing
  *
@@ -210,13 +232,18 @@ struct prefix6_key {
 	__u8 address[16];
 };
 
+/*
+ * An element is one until it expires: from then on it is none, whoever takes it out of the map later. Sets that can have
+ * timeouts say so before load, and generated code asks int element_lives(struct set_value *, struct packet *, set
+ * index, enum field, or FIELD_COUNT for a hash) about what it finds in one; the plane has the clock.
+ */
 struct set_value {
-	__u64 expires_ns; /* 0: never; nothing else yet */
+	__u64 expires_ns; /* CLOCK_MONOTONIC; 0: never */
 	__u32 origin;     /* enum set_origin */
 	__u32 reserved;   /* LPM: this element's length, so that a lookup shows which one it found */
 };
 
-enum set_origin { ORIGIN_FILE = 0, ORIGIN_RUN_TIME = 1 };
+enum set_origin { ORIGIN_FILE = 0, ORIGIN_RUN_TIME = 1, ORIGIN_PACKET = 2 };
 
 _Static_assert(sizeof(struct counter) == 16, "ABI");
 _Static_assert(sizeof(struct step) == 16, "ABI");
@@ -227,6 +254,7 @@ _Static_assert(sizeof(struct plane_trace) == 24, "ABI");
 _Static_assert(sizeof(struct rate_limit) == 32, "ABI");
 _Static_assert(sizeof(struct bucket_of) == 16, "ABI");
 _Static_assert(sizeof(struct bucket_of_flow) == 40, "ABI");
+_Static_assert(sizeof(struct set_changes) == 24, "ABI");
 _Static_assert(sizeof(struct set_value) == 16, "ABI");
 
 #endif

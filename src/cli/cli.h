@@ -35,7 +35,7 @@ struct settings {
 	bool now, journal, once;
 	uint64_t count, snap;
 	const char *textfile;
-	const char *expression, *policy, *pcap, *hook, *engine, *emit, *output, *pin, *file;
+	const char *expression, *policy, *pcap, *hook, *engine, *emit, *output, *pin, *file, *timeout;
 	bool drop_caps, accept, inetd, reuse_port, freebind, no_lock, lock;
 	uint64_t limit, backlog;
 	const char *ingress, *egress, *user, *group, *backend, *pinned, *app;
@@ -164,6 +164,8 @@ void output_failure(struct cli *cli, const char *format, ...) __attribute__((for
  * "diagnostics" added. Takes the object. Returns the exit status that goes with the library's `status`.
  */
 int output_finish(struct cli *cli, int status, json_t *object);
+/* The same where the object's first members are printed already: its last ones, and the closing brace. */
+int output_finish_open(struct cli *cli, int status);
 /* One JSON value on a line of its own, for commands that print a stream. Takes it. */
 void output_json_line(json_t *object);
 /* Makes the file hold the text, whole or not at all, mode 0644. 0 or -errno. */

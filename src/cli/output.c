@@ -104,6 +104,17 @@ int output_finish(struct cli *cli, int status, json_t *object)
 	return output_flush(-status);
 }
 
+int output_finish_open(struct cli *cli, int status)
+{
+	char *diagnostics = json_dumps(collected(cli), JSON_COMPACT);
+
+	if (!diagnostics)
+		out_of_memory();
+	printf(",\n  \"ok\": %s,\n  \"diagnostics\": %s\n}\n", status ? "false" : "true", diagnostics);
+	free(diagnostics);
+	return output_flush(-status);
+}
+
 void output_json_line(json_t *object)
 {
 	if (!object || json_dumpf(object, stdout, JSON_COMPACT))

@@ -15,6 +15,7 @@ struct operation {
 	enum weir_set_operation change;
 	size_t least, most; /* elements as arguments */
 	bool file;          /* -f instead of them */
+	bool timeout;       /* --timeout */
 };
 
 /* Arguments become lines, so that the library's error names the argument by its line. */
@@ -59,7 +60,7 @@ static int change(struct cli *cli, const struct operation *operation)
 
 	if (!status) {
 		status = weir_set_change(cli->weir, cli->operands[1], cli->operands[2], operation->change, name, text,
-					 length);
+					 length, cli->set.timeout);
 		output_diagnostics(cli);
 	}
 	free(text);
@@ -86,47 +87,112 @@ static int test(struct cli *cli, const struct operation *operation)
 	return output_finish(cli, status, NULL);
 }
 
-static json_t *json_elements(const struct cli *cli, const char *text)
+/* --- listing ----------------------------------------------------------------------------------------------------- */
+
+static int open_listing(struct cli *cli, struct weir_set_listing **ret_listing)
 {
-	json_t *array = json_array();
+	int status = weir_set_list(cli->weir, cli->operands[1], cli->operands[2], ret_listing);
 
-	while (*text) {
-		size_t length = strcspn(text, "\n");
+	output_diagnostics(cli);
+	return status;
+}
 
-		if (length)
-			json_array_append_new(array, json_stringn(text, length));
-		text += length + (text[length] == '\n');
+/* As a policy or a file of elements has it: "1h30min". From 10 seconds on, full seconds, rounded up. */
+static void write_time(FILE *stream, uint64_t ms)
+{
+	static const struct {
+		const char *name;
+		uint64_t ms;
+	} units[] = { { "d", 86400000 }, { "h", 3600000 }, { "min", 60000 }, { "s", 1000 }, { "ms", 1 } };
+
+	if (ms >= 10000)
+		ms = (ms + 999) / 1000 * 1000;
+	for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
+		if (ms >= units[i].ms)
+			fprintf(stream, "%llu%s", (unsigned long long)(ms / units[i].ms), units[i].name);
+		ms %= units[i].ms;
 	}
-	return json_pack("{s:o, s:o, s:I, s:o}", "policy", json_text(cli->operands[1]), "set",
-			 json_text(cli->operands[2]), "count", (json_int_t)json_array_size(array), "elements", array);
+}
+
+static void write_element(FILE *stream, const struct weir_set_element *element, bool origin)
+{
+	fputs(element->text, stream);
+	if (element->left_ms) {
+		fputs(" timeout ", stream);
+		write_time(stream, element->left_ms);
+	}
+	if (origin && !strcmp(element->origin, "packet"))
+		fputs(" # added by a packet", stream);
+	putc('\n', stream);
+}
+
+static void json_member(const char *name, const char *text)
+{
+	json_t *string = json_text(text);
+	char *quoted = json_dumps(string, JSON_ENCODE_ANY);
+
+	printf("  \"%s\": %s,\n", name, quoted ? quoted : "null");
+	free(quoted);
+	json_decref(string);
+}
+
+/* A million elements are not made into one object first. Their texts have nothing that JSON would want escaped. */
+static int print_json(struct cli *cli, struct weir_set_listing *listing)
+{
+	struct weir_set_element element;
+	bool first = true;
+
+	fputs("{\n", stdout);
+	json_member("policy", cli->operands[1]);
+	json_member("set", cli->operands[2]);
+	printf("  \"count\": %zu,\n  \"refused\": %llu,\n  \"elements\": [", weir_set_count(listing),
+	       (unsigned long long)weir_set_refused(listing));
+	for (; weir_set_next(listing, &element); first = false)
+		printf("%s\n    \"%s\"", first ? "" : ",", element.text);
+	fputs("],\n  \"members\": [", stdout);
+	weir_set_rewind(listing);
+	for (first = true; weir_set_next(listing, &element); first = false) {
+		printf("%s\n    {\"element\": \"%s\", \"origin\": \"%s\"", first ? "" : ",", element.text,
+		       element.origin);
+		if (element.left_ms)
+			printf(", \"left_ms\": %llu", (unsigned long long)element.left_ms);
+		putchar('}');
+	}
+	putchar(']');
+	return output_finish_open(cli, WEIR_OK);
 }
 
 static int list(struct cli *cli, const struct operation *operation)
 {
-	json_t *object = NULL;
-	char *text = NULL;
-	size_t count;
-	int status = weir_set_list(cli->weir, cli->operands[1], cli->operands[2], &text, &count);
+	struct weir_set_listing *listing = NULL;
+	struct weir_set_element element;
+	int status = open_listing(cli, &listing);
 
 	(void)operation;
-	output_diagnostics(cli);
-	if (!status && cli->set.json)
-		object = json_elements(cli, text);
-	else if (!status)
-		fputs(text, stdout);
-	free(text);
-	return output_finish(cli, status, object);
+	if (!status && cli->set.json) {
+		status = print_json(cli, listing);
+		weir_set_listing_free(listing);
+		return status;
+	}
+	while (!status && weir_set_next(listing, &element))
+		write_element(stdout, &element, true);
+	weir_set_listing_free(listing);
+	return output_finish(cli, status, NULL);
 }
 
-static int write_set(const struct cli *cli, FILE *stream, const char *text, size_t count)
+static int write_set(const struct cli *cli, FILE *stream, struct weir_set_listing *listing)
 {
-	fprintf(stream, "# %s %s: %zu element%s\n%s", cli->operands[1], cli->operands[2], count,
-		count == 1 ? "" : "s", text);
+	size_t count = weir_set_count(listing);
+	struct weir_set_element element;
+
+	fprintf(stream, "# %s %s: %zu element%s\n", cli->operands[1], cli->operands[2], count, count == 1 ? "" : "s");
+	while (weir_set_next(listing, &element))
+		write_element(stream, &element, false);
 	return fflush(stream) || ferror(stream) ? -errno : 0;
 }
 
 /* Written beside the file and renamed, so that whoever includes it never reads half of it. */
-static int replace_file(const struct cli *cli, const char *text, size_t count)
+static int replace_file(const struct cli *cli, struct weir_set_listing *listing)
 {
 	char *name = text_print("%s.%d", cli->set.file, getpid());
 	FILE *stream = fopen(name, "wxe");
@@ -137,7 +203,7 @@ static int replace_file(const struct cli *cli, const char *text, size_t count)
 		free(name);
 		return error;
 	}
-	error = write_set(cli, stream, text, count);
+	error = write_set(cli, stream, listing);
 	if (!error && (fsync(fileno(stream)) || rename(name, cli->set.file)))
 		error = -errno;
 	fclose(stream);
@@ -150,16 +216,18 @@ static int replace_file(const struct cli *cli, const char *text, size_t count)
 static int save(struct cli *cli, const struct operation *operation)
 {
 	bool to_file = cli->set.file && strcmp(cli->set.file, "-");
-	char *text = NULL;
-	size_t count;
-	int error, status = weir_set_list(cli->weir, cli->operands[1], cli->operands[2], &text, &count);
+	struct weir_set_listing *listing = NULL;
+	int error = 0, status = open_listing(cli, &listing);
 
 	(void)operation;
-	output_diagnostics(cli);
-	if (status || (cli->set.json && !to_file))
-		return output_finish(cli, status, status ? NULL : json_elements(cli, text));
-	error = to_file ? replace_file(cli, text, count) : write_set(cli, stdout, text, count);
-	free(text);
+	if (!status && cli->set.json && !to_file) {
+		status = print_json(cli, listing);
+		weir_set_listing_free(listing);
+		return status;
+	}
+	if (!status)
+		error = to_file ? replace_file(cli, listing) : write_set(cli, stdout, listing);
+	weir_set_listing_free(listing);
 	if (error && to_file) {
 		output_failure(cli, "cannot write %s: %s", cli->set.file, strerror(-error));
 		status = WEIR_SYSTEM;
@@ -168,13 +236,13 @@ static int save(struct cli *cli, const struct operation *operation)
 }
 
 static const struct operation operations[] = {
-	{ "add", change, WEIR_SET_ADD, 1, SIZE_MAX, true },
-	{ "del", change, WEIR_SET_DELETE, 1, SIZE_MAX, true },
-	{ "replace", change, WEIR_SET_REPLACE, 1, SIZE_MAX, true },
-	{ "flush", change, WEIR_SET_FLUSH, 0, 0, false },
-	{ "list", list, 0, 0, 0, false },
-	{ "save", save, 0, 0, 0, true },
-	{ "test", test, 0, 1, 1, false },
+	{ "add", change, WEIR_SET_ADD, 1, SIZE_MAX, true, true },
+	{ "del", change, WEIR_SET_DELETE, 1, SIZE_MAX, true, false },
+	{ "replace", change, WEIR_SET_REPLACE, 1, SIZE_MAX, true, true },
+	{ "flush", change, WEIR_SET_FLUSH, 0, 0, false, false },
+	{ "list", list, 0, 0, 0, false, false },
+	{ "save", save, 0, 0, 0, true, false },
+	{ "test", test, 0, 1, 1, false, false },
 };
 
 enum { OPERATION_COUNT = sizeof operations / sizeof operations[0] };
@@ -203,6 +271,8 @@ static int set(struct cli *cli)
 		return status;
 	if (cli->set.file && !operation->file)
 		return usage_error(cli->command, "`%s` takes no `-f`", operation->name);
+	if (cli->set.timeout && !operation->timeout)
+		return usage_error(cli->command, "`%s` takes no `--timeout`", operation->name);
 	if (cli->set.file && elements)
 		return usage_error(cli->command, "elements and `-f` at once");
 	if (elements > operation->most)
@@ -216,13 +286,15 @@ static int set(struct cli *cli)
 
 static const struct option set_options[] = {
 	TEXT("file", 'f', "FILE", file, "elements are in FILE (`-`: standard input); `save` writes there"),
+	TEXT("timeout", 0, "TIME", timeout, "elements that name no timeout expire after TIME: 10min, 1h30min, never"),
 };
 
 const struct command command_set = {
 	.name = "set",
 	.synopsis = "add|del|list|test|flush|replace|save POLICY SET [ELEMENT]...",
 	.summary = "Show or change a run-time set of a policy in force",
-	.help = "`test` prints yes or no and exits 0 or 1. `replace` is atomic. `save` prints what `include` reads.",
+	.help = "`test` prints yes or no and exits 0 or 1. `replace` is atomic. `save` prints what `include` reads. "
+		"An ELEMENT may be followed by `timeout TIME`.",
 	OPTIONS(set_options),
 	.least = OPERANDS,
 	.most = SIZE_MAX,

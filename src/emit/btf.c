@@ -86,6 +86,11 @@ uint32_t btf_function(struct btf_builder *btf, const char *name, uint32_t protot
 	return add_type(btf, name, BTF_KIND_FUNC, BTF_FUNC_GLOBAL, prototype);
 }
 
+uint32_t btf_extern_function(struct btf_builder *btf, const char *name, uint32_t prototype)
+{
+	return add_type(btf, name, BTF_KIND_FUNC, BTF_FUNC_EXTERN, prototype);
+}
+
 uint32_t btf_variable(struct btf_builder *btf, const char *name, uint32_t type)
 {
 	uint32_t id = add_type(btf, name, BTF_KIND_VAR, 0, type);

@@ -34,6 +34,8 @@ uint32_t btf_struct(struct btf_builder *btf, const char *name, bool is_union, ui
 /* `arguments`: name and type of each. */
 uint32_t btf_prototype(struct btf_builder *btf, uint32_t result, const struct btf_part *arguments, uint32_t count);
 uint32_t btf_function(struct btf_builder *btf, const char *name, uint32_t prototype);
+/* One that another object has. */
+uint32_t btf_extern_function(struct btf_builder *btf, const char *name, uint32_t prototype);
 uint32_t btf_variable(struct btf_builder *btf, const char *name, uint32_t type);
 /* `variables`: type (of the BTF variable) and offset of each, all `variable_size` bytes long. */
 uint32_t btf_section(struct btf_builder *btf, const char *name, const struct btf_part *variables, uint32_t count,

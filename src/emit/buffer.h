@@ -106,6 +106,9 @@ void emit_call(struct buffer *buffer, uint32_t function);
 /* R0 = the element of the DIM_SET's map, or 0. Uses 24 bytes of stack, clobbers R1 to R5. */
 void emit_find(struct buffer *buffer, const struct plan *plan, const struct dim *dim);
 
+/* Whether the element in R0 lives, as an int in R0, where the set has timeouts. Clobbers R1 to R5. */
+void emit_lives(struct buffer *buffer, const struct plan *plan, const struct dim *dim);
+
 /* Looks a DIM_SET up, in place or by its function, and goes to one of two labels. */
 void emit_lookup(struct buffer *buffer, const struct plan *plan, const struct dim *dim, label absent, label present,
 		label next);

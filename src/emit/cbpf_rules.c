@@ -18,20 +18,37 @@ struct rules {
 
 /* --- conditions ---------------------------------------------------------------------------------- */
 
+/* A word may stand for a condition or action of each address family: one error is enough. */
+static bool said_before(const struct rules *rules, struct span span)
+{
+	const struct diags *diags = rules->diags;
+	const struct diag *last = diags->list.count ? &diags->list.items[diags->list.count - 1] : NULL;
+
+	return rules->failed && last && last->span.source == span.source && last->span.offset == span.offset;
+}
+
 /* A set's elements as a match. Prefixes may nest in the file, never here: ranges are disjoint. */
-static const struct cond *from_set(const struct rules *rules, const struct cond *cond)
+static const struct cond *from_set(struct rules *rules, const struct cond *cond)
 {
 	const struct set *set = &rules->from->sets[cond->set.set];
 	bool ipv6 = field_table[cond->set.field].bits == 128;
 	size_t count = ipv6 ? set->count6 : set->count;
+	struct diag *diag;
 
+	if (set->timed && !said_before(rules, cond->span)) {
+		diag = diag_error(rules->diags, cond->span, "classic BPF knows no time: elements of `%s` may expire",
+				  set->name);
+		diag_relate(rules->diags, diag, set->span, "it is declared here");
+		diag_hint(rules->diags, diag, "leave out the set's `timeout`; eBPF can do it, with CAP_BPF");
+		rules->failed = true;
+	}
 	if (!count)
 		return cond_new(rules->arena, COND_FALSE, cond->span);
 	return cond_match_ranges(rules->arena, cond->set.field, ipv6 ? set->ranges6 : set->ranges, count, cond->span);
 }
 
 /* The condition without sets. Its depth was limited by whoever made it; the planner's limit comes after. */
-static const struct cond *without_sets(const struct rules *rules, const struct cond *cond)
+static const struct cond *without_sets(struct rules *rules, const struct cond *cond)
 {
 	struct cond *copy;
 	const struct cond **items;
@@ -119,13 +136,14 @@ static void check_opening(struct rules *rules, const struct cond *cond, bool pos
 static const char *const needs_ebpf[] = {
 	[ACTION_RATE] = "keep to a rate", [ACTION_THROTTLE] = "throttle", [ACTION_COUNT] = "count", [ACTION_LOG] = "log", [ACTION_MARK] = "mark",
 	[ACTION_CAPTURE] = "capture",
+	[ACTION_ADD] = "add",	  [ACTION_REMOVE] = "remove",
 };
 
 static void check_action(struct rules *rules, const struct action *action)
 {
 	struct diag *diag;
 
-	if (action->kind >= ACTION_VERDICT)
+	if (action->kind >= ACTION_VERDICT || said_before(rules, action->span))
 		return;
 	diag = diag_error(rules->diags, action->span, "classic BPF cannot `%s`", needs_ebpf[action->kind]);
 	diag_hint(rules->diags, diag, "it only accepts or drops, and has no counters; eBPF can, with CAP_BPF");

@@ -327,14 +327,25 @@ static void put_lookup(struct emitter *emitter, uint32_t dim)
 	const struct plan *plan = emitter->blocks->plan;
 	label none = label_new(buffer);
 
+	bool timed = plan->sets[plan->dims[dim].set].timed;
+
 	begin_function(buffer, arena_printf(buffer->arena, "lookup_%u", dim), 1);
-	put_prologue(buffer, false, 0);
+	put_prologue(buffer, timed, 0);
 	emit_find(buffer, plan, &plan->dims[dim]);
 	emit_jump(buffer, BPF_JMP | BPF_JEQ | BPF_K, BPF_REG_0, 0, none);
-	emit_insn(buffer, BPF_ALU | BPF_MOV | BPF_K, BPF_REG_0, 0, 0, 1);
+	if (timed)
+		emit_lives(buffer, plan, &plan->dims[dim]);
+	else
+		emit_insn(buffer, BPF_ALU | BPF_MOV | BPF_K, BPF_REG_0, 0, 0, 1);
 	label_bind(buffer, none);
 	emit_insn(buffer, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
 	end_function(buffer);
+}
+
+/* The kernel allows 8 frames: behind a table, there is none left for a lookup that itself calls element_lives(). */
+static bool calls_too_deep(const struct plan *plan, uint32_t dim)
+{
+	return plan->kind == PLAN_TABLE && plan->dims[dim].kind == DIM_SET && plan->sets[plan->dims[dim].set].timed;
 }
 
 /* Functions for what is looked up often. They come before all others, so that these know their numbers. */
@@ -348,7 +359,7 @@ static void put_lookups(struct emitter *emitter)
 	buffer->lookups = functions;
 	for (uint32_t i = 0; i < plan->dim_count; i++) {
 		emitter->lookups |= counts[i] != 0;
-		if (counts[i] <= LOOKUPS_IN_PLACE)
+		if (counts[i] <= LOOKUPS_IN_PLACE || calls_too_deep(plan, i))
 			continue;
 		put_lookup(emitter, i);
 		functions[i] = (uint32_t)buffer->functions.count; /* classify() will be in front */

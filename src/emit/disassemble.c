@@ -122,7 +122,9 @@ static const char *print_call(struct listing *listing, size_t at)
 
 	for (size_t i = 0; i < code->call_count; i++)
 		if (code->calls[i].insn == at)
-			return arena_printf(listing->arena, "call %s", code->functions[code->calls[i].function].name);
+			return arena_printf(listing->arena, "call %s",
+					    code->calls[i].function == CALL_LIVES ?
+					    "element_lives" : code->functions[code->calls[i].function].name);
 	if (code->insns[at].imm == BPF_FUNC_map_lookup_elem)
 		return "call map_lookup_elem";
 	return arena_printf(listing->arena, "call %d", code->insns[at].imm);

@@ -25,11 +25,12 @@ struct code_function {
 	uint32_t arguments; /* 1; or 2: the second a number */
 };
 
-/* A call to another function of the code (BPF_PSEUDO_CALL). */
+/* A call to another function of the code (BPF_PSEUDO_CALL), or to the plane's element_lives(). */
 struct call_use {
 	uint32_t insn;
-	uint32_t function;
+	uint32_t function; /* CALL_LIVES: not of the code */
 };
+#define CALL_LIVES UINT32_MAX
 
 struct code {
 	const struct bpf_insn *insns;

@@ -106,6 +106,22 @@ void emit_call(struct buffer *buffer, uint32_t function)
 	emit_insn(buffer, BPF_JMP | BPF_CALL, 0, BPF_PSEUDO_CALL, 0, -1);
 }
 
+static void put_argument(struct buffer *buffer, uint8_t reg, uint32_t number)
+{
+	emit_insn(buffer, BPF_ALU | BPF_MOV | BPF_K, reg, 0, 0, (int32_t)number);
+}
+
+void emit_lives(struct buffer *buffer, const struct plan *plan, const struct dim *dim)
+{
+	const struct plan_set *set = &plan->sets[dim->set];
+
+	emit_insn(buffer, BPF_ALU64 | BPF_MOV | BPF_X, BPF_REG_1, BPF_REG_0, 0, 0);
+	emit_insn(buffer, BPF_ALU64 | BPF_MOV | BPF_X, BPF_REG_2, buffer->base, 0, 0);
+	put_argument(buffer, BPF_REG_3, (uint32_t)set->named);
+	put_argument(buffer, BPF_REG_4, set->lpm ? dim->field : FIELD_COUNT);
+	emit_call(buffer, CALL_LIVES);
+}
+
 void emit_lookup(struct buffer *buffer, const struct plan *plan, const struct dim *dim, label absent, label present,
 		 label next)
 {
@@ -117,6 +133,11 @@ void emit_lookup(struct buffer *buffer, const struct plan *plan, const struct di
 		emit_call(buffer, function);
 	} else {
 		emit_find(buffer, plan, dim);
+	}
+	if (!function && plan->sets[dim->set].timed) {
+		emit_jump(buffer, class | BPF_JEQ | BPF_K, BPF_REG_0, 0, absent);
+		emit_lives(buffer, plan, dim);
+		class = BPF_JMP32;
 	}
 	if (present == next) {
 		emit_jump(buffer, class | BPF_JEQ | BPF_K, BPF_REG_0, 0, absent);

@@ -21,6 +21,7 @@ struct types {
 	uint32_t int_;
 	uint32_t u8, u16, u32, u64;
 	uint32_t one_argument, two_arguments; /* prototypes: (packet), (packet, entry) */
+	uint32_t packet; /* a pointer to one */
 	uint32_t key4, key6, prefix4, prefix6, value; /* of sets */
 };
 
@@ -35,6 +36,7 @@ struct writer {
 	uint32_t maps_section;
 	uint32_t *map_symbols; /* for each set that the code uses: its symbol; 0: not used */
 	uint32_t text_name;    /* ".text" in BTF's strings */
+	uint32_t lives_symbol; /* element_lives() */
 };
 
 /* --- types --------------------------------------------------------------------------------------- */
@@ -116,7 +118,7 @@ static uint32_t add_packet(struct writer *writer)
 
 static void add_prototypes(struct writer *writer)
 {
-	uint32_t pointer = btf_pointer(&writer->btf, add_packet(writer));
+	uint32_t pointer = writer->types.packet = btf_pointer(&writer->btf, add_packet(writer));
 	struct btf_part arguments[] = { { "packet", pointer, 0 }, { "entry", writer->types.u32, 0 } };
 
 	writer->types.one_argument = btf_prototype(&writer->btf, writer->types.int_, arguments, 1);
@@ -248,6 +250,24 @@ static void add_maps(struct writer *writer)
 		return;
 	btf_section(&writer->btf, ".maps", variables, count, MAP_BYTES);
 	elf_writer_section(&writer->elf, ".maps", SHT_PROGBITS, SHF_ALLOC | SHF_WRITE, contents);
+}
+
+/* The plane's function that the code asks about elements of sets with timeouts. */
+static void add_lives(struct writer *writer)
+{
+	const struct code *code = writer->code;
+	struct btf_part arguments[] = { { "element", 0, 0 }, { "packet", writer->types.packet, 0 },
+					{ "set", writer->types.u32, 0 }, { "field", writer->types.u32, 0 } };
+	bool used = false;
+
+	for (size_t i = 0; i < code->call_count; i++)
+		used |= code->calls[i].function == CALL_LIVES;
+	if (!used)
+		return;
+	arguments[0].type = btf_pointer(&writer->btf, writer->types.value);
+	btf_extern_function(&writer->btf, "element_lives",
+			    btf_prototype(&writer->btf, writer->types.int_, arguments, 4));
+	writer->lives_symbol = elf_writer_symbol(&writer->elf, "element_lives", STT_NOTYPE, SHN_UNDEF, 0, 0);
 }
 
 /* --- line info ----------------------------------------------------------------------------------- */
@@ -439,7 +459,10 @@ static struct bytes relocations_of(struct writer *writer)
 		elf_writer_relocation(&out, code->maps[i].insn * insn, writer->map_symbols[code->maps[i].set],
 			       RELOCATE_MAP);
 	for (size_t i = 0; i < code->call_count; i++)
-		elf_writer_relocation(&out, code->calls[i].insn * insn, code->calls[i].function + 1, RELOCATE_CALL);
+		elf_writer_relocation(&out, code->calls[i].insn * insn,
+				      code->calls[i].function == CALL_LIVES ? writer->lives_symbol :
+									      code->calls[i].function + 1,
+				      RELOCATE_CALL);
 	return out;
 }
 
@@ -456,6 +479,7 @@ int emit_object(struct arena *arena, const struct plan *plan, const struct code 
 	add_prototypes(&writer);
 	text = add_functions(&writer);
 	add_maps(&writer);
+	add_lives(&writer);
 	info = info_of(&writer); /* adds strings to the BTF */
 	elf_writer_section(&writer.elf, ".BTF", SHT_PROGBITS, 0, btf_finish(&writer.btf));
 	elf_writer_section(&writer.elf, ".BTF.ext", SHT_PROGBITS, 0, info);

@@ -121,6 +121,22 @@ static bool check_elements(struct check *check, const struct set *set, const str
 	return true;
 }
 
+static bool has_timeout(const uint32_t *timeouts, size_t count)
+{
+	for (size_t i = 0; timeouts && i < count; i++)
+		if (timeouts[i])
+			return true;
+	return false;
+}
+
+static bool check_timeouts(struct check *check, const struct set *set)
+{
+	if (!set->timed && (set->timeout_ms || has_timeout(set->timeouts, set->count) ||
+			    has_timeout(set->timeouts6, set->count6)))
+		return fail(check, "set `%s` has timeouts, but is not declared to", set->name);
+	return true;
+}
+
 static bool check_set(struct check *check, const struct set *set)
 {
 	if ((unsigned)set->type >= SET_TYPE_COUNT)
@@ -128,7 +144,7 @@ static bool check_set(struct check *check, const struct set *set)
 	if (set->count6 && !has_families(set->type))
 		return fail(check, "set `%s`: IPv6 elements in a set of type %s", set->name,
 			    set_type_names[set->type]);
-	return check_elements(check, set, set->ranges, set->count, set_rules[set->type].bits) &&
+	return check_timeouts(check, set) && check_elements(check, set, set->ranges, set->count, set_rules[set->type].bits) &&
 	       check_elements(check, set, set->ranges6, set->count6, 128);
 }
 
@@ -293,6 +309,23 @@ static bool check_rate(struct check *check, const struct rule *rule, const struc
 	       fail(check, "rule %u: a rate comes before all other actions", rule->number);
 }
 
+static bool check_change(struct check *check, const struct rule *rule, const struct action *action)
+{
+	const struct set *set;
+
+	if (action->change.set >= check->ruleset->set_count)
+		return fail(check, "rule %u: no such set", rule->number);
+	set = &check->ruleset->sets[action->change.set];
+	if ((unsigned)action->change.field >= FIELD_COUNT || (set->type != SET_ADDRESS && set->type != SET_PORT) ||
+	    !(set_rules[set->type].fields & FIELD_BIT(action->change.field)))
+		return fail(check, "rule %u: packets cannot change set `%s` so", rule->number, set->name);
+	if (action->change.timeout_ms && (action->kind != ACTION_ADD || !set->timed))
+		return fail(check, "rule %u: set `%s` has no timeouts", rule->number, set->name);
+	if (action->kind == ACTION_ADD && set->max_elements > SET_ADDED_MAX)
+		return fail(check, "rule %u: set `%s` is too large to be added to by packets", rule->number, set->name);
+	return true;
+}
+
 static bool check_action(struct check *check, const struct rule *rule, const struct action *action)
 {
 	switch (action->kind) {
@@ -316,6 +349,9 @@ static bool check_action(struct check *check, const struct rule *rule, const str
 			return fail(check, "rule %u: a capture, and no ring for it", rule->number);
 		return action->snap <= CAPTURE_SNAP_MAX ||
 		       fail(check, "rule %u: a capture of more than %d bytes", rule->number, CAPTURE_SNAP_MAX);
+	case ACTION_ADD:
+	case ACTION_REMOVE:
+		return check_change(check, rule, action);
 	case ACTION_KNOCK:
 		return rule->number > ruleset_shown(check->ruleset) ||
 		       fail(check, "rule %u takes a step of a knock", rule->number);

@@ -81,6 +81,8 @@ enum action_kind {
 	ACTION_LOG,
 	ACTION_MARK,    /* mark = (mark & ~mask) | (value & mask) */
 	ACTION_CAPTURE, /* copy the packet to the policy's ring */
+	ACTION_ADD,     /* the field's value to a set; it is in force for the next packet */
+	ACTION_REMOVE,
 	ACTION_KNOCK,   /* a step of a knock; only in hidden rules */
 	ACTION_VERDICT, /* terminal, and so are the next three: last in their rule */
 	ACTION_JUMP,
@@ -108,6 +110,11 @@ struct action {
 			uint8_t index; /* into ruleset.knocks */
 			uint8_t step;
 		} knock;
+		struct {
+			enum field field; /* a packet without it changes nothing: two actions for addresses of either family */
+			uint32_t set;     /* index into ruleset.sets */
+			uint32_t timeout_ms; /* ADD: 0: until it is removed */
+		} change;
 		enum verdict verdict;
 		uint32_t chain; /* JUMP, GOTO: index into ruleset.chains */
 	};
@@ -151,20 +158,28 @@ struct chain {
 enum set_type { SET_ADDRESS, SET_PREFIX, SET_PORT, SET_MAC, SET_MARK, SET_USER, SET_TYPE_COUNT };
 extern const char *const set_type_names[SET_TYPE_COUNT];
 
+/* Most elements of a set that rules add to. */
+enum { SET_ADDED_MAX = 65536 };
+
 /*
  * A named set. Ports, MACs, marks and users: `ranges`. Addresses and prefixes: IPv4 in `ranges`, IPv6 in `ranges6`.
  * A front that sees `src in blocked` writes OR(COND_SET ip.src, COND_SET ipv6.src).
+ *
+ * Elements of a timed set may expire. Time begins when the policy comes into force; then they are none any more.
  */
 struct set {
 	const char *name;
 	enum set_type type;
 	bool shared; /* declared outside a policy */
+	bool timed;
+	uint32_t timeout_ms; /* timed: of what is added at run time and names no other; 0: none */
 	uint32_t max_elements; /* per family */
 	struct span span;
 	const struct range *ranges; /* sorted, disjoint; element boundaries kept (prefixes are not merged) */
 	size_t count;
 	const struct range *ranges6;
 	size_t count6;
+	const uint32_t *timeouts, *timeouts6; /* timed: milliseconds, by element, 0: never; NULL: no element has one */
 };
 
 enum { KNOCKS_MAX = 8, KNOCK_STEPS_MAX = 8 }; /* a policy, a knock */

@@ -5,6 +5,7 @@
  *
  * Choices:
  * - Rules test the mark that the packet arrived with, whatever earlier rules made of it.
+ * - So do they see the sets that the packet came to; what it adds and removes takes effect when it is decided.
  * - On frames that are not IP, a rule acts only if its condition, or that of a jump or goto on the way to it, names
  *   the link layer; jumps, gotos and returns are followed in any case, and then cost no token.
  */
@@ -21,6 +22,8 @@ struct judging {
 	struct arena *arena;
 	const struct ruleset *ruleset;
 	const struct model_packet *packet;
+	const struct model_state *state; /* the packet's */
+	VEC(const struct action *) changes;
 	struct model_fields fields;
 	VEC(struct frame) calls;
 	VEC(uint32_t) hits;
@@ -37,12 +40,15 @@ static bool in_ranges(u128 value, const struct range *ranges, size_t count)
 	return false;
 }
 
-static bool in_set(const struct judging *judging, enum field field, const struct set *set)
+static bool in_set(const struct judging *judging, enum field field, uint32_t index)
 {
+	const struct set *set = &judging->ruleset->sets[index];
 	u128 value = judging->fields.value[field];
 
 	if (!judging->fields.has[field])
 		return false;
+	if (judging->state)
+		return model_set_has(judging->state, index, field_table[field].bits == 128, value);
 	if (field_table[field].bits == 128)
 		return in_ranges(value, set->ranges6, set->count6);
 	return in_ranges(value, set->ranges, set->count);
@@ -77,7 +83,7 @@ static bool holds(const struct judging *judging, const struct cond *cond)
 		       in_ranges(judging->fields.value[cond->match.field] & cond->match.mask, cond->match.ranges,
 				 cond->match.count);
 	case COND_SET:
-		return in_set(judging, cond->set.field, &judging->ruleset->sets[cond->set.set]);
+		return in_set(judging, cond->set.field, cond->set.set);
 	}
 	return false;
 }
@@ -117,6 +123,11 @@ static bool act(struct judging *judging, const struct rule *rule, const struct a
 	case ACTION_MARK:
 		if (applies)
 			result->mark = (result->mark & ~action->mark.mask) | (action->mark.value & action->mark.mask);
+		return false;
+	case ACTION_ADD:
+	case ACTION_REMOVE:
+		if (applies)
+			VEC_PUSH(judging->arena, &judging->changes) = action;
 		return false;
 	case ACTION_VERDICT:
 		if (applies) {
@@ -204,10 +215,15 @@ static void judge_packet(struct judging *judging, enum hook hook, const struct m
 {
 	judging->packet = packet;
 	judging->result.mark = packet->mark;
+	judging->state = packet->state;
+	if (packet->state && !packet->state->sets && judging->ruleset->set_count)
+		model_sets_begin(packet->state, judging->ruleset);
 	model_parse(hook, packet, &judging->fields);
 	if (packet->state && judging->fields.has[FIELD_KNOCKED])
 		judging->fields.value[FIELD_KNOCKED] = model_knocked(packet->state, judging->ruleset, &judging->fields);
 	judge(judging);
+	for (size_t i = 0; packet->state && i < judging->changes.count; i++)
+		model_set_change(packet->state, judging->ruleset, judging->changes.items[i], &judging->fields, i);
 	if (packet->state)
 		model_knock(judging->ruleset, hook, packet, &judging->fields);
 	judging->result.hits = judging->hits.items;

@@ -33,6 +33,7 @@ struct model_bucket {
 struct model_state {
 	uint64_t now_ns;
 	struct arena *arena;
+	struct model_set *sets; /* what named sets hold; see model_sets_begin() */
 	VEC(struct model_knocker) knockers;
 	VEC(struct model_bucket) buckets;
 	const bool *granted; /* by rule number: instead of buckets, which rates have tokens; NULL: buckets count */
@@ -100,6 +101,17 @@ void model_trace(struct arena *arena, const struct ruleset *ruleset, enum hook h
 
 /* Whether a condition of the policy holds for a packet with these fields. */
 bool model_holds(const struct ruleset *ruleset, const struct model_fields *fields, const struct cond *cond);
+
+/* --- sets (model_sets.c) -------------------------------------------------------------------------------------- */
+
+/* Sets hold what the rule set says, and time begins for it; else that is when the first packet is judged. */
+void model_sets_begin(struct model_state *state, const struct ruleset *ruleset);
+/* Changes that were refused, for want of room or because a packet asked for too many. */
+uint64_t model_sets_refused(const struct model_state *state, uint32_t set);
+bool model_set_has(const struct model_state *state, uint32_t set, bool six, u128 value);
+/* Carries out an ACTION_ADD or ACTION_REMOVE, the packet's change number `nth` from 0. */
+void model_set_change(struct model_state *state, const struct ruleset *ruleset, const struct action *action,
+		      const struct model_fields *fields, size_t nth);
 
 /* --- knocks (model_knock.c) ----------------------------------------------------------------------------------- */
 

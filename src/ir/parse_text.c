@@ -33,19 +33,31 @@ static bool expect_elements(struct reader *reader, struct set *set)
 	bool families = set->type == SET_ADDRESS || set->type == SET_PREFIX;
 	VEC(struct range) ranges = { 0 };
 	VEC(struct range) ranges6 = { 0 };
+	VEC(uint32_t) timeouts = { 0 };
+	VEC(uint32_t) timeouts6 = { 0 };
+	bool any = false;
 
 	while (!reader_accept_sign(reader, '}')) {
 		bool ipv6 = families && reader->token.kind == TEXT_WORD &&
 			    memchr(reader->token.text, ':', reader->token.length);
 		struct range range;
+		uint32_t timeout = 0;
 
 		if (!reader_expect_range(reader, ipv6 ? FIELD_IPV6_SRC : set_element_field(set->type), &range))
 			return false;
-		if (ipv6)
+		if (reader_accept_word(reader, "timeout") && !reader_expect_number32(reader, &timeout))
+			return false;
+		any |= timeout != 0;
+		if (ipv6) {
 			VEC_PUSH(reader->arena, &ranges6) = range;
-		else
+			VEC_PUSH(reader->arena, &timeouts6) = timeout;
+		} else {
 			VEC_PUSH(reader->arena, &ranges) = range;
+			VEC_PUSH(reader->arena, &timeouts) = timeout;
+		}
 	}
+	set->timeouts = any ? timeouts.items : NULL;
+	set->timeouts6 = any ? timeouts6.items : NULL;
 	set->ranges = ranges.items;
 	set->count = ranges.count;
 	set->ranges6 = ranges6.items;
@@ -65,6 +77,9 @@ static bool expect_set_statement(struct reader *reader)
 	if (!reader_accept_word(reader, "max"))
 		return reader_fail(reader, reader->token, "expected `max`");
 	if (!reader_expect_number32(reader, &set.max_elements))
+		return false;
+	set.timed = reader_accept_word(reader, "timeout");
+	if (set.timed && !reader_expect_number32(reader, &set.timeout_ms))
 		return false;
 	set.shared = reader_accept_word(reader, "shared");
 	if (!reader_expect_sign(reader, '{') || !expect_elements(reader, &set))

@@ -244,6 +244,22 @@ static bool expect_capture(struct reader *reader, struct action *action)
 	return !reader_accept_word(reader, "snap") || reader_expect_number32(reader, &action->snap);
 }
 
+/* FIELD to "SET" [for MILLISECONDS], FIELD from "SET" */
+static bool expect_change(struct reader *reader, struct action *action, enum action_kind kind)
+{
+	const char *word = kind == ACTION_ADD ? "to" : "from";
+
+	action->kind = kind;
+	if (!expect_field(reader, &action->change.field))
+		return false;
+	if (!reader_accept_word(reader, word))
+		return reader_fail(reader, reader->token, arena_printf(reader->arena, "expected `%s`", word));
+	if (!expect_set(reader, &action->change.set))
+		return false;
+	return kind != ACTION_ADD || !reader_accept_word(reader, "for") ||
+	       reader_expect_number32(reader, &action->change.timeout_ms);
+}
+
 /* The chain is looked up when all of them are known. */
 static bool expect_chain_name(struct reader *reader, struct action *action, enum action_kind kind)
 {
@@ -272,6 +288,10 @@ static bool expect_action(struct reader *reader, struct action *action)
 		return expect_mark(reader, action);
 	if (reader_accept_word(reader, "capture"))
 		return expect_capture(reader, action);
+	if (reader_accept_word(reader, "add"))
+		return expect_change(reader, action, ACTION_ADD);
+	if (reader_accept_word(reader, "remove"))
+		return expect_change(reader, action, ACTION_REMOVE);
 	if (reader_accept_word(reader, "jump"))
 		return expect_chain_name(reader, action, ACTION_JUMP);
 	if (reader_accept_word(reader, "goto"))

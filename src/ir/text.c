@@ -123,7 +123,7 @@ static void put_head(struct printer *printer)
 /* --- sets ----------------------------------------------------------------------------------------------------- */
 
 static void put_elements(struct printer *printer, struct value_format format, const struct range *ranges,
-			 size_t count)
+			 size_t count, const uint32_t *timeouts)
 {
 	char text[RANGE_TEXT_MAX];
 
@@ -131,6 +131,8 @@ static void put_elements(struct printer *printer, struct value_format format, co
 		range_print(&format, ranges[i], text);
 		put(printer, "\t\t");
 		put(printer, text);
+		if (timeouts && timeouts[i])
+			put_number(printer, " timeout ", timeouts[i]);
 		put(printer, "\n");
 	}
 }
@@ -141,9 +143,12 @@ static void put_set(struct printer *printer, const struct set *set)
 	put(printer, " ");
 	put(printer, set_type_names[set->type]);
 	put_number(printer, " max ", set->max_elements);
+	if (set->timed)
+		put_number(printer, " timeout ", set->timeout_ms);
 	put(printer, set->shared ? " shared {\n" : " {\n");
-	put_elements(printer, value_format_of(set_element_field(set->type)), set->ranges, set->count);
-	put_elements(printer, value_format_of(FIELD_IPV6_SRC), set->ranges6, set->count6);
+	put_elements(printer, value_format_of(set_element_field(set->type)), set->ranges, set->count,
+		     set->timeouts);
+	put_elements(printer, value_format_of(FIELD_IPV6_SRC), set->ranges6, set->count6, set->timeouts6);
 	put(printer, "\t}\n");
 }
 
@@ -254,6 +259,16 @@ static void put_rate(struct printer *printer, const char *word, const struct rat
 	put_number(printer, " max ", rate->max);
 }
 
+static void put_change(struct printer *printer, const struct action *action)
+{
+	put(printer, action->kind == ACTION_ADD ? "add " : "remove ");
+	put(printer, field_table[action->change.field].name);
+	put_string(printer, action->kind == ACTION_ADD ? " to " : " from ",
+		   printer->ruleset->sets[action->change.set].name);
+	if (action->change.timeout_ms)
+		put_number(printer, " for ", action->change.timeout_ms);
+}
+
 static void put_action(struct printer *printer, const struct action *action)
 {
 	const struct ruleset *ruleset = printer->ruleset;
@@ -278,6 +293,10 @@ static void put_action(struct printer *printer, const struct action *action)
 		if (action->snap)
 			put_number(printer, " snap ", action->snap);
 	case ACTION_KNOCK: /* hidden rules are not printed */
+		return;
+	case ACTION_ADD:
+	case ACTION_REMOVE:
+		put_change(printer, action);
 		return;
 	case ACTION_VERDICT:
 		put(printer, verdict_names[action->verdict]);

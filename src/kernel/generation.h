@@ -6,7 +6,7 @@
  *   source, meta, carry  the caller's blobs; carry: int32_t a slot
  *   counters          per-CPU counts of this generation; base: what they start from
  *   events, captures (if a rule captures), status, logs: each generation has its own, so that a reader can tell whose rules an event names
- *   set-MAP           each named set's map
+ *   set-MAP           each named set's map; changes: what packets could not change in them
  *   state-NAME-LAYOUT what packets change (kernel/statemap.h); shared-NAME-LAYOUT: other policies may have it too
  *   prog_N, control_N, after_N (XDP), before_N (until the change is complete), link_N (not for clsact): place N
  *
@@ -47,7 +47,7 @@ struct record_set {
 	uint8_t key;
 	uint8_t lpm;
 	uint8_t shared;
-	uint8_t reserved;
+	uint8_t timed;
 	uint32_t max_elements;
 };
 

@@ -48,9 +48,12 @@ struct install_set {
 	uint8_t key;           /* 0: IPv4, 1: IPv6, 2: other */
 	bool lpm;
 	bool shared;           /* one map for every policy that has this name */
+	bool timed;            /* elements may expire */
+	uint32_t index;        /* of the named set: what steps and the plane's maps of sets call it by */
 	enum set_filling filling;
 	uint32_t max_elements;
 	const struct range *elements;
+	const uint32_t *timeouts; /* milliseconds, for each range; 0: never; NULL: none expires */
 	size_t count;
 };
 
@@ -170,7 +173,7 @@ int kernel_counters_reset(struct kernel *kernel, const char *policy, struct diag
 
 enum set_change { SET_ADD, SET_DELETE, SET_REPLACE, SET_FLUSH };
 
-/* `sets` has one entry for each family that the change touches (name, key, lpm, elements are used). */
+/* `sets` has one entry for each family that the change touches (name, key, lpm, elements, timeouts are used). */
 int kernel_set_change(struct kernel *kernel, const char *policy, enum set_change change,
 		      const struct install_set *sets, size_t count, struct diags *diags);
 
@@ -178,11 +181,16 @@ struct set_element {
 	uint8_t key;       /* as in install_set */
 	u128 lo;
 	uint8_t prefix;    /* LPM: length */
-	bool run_time;     /* added at run time, not by the file */
+	uint8_t origin;    /* enum set_origin */
+	uint32_t left_ms;  /* until it expires; 0: it does not */
 };
 
 int kernel_set_list(struct kernel *kernel, struct arena *arena, const char *policy, const char *set,
 		    struct diags *diags, const struct set_element **ret_elements, size_t *ret_count);
+
+/* How many changes packets could not make in the named set of that index since the policy was loaded; 0 if none can. */
+int kernel_set_refused(struct kernel *kernel, const char *policy, uint32_t index, struct diags *diags,
+		       uint64_t *ret_count);
 
 /* --- events ----------------------------------------------------------------------------------------------------- */
 

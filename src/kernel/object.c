@@ -204,6 +204,63 @@ static uint32_t at_least_one(size_t count)
 	return count ? (uint32_t)count : 1;
 }
 
+/* --- sets with timeouts, and sets that packets change ----------------------------------------------------------- */
+
+/* The plane's maps of named sets, by kind of key. */
+static const struct set_maps {
+	const char *name;
+	uint8_t key;
+	bool lpm;
+} set_maps[] = { { "sets_4", 0, false }, { "sets_6", 1, false }, { "sets_v", 2, false }, { "tries_4", 0, true },
+		 { "tries_6", 1, true } };
+
+static const struct set_maps *find_set_maps(const char *name)
+{
+	for (size_t i = 0; i < sizeof set_maps / sizeof *set_maps; i++)
+		if (!strcmp(set_maps[i].name, name))
+			return &set_maps[i];
+	return NULL;
+}
+
+static bool step_changes_set(const struct install_hook *hook)
+{
+	for (size_t i = 0; i < hook->step_count; i++)
+		if (hook->steps[i].kind == STEP_ADD || hook->steps[i].kind == STEP_REMOVE)
+			return true;
+	return false;
+}
+
+/* plane_config.sets */
+static uint32_t sets_of_plane(const struct load *load)
+{
+	const struct install *install = load->install;
+	bool wanted = step_changes_set(load->hook);
+	uint32_t count = 0;
+
+	for (size_t i = 0; i < install->set_count; i++) {
+		wanted |= install->sets[i].timed;
+		if (install->sets[i].index >= count)
+			count = install->sets[i].index + 1;
+	}
+	return wanted ? count : 0;
+}
+
+static int fill_set_maps(const struct bpf_object *object, const struct load *load, const struct set_maps *kind, int fd)
+{
+	for (size_t i = 0; i < load->install->set_count; i++) {
+		const struct install_set *set = &load->install->sets[i];
+		int inner = object_map(object, set->map);
+
+		if (set->key != kind->key || set->lpm != kind->lpm || inner < 0)
+			continue;
+		if (bpf_map_update_elem(fd, &set->index, &inner, BPF_ANY))
+			return -errno;
+	}
+	return 0;
+}
+
+/* --- configuring maps ------------------------------------------------------------------------------------------- */
+
 /* How many elements the map shall have; 0: as it is. */
 static uint32_t map_size(const struct load *load, const char *name)
 {
@@ -222,6 +279,8 @@ static uint32_t map_size(const struct load *load, const char *name)
 		return at_least_one(load->install->log_count);
 	if (!strcmp(name, "frames"))
 		return at_least_one(load->frames);
+	if (!strcmp(name, "changes") || find_set_maps(name))
+		return at_least_one(sets_of_plane(load));
 	set = find_set(load, name);
 	return set ? at_least_one(set->max_elements > set->count ? set->max_elements : set->count) : 0;
 }
@@ -242,6 +301,8 @@ static int configure_map(struct bpf_map *map, const struct load *load)
 	if (fd >= 0)
 		return bpf_map__reuse_fd(map, fd);
 	if (!strncmp(name, STATE_PREFIX, strlen(STATE_PREFIX)) && !state_find(load->install, name))
+		return bpf_map__set_autocreate(map, false);
+	if ((find_set_maps(name) || !strcmp(name, "changes")) && !sets_of_plane(load))
 		return bpf_map__set_autocreate(map, false);
 	if (size)
 		error = bpf_map__set_max_entries(map, size);
@@ -268,6 +329,7 @@ static void fill_config(struct plane_config *config, const struct load *load)
 	config->no_reject = load->hook->no_reject;
 	config->captures = install->captures_size > 0;
 	config->trace = load->trace;
+	config->sets = sets_of_plane(load);
 	memcpy(config->levels, install->levels, sizeof config->levels);
 	config->level_count = install->level_count;
 	for (size_t i = 0; i < install->rate_count; i++)
@@ -344,12 +406,17 @@ static int fill_stamps(int fd)
 	return bpf_map_update_elem(fd, &zero, &stamps, BPF_ANY) ? -errno : 0;
 }
 
-static int fill_map(struct kernel *kernel, const struct bpf_map *map, const struct load *load)
+static int fill_map(struct kernel *kernel, const struct bpf_object *object, const struct bpf_map *map,
+		    const struct load *load)
 {
 	const char *name = map_name(map);
+	const struct set_maps *kind = find_set_maps(name);
+	struct setmap_start start = { ORIGIN_FILE, load->trace ? 0 : setmap_now() }; /* a test's clock begins at 0 */
 	const struct install_set *set;
 	int fd = bpf_map__fd(map);
 
+	if (kind && fd >= 0)
+		return fill_set_maps(object, load, kind, fd);
 	if (shares_find(load->shares, name) >= 0)
 		return 0;
 	if (!strcmp(name, "steps"))
@@ -365,7 +432,9 @@ static int fill_map(struct kernel *kernel, const struct bpf_map *map, const stru
 	set = find_set(load, name);
 	if (!set || set->filling == SET_AS_IT_IS)
 		return 0;
-	return setmap_fill(kernel, fd, set, set->filling == SET_AS_GIVEN ? ORIGIN_RUN_TIME : ORIGIN_FILE);
+	if (set->filling == SET_AS_GIVEN)
+		start.origin = ORIGIN_RUN_TIME;
+	return setmap_fill(kernel, fd, set, start);
 }
 
 static int fill_maps(struct kernel *kernel, const struct bpf_object *object, const struct load *load)
@@ -373,7 +442,7 @@ static int fill_maps(struct kernel *kernel, const struct bpf_object *object, con
 	const struct bpf_map *map;
 
 	bpf_object__for_each_map(map, object) {
-		int error = fill_map(kernel, map, load);
+		int error = fill_map(kernel, object, map, load);
 
 		if (error)
 			return problem_set(kernel, error, "cannot fill map `%s`: %s", bpf_map__name(map),

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * `weir set`: changes and lists of sets in force. Additions and deletions are single map operations, undone if
- * one of them fails. A replacement is journaled in the stage first, so that a kill cannot halve it; for the
+ * one of them fails. What has expired is as if it were not there; it is swept when there is no room without that. A replacement is journaled in the stage first, so that a kill cannot halve it; for the
  * moment that it takes, a packet may meet old and new elements together, but never fewer than both have in
  * common.
  */
 #include <arpa/inet.h>
+#include <bpf/bpf.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -64,30 +65,70 @@ static void print_element(const struct target *target, const struct setmap_eleme
 		snprintf(buffer, size, "%s", text);
 }
 
-/* Adds those that are not there yet; all or none. */
+/* What was given a time, and is given another; what the policy's text has for ever stays so. */
+static bool overwrites(const struct target *target, const struct set_value *there, uint64_t now)
+{
+	if (!target->set->timed)
+		return false;
+	return !setmap_lives(there, now) || there->expires_ns || there->origin != ORIGIN_FILE;
+}
+
+static int sort_out(const struct target *target, struct setmap_elements *elements, struct setmap_elements *former)
+{
+	uint64_t now = setmap_now();
+	size_t kept = 0;
+
+	for (size_t i = 0; i < elements->count; i++) {
+		struct setmap_element there = elements->items[i];
+
+		if (setmap_has(target->fd, target->form, &there, &there.value) > 0) {
+			if (!overwrites(target, &there.value, now))
+				continue;
+			if (setmap_push(former, &there))
+				return -ENOMEM;
+		}
+		elements->items[kept++] = elements->items[i];
+	}
+	elements->count = kept;
+	return 0;
+}
+
+static int write_with_room(struct kernel *kernel, const struct target *target, const struct setmap_elements *elements)
+{
+	int error = setmap_write(kernel, target->fd, target->form, elements->items, elements->count);
+
+	if (error != -ENOSPC || !target->set->timed)
+		return error;
+	problem_forget(kernel);
+	error = setmap_sweep(kernel, target->fd, target->form);
+	return error ? error : setmap_write(kernel, target->fd, target->form, elements->items, elements->count);
+}
+
+/* Adds those that are not there yet, and gives a new time to those that are; all or none. */
 static int add(struct kernel *kernel, const struct target *target, struct setmap_elements *elements)
 {
-	struct set_value value;
-	size_t kept = 0;
-	int error;
+	struct setmap_elements former = { 0 };
+	int error = sort_out(target, elements, &former);
 
-	for (size_t i = 0; i < elements->count; i++)
-		if (setmap_has(target->fd, target->form, &elements->items[i], &value) <= 0)
-			elements->items[kept++] = elements->items[i];
-	error = setmap_write(kernel, target->fd, target->form, elements->items, kept);
-	if (error)
-		setmap_erase(kernel, target->fd, target->form, elements->items, kept);
+	if (!error)
+		error = write_with_room(kernel, target, elements);
+	if (error) {
+		setmap_erase(kernel, target->fd, target->form, elements->items, elements->count);
+		setmap_restore(target->fd, target->form, &former);
+	}
+	setmap_elements_free(&former);
 	return error;
 }
 
 static int delete(struct kernel *kernel, const struct target *target, struct setmap_elements *elements)
 {
+	uint64_t now = setmap_now();
 	struct set_value value;
 
 	for (size_t i = 0; i < elements->count; i++) {
 		char text[80];
 
-		if (setmap_has(target->fd, target->form, &elements->items[i], &value) > 0)
+		if (setmap_has(target->fd, target->form, &elements->items[i], &value) > 0 && setmap_lives(&value, now))
 			continue;
 		print_element(target, &elements->items[i], text, sizeof text);
 		return problem_set(kernel, -ENOENT, "%s is not in set `%s`; nothing was deleted", text,
@@ -112,8 +153,8 @@ static int stage_content(struct kernel *kernel, const struct target *target, con
 static int expand(struct kernel *kernel, const struct target *target, const struct install_set *set,
 		  struct setmap_elements *ret_elements)
 {
-	int error = setmap_expand(target->form, set->elements, set->count, ORIGIN_RUN_TIME,
-				  (size_t)target->set->max_elements + set->count, ret_elements);
+	const struct setmap_start start = { ORIGIN_RUN_TIME, setmap_now() };
+	int error = setmap_expand(set, start, (size_t)target->set->max_elements + set->count, ret_elements);
 
 	if (error == -E2BIG)
 		problem_set(kernel, error, "these are more elements than set `%s` has room for (%u)", set->name,
@@ -207,9 +248,16 @@ static int by_value(const void *a, const void *b)
 	return (int)left->prefix - (int)right->prefix;
 }
 
+/* What is left of its life, rounded up. */
+static uint32_t left_ms(const struct set_value *value, uint64_t now)
+{
+	return value->expires_ns ? (uint32_t)((value->expires_ns - now + 999999) / 1000000) : 0;
+}
+
 static int copy_listing(void *context)
 {
 	struct listing *listing = context;
+	uint64_t now = setmap_now();
 	struct set_element *out;
 	size_t total = 0, at = 0;
 
@@ -220,11 +268,13 @@ static int copy_listing(void *context)
 		for (size_t i = 0; i < listing->elements[key].count; i++) {
 			const struct setmap_element *element = &listing->elements[key].items[i];
 
-			out[at++] = (struct set_element){ key, element->lo, element->prefix,
-							  element->value.origin == ORIGIN_RUN_TIME };
+			if (setmap_lives(&element->value, now))
+				out[at++] = (struct set_element){ key, element->lo, element->prefix,
+								  (uint8_t)element->value.origin,
+								  left_ms(&element->value, now) };
 		}
 	listing->result = out;
-	listing->count = total;
+	listing->count = at;
 	return 0;
 }
 
@@ -286,5 +336,38 @@ int kernel_set_list(struct kernel *kernel, struct arena *arena, const char *poli
 		*ret_elements = listing.result;
 		*ret_count = listing.count;
 	}
+	return problem_report(kernel, diags, error);
+}
+
+static int read_refused(struct kernel *kernel, const char *policy, uint32_t index, uint64_t *ret_count)
+{
+	const struct generation *generation;
+	struct view view = { 0 };
+	struct set_changes changes;
+	int fd, error = view_read(kernel, &view);
+
+	if (error)
+		return error;
+	generation = view_find(&view, policy);
+	fd = generation ? pin_open(generation->folder.text, "changes") : -ENOENT;
+	if (fd >= 0 && !bpf_map_lookup_elem(fd, &index, &changes))
+		*ret_count = changes.refused;
+	if (fd >= 0)
+		close(fd);
+	view_free(&view);
+	return fd < 0 && fd != -ENOENT ? fd : 0;
+}
+
+int kernel_set_refused(struct kernel *kernel, const char *policy, uint32_t index, struct diags *diags,
+		       uint64_t *ret_count)
+{
+	uint64_t count = 0;
+	int error = store_lock(kernel);
+
+	if (!error) {
+		error = read_refused(kernel, policy, index, &count);
+		store_unlock(kernel);
+	}
+	*ret_count = count;
 	return problem_report(kernel, diags, error);
 }

@@ -7,10 +7,38 @@
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 
 #include "kernel/setmap.h"
 
 enum { BATCH = 8192, KERNEL_ENOTSUPP = 524 };
+
+/* --- time ------------------------------------------------------------------------------------------------------- */
+
+uint64_t setmap_now(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+bool setmap_lives(const struct set_value *value, uint64_t now_ns)
+{
+	return !value->expires_ns || value->expires_ns > now_ns;
+}
+
+/* Drops what has expired from the list; the others keep their order. */
+static void drop_expired(struct setmap_elements *elements)
+{
+	uint64_t now = setmap_now();
+	size_t kept = 0;
+
+	for (size_t i = 0; i < elements->count; i++)
+		if (setmap_lives(&elements->items[i].value, now))
+			elements->items[kept++] = elements->items[i];
+	elements->count = kept;
+}
 
 /* --- keys ------------------------------------------------------------------------------------------------------- */
 
@@ -93,6 +121,26 @@ static struct setmap_element *push(struct setmap_elements *elements)
 	return &elements->items[elements->count++];
 }
 
+int setmap_push(struct setmap_elements *elements, const struct setmap_element *element)
+{
+	struct setmap_element *place = push(elements);
+
+	if (!place)
+		return -ENOMEM;
+	*place = *element;
+	return 0;
+}
+
+void setmap_restore(int fd, struct setmap_form form, const struct setmap_elements *elements)
+{
+	for (size_t i = 0; i < elements->count; i++) {
+		char key[SETMAP_KEY_BYTES];
+
+		setmap_key_encode(form, elements->items[i].lo, elements->items[i].prefix, key);
+		bpf_map_update_elem(fd, key, &elements->items[i].value, BPF_ANY);
+	}
+}
+
 void setmap_elements_free(struct setmap_elements *elements)
 {
 	free(elements->items);
@@ -109,8 +157,8 @@ static unsigned prefix_host_bits(u128 lo, u128 hi, unsigned bits)
 	return host;
 }
 
-static int expand_range(struct setmap_form form, const struct range *range, enum set_origin origin,
-			size_t limit, struct setmap_elements *elements)
+static int expand_range(struct setmap_form form, const struct range *range, struct set_value value, size_t limit,
+			struct setmap_elements *elements)
 {
 	unsigned bits = setmap_key_bits(form);
 	u128 lo = range->lo;
@@ -125,21 +173,26 @@ static int expand_range(struct setmap_form form, const struct range *range, enum
 		element = push(elements);
 		if (!element)
 			return -ENOMEM;
-		*element = (struct setmap_element){ lo, (uint8_t)(bits - host), { .origin = origin } };
+		*element = (struct setmap_element){ lo, (uint8_t)(bits - host), value };
 		if (last >= range->hi)
 			return 0;
 		lo = last + 1;
 	}
 }
 
-int setmap_expand(struct setmap_form form, const struct range *ranges, size_t count, enum set_origin origin,
-		  size_t limit, struct setmap_elements *ret_elements)
+int setmap_expand(const struct install_set *set, struct setmap_start start, size_t limit,
+		  struct setmap_elements *ret_elements)
 {
+	const struct setmap_form form = { set->key, set->lpm };
 	struct setmap_elements elements = { 0 };
 
-	for (size_t i = 0; i < count; i++) {
-		int error = expand_range(form, &ranges[i], origin, limit, &elements);
+	for (size_t i = 0; i < set->count; i++) {
+		struct set_value value = { .origin = start.origin };
+		int error;
 
+		if (set->timeouts && set->timeouts[i])
+			value.expires_ns = start.now_ns + set->timeouts[i] * (uint64_t)1000000;
+		error = expand_range(form, &set->elements[i], value, limit, &elements);
 		if (error) {
 			setmap_elements_free(&elements);
 			return error;
@@ -308,6 +361,19 @@ int setmap_read(struct kernel *kernel, int fd, struct setmap_form form, struct s
 	return error;
 }
 
+int setmap_sweep(struct kernel *kernel, int fd, struct setmap_form form)
+{
+	struct setmap_elements elements;
+	uint64_t now = setmap_now();
+	int error = setmap_read(kernel, fd, form, &elements);
+
+	for (size_t i = 0; !error && i < elements.count; i++)
+		if (!setmap_lives(&elements.items[i].value, now))
+			error = setmap_erase(kernel, fd, form, &elements.items[i], 1);
+	setmap_elements_free(&elements);
+	return error;
+}
+
 int setmap_has(int fd, struct setmap_form form, const struct setmap_element *element, struct set_value *ret_value)
 {
 	char key[SETMAP_KEY_BYTES];
@@ -322,11 +388,11 @@ int setmap_has(int fd, struct setmap_form form, const struct setmap_element *ele
 	return 1;
 }
 
-int setmap_fill(struct kernel *kernel, int fd, const struct install_set *set, enum set_origin origin)
+int setmap_fill(struct kernel *kernel, int fd, const struct install_set *set, struct setmap_start start)
 {
 	const struct setmap_form form = { set->key, set->lpm };
 	struct setmap_elements elements;
-	int error = setmap_expand(form, set->elements, set->count, origin, UINT32_MAX, &elements);
+	int error = setmap_expand(set, start, UINT32_MAX, &elements);
 
 	if (error)
 		return error;
@@ -375,8 +441,10 @@ int setmap_assign(struct kernel *kernel, int to, int from, struct setmap_form fo
 	struct setmap_elements wanted = { 0 }, there = { 0 };
 	int error = setmap_read(kernel, from, form, &wanted);
 
-	if (!error)
+	if (!error) {
+		drop_expired(&wanted);
 		error = setmap_read(kernel, to, form, &there);
+	}
 	if (!error)
 		error = setmap_write(kernel, to, form, wanted.items, wanted.count);
 	if (error == -ENOSPC) { /* both together are too many: room first */
@@ -394,18 +462,20 @@ int setmap_assign(struct kernel *kernel, int to, int from, struct setmap_form fo
 	return error;
 }
 
-int setmap_keep_run_time(struct kernel *kernel, int to, struct setmap_form to_form, int from,
+int setmap_keep_run_time(struct kernel *kernel, int to, struct setmap_form to_form, bool timed, int from,
 			 struct setmap_form from_form)
 {
 	struct setmap_elements elements = { 0 };
 	int error = setmap_read(kernel, from, from_form, &elements);
 	size_t kept = 0;
 
+	if (!error)
+		drop_expired(&elements);
 	for (size_t i = 0; !error && i < elements.count; i++) {
 		struct setmap_element *element = &elements.items[i];
 		struct set_value value;
 
-		if (element->value.origin != ORIGIN_RUN_TIME)
+		if (element->value.origin == ORIGIN_FILE || (element->value.expires_ns && !timed))
 			continue;
 		if (!to_form.lpm && element->prefix != setmap_key_bits(to_form))
 			continue; /* a prefix does not fit into a set of addresses */

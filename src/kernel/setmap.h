@@ -31,27 +31,43 @@ unsigned setmap_key_bits(struct setmap_form form);
 void setmap_key_encode(struct setmap_form form, u128 lo, unsigned prefix, void *ret_key);
 void setmap_key_decode(struct setmap_form form, const void *key, u128 *ret_lo, uint8_t *ret_prefix);
 
-/* Ranges as elements: single values, or for an LPM the prefixes that cover each range. -E2BIG past `limit`. */
-int setmap_expand(struct setmap_form form, const struct range *ranges, size_t count, enum set_origin origin,
-		  size_t limit, struct setmap_elements *ret_elements);
+/* Where elements come from, and when their time begins. */
+struct setmap_start {
+	enum set_origin origin;
+	uint64_t now_ns;
+};
+
+/* The clock of elements that expire. */
+uint64_t setmap_now(void);
+bool setmap_lives(const struct set_value *value, uint64_t now_ns);
+
+/* A set's ranges as elements: single values, or for an LPM the prefixes that cover each range. -E2BIG past `limit`. */
+int setmap_expand(const struct install_set *set, struct setmap_start start, size_t limit,
+		  struct setmap_elements *ret_elements);
 
 /* Adds or overwrites. -ENOSPC with a sentence when the map is full. */
 int setmap_write(struct kernel *kernel, int fd, struct setmap_form form, const struct setmap_element *elements,
 		 size_t count);
 int setmap_erase(struct kernel *kernel, int fd, struct setmap_form form, const struct setmap_element *elements,
 		 size_t count);
-/* All elements of a map, in no order. malloc()ed, also when it fails half-way. */
+/* Erases what has expired. */
+int setmap_sweep(struct kernel *kernel, int fd, struct setmap_form form);
+/* All elements of a map, expired ones too, in no order. malloc()ed, also when it fails half-way. */
 int setmap_read(struct kernel *kernel, int fd, struct setmap_form form, struct setmap_elements *ret_elements);
 /* Whether the key is there; -errno. */
 int setmap_has(int fd, struct setmap_form form, const struct setmap_element *element, struct set_value *ret_value);
+/* Appends one; -ENOMEM. */
+int setmap_push(struct setmap_elements *elements, const struct setmap_element *element);
+/* Writes elements with all of their values, as they once were; what cannot be is left. */
+void setmap_restore(int fd, struct setmap_form form, const struct setmap_elements *elements);
 void setmap_elements_free(struct setmap_elements *elements);
 
-int setmap_fill(struct kernel *kernel, int fd, const struct install_set *set, enum set_origin origin);
+int setmap_fill(struct kernel *kernel, int fd, const struct install_set *set, struct setmap_start start);
 
-/* Makes `to` hold exactly what `from` holds: first adds, then takes away. Can be repeated. */
+/* Makes `to` hold exactly what lives in `from`: first adds, then takes away. Can be repeated. */
 int setmap_assign(struct kernel *kernel, int to, int from, struct setmap_form form);
-/* Adds what was added to `from` at run time. */
-int setmap_keep_run_time(struct kernel *kernel, int to, struct setmap_form to_form, int from,
+/* Adds what was added to `from` at run time, and lives. What will expire has no place where `timed` is false. */
+int setmap_keep_run_time(struct kernel *kernel, int to, struct setmap_form to_form, bool timed, int from,
 			 struct setmap_form from_form);
 
 #endif

@@ -47,6 +47,30 @@ static int map_info(int fd, struct bpf_map_info *ret_info)
 	return bpf_obj_get_info_by_fd(fd, ret_info, &size) ? -errno : 0;
 }
 
+/* A policy that stays as it is takes the set for one with timeouts, or without, and this one does not. */
+static bool timed_elsewhere(const struct change *change, const struct install_set *set)
+{
+	for (size_t i = 0; i < change->view.count; i++) {
+		const struct generation *generation = &change->view.items[i];
+		const struct record_set *other = record_find_set(generation->record, set->name, set->key);
+
+		if (other && other->shared && !other->timed == set->timed &&
+		    !change_successor(change, generation->policy) && !change_removes(change, generation->policy))
+			return true;
+	}
+	return false;
+}
+
+static int check_timed(struct change *change, const struct install_set *set)
+{
+	if (!timed_elsewhere(change, set))
+		return 0;
+	problem_set(change->kernel, -EBUSY, "the shared set `%s` is in use %s timeouts", set->name,
+		    set->timed ? "without" : "with");
+	problem_hint(change->kernel, "apply all policies that share it in one file");
+	return -EBUSY;
+}
+
 static int check_shared(struct kernel *kernel, const struct install_set *set, int fd)
 {
 	struct bpf_map_info info;
@@ -97,6 +121,8 @@ int sets_share(struct change *change, const struct install *install, struct shar
 		if (fd == -ENOENT)
 			continue;
 		error = fd < 0 ? fd : check_shared(change->kernel, set, fd);
+		if (!error && in_force)
+			error = check_timed(change, set);
 		if (!error)
 			error = shares_add(shares, set->map, fd);
 	}
@@ -148,9 +174,9 @@ static int refill_shared(struct change *change, const struct install_set *set, i
 	fill = sets_create_like(change->kernel, live);
 	if (fill < 0)
 		return fill;
-	error = setmap_fill(change->kernel, fill, set, ORIGIN_FILE);
+	error = setmap_fill(change->kernel, fill, set, (struct setmap_start){ ORIGIN_FILE, setmap_now() });
 	if (!error && !(change->flags & APPLY_RESET_SETS))
-		error = setmap_keep_run_time(change->kernel, fill, form, live, form);
+		error = setmap_keep_run_time(change->kernel, fill, form, set->timed, live, form);
 	return error ? error : sets_pin_fill(change->kernel, SETS_NAME, name, fill);
 }
 
@@ -166,7 +192,7 @@ static int stage_shared(struct change *change, const struct install_set *set, in
 		return in_force && set->filling == SET_FROM_TEXT ? refill_shared(change, set, present, name) : 0;
 	if (present != -ENOENT)
 		return present;
-	if (set->filling == SET_AS_IT_IS && setmap_fill(change->kernel, fd, set, ORIGIN_FILE))
+	if (set->filling == SET_AS_IT_IS && setmap_fill(change->kernel, fd, set, (struct setmap_start){ ORIGIN_FILE, setmap_now() }))
 		return -EIO;
 	if (make_folder(change->kernel, change->stage.text, SETS_NAME, &folder))
 		return -EIO;
@@ -183,12 +209,12 @@ static int keep_elements(struct change *change, const struct install *install, c
 	CLEANUP_CLOSE int from = before ? pin_open(old->folder.text, "set-%s", before->map) : -1;
 
 	if (from < 0 && set->filling == SET_AS_IT_IS) /* no rule has looked at it so far */
-		return setmap_fill(change->kernel, fd, set, ORIGIN_FILE);
+		return setmap_fill(change->kernel, fd, set, (struct setmap_start){ ORIGIN_FILE, setmap_now() });
 	if (from < 0 || set->filling == SET_AS_GIVEN || (change->flags & APPLY_RESET_SETS))
 		return 0;
 	if (set->filling == SET_AS_IT_IS)
 		return setmap_assign(change->kernel, fd, from, form);
-	return setmap_keep_run_time(change->kernel, fd, form, from, (struct setmap_form){ before->key, before->lpm });
+	return setmap_keep_run_time(change->kernel, fd, form, set->timed, from, (struct setmap_form){ before->key, before->lpm });
 }
 
 static int stage_set(struct change *change, const struct install *install, const struct generation *staged,
@@ -202,6 +228,7 @@ static int stage_set(struct change *change, const struct install *install, const
 	entry->key = set->key;
 	entry->lpm = set->lpm;
 	entry->shared = set->shared;
+	entry->timed = set->timed;
 	entry->max_elements = set->max_elements;
 	error = set->shared ? stage_shared(change, set, fd) : keep_elements(change, install, set, fd);
 	return error ? error : pin_make(change->kernel, fd, staged->folder.text, "set-%s", set->map);

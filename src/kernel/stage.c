@@ -99,7 +99,7 @@ static int resolve(struct staging *staging)
 
 /* --- maps that a policy's programs share ------------------------------------------------------------------------ */
 
-static const char *const policy_maps[] = { "counters", "events", "captures", "status", "logs" };
+static const char *const policy_maps[] = { "counters", "events", "captures", "status", "logs", "changes" };
 
 static int share_first(struct staging *staging)
 {

@@ -69,6 +69,10 @@ static int load_stand_in(struct kernel_tester *tester, const struct load *load)
 
 	for (size_t i = 0; !error && i < load->install->state_count; i++)
 		error = share_state(tester, load->install->states[i].map, &shares);
+	for (size_t i = 0; !error && i < load->install->set_count; i++)
+		error = share_state(tester, load->install->sets[i].map, &shares);
+	if (!error)
+		error = share_state(tester, "changes", &shares);
 	other.plane = HOOK_XDP;
 	other.bare = false;
 	other.shares = &shares;

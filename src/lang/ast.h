@@ -33,6 +33,7 @@ struct value {
 	enum value_kind kind;
 	struct span span;
 	struct word word;          /* WORD, INCLUDE */
+	struct word timeout;       /* WORD: of an element of a set */
 	const struct value *items; /* LIST, FLAGS */
 	size_t count;
 };
@@ -83,6 +84,8 @@ enum action_word {
 	WORD_LOG,
 	WORD_MARK,
 	WORD_CAPTURE,
+	WORD_ADD,
+	WORD_REMOVE,
 	WORD_JUMP,
 	WORD_GOTO,
 	WORD_RETURN,
@@ -92,7 +95,9 @@ enum action_word {
 struct action_node {
 	enum action_word kind;
 	struct span span;
-	struct word argument; /* counter, log text, mark, snap length, chain */
+	struct word argument; /* counter, log text, mark, snap length, chain, set */
+	struct word field;    /* add, remove: whose value */
+	struct word time;     /* add: for how long */
 	struct rate_node rate; /* log, throttle */
 };
 
@@ -123,6 +128,7 @@ struct set_node {
 	struct word name;
 	struct word type;
 	struct word max;
+	struct word timeout;
 	struct value elements; /* a LIST */
 	bool shared;           /* outside a policy */
 	bool failed;           /* did not parse */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Element files: one element a line (blanks and commas separate too), `#` comments. A million lines are usual, so
+ * Element files: one element a line (blanks and commas separate too), `#` comments; after an element, `timeout TIME`
+ * may say when it expires. A million lines are usual, so
  * nothing is kept of an element but its value. Errors point into the file; after a few of them it is left.
  */
 #include <errno.h>
@@ -72,6 +73,33 @@ static void element_name(struct lower *lower, struct operand *operand, const cha
 	operand_name(lower, operand, &word);
 }
 
+/* `timeout TIME` behind an element that ends at `end`; returns where it ends itself. */
+static size_t element_timeout(struct lower *lower, struct operand *operand, const struct source *source, size_t end,
+			      size_t ranges, size_t ranges6)
+{
+	static const char keyword[] = "timeout";
+	const size_t length = sizeof keyword - 1;
+	size_t at = next_element(source, end), time;
+	struct word word = { .text = NULL };
+
+	if (at >= source->length || element_length(source->text + at, source->length - at) != length ||
+	    memcmp(source->text + at, keyword, length))
+		return end;
+	time = next_element(source, at + length);
+	word.span = (struct span){ source, (uint32_t)at, (uint32_t)length };
+	if (time < source->length) {
+		size_t time_length = element_length(source->text + time, source->length - time);
+
+		word.span = (struct span){ source, (uint32_t)time, (uint32_t)time_length };
+		end = time + time_length;
+	} else {
+		end = time;
+	}
+	word.text = time < source->length ? arena_strndup(lower->arena, source->text + time, word.span.length) : "";
+	operand_timeout(lower, operand, &word, ranges, ranges6);
+	return end;
+}
+
 void elements_read(struct lower *lower, struct operand *operand, const struct source *source)
 {
 	unsigned errors = lower->diags->errors;
@@ -79,12 +107,15 @@ void elements_read(struct lower *lower, struct operand *operand, const struct so
 
 	for (size_t at = next_element(source, 0); at < source->length; at = next_element(source, at + length)) {
 		const char *text = source->text + at;
+		size_t ranges = operand->ranges.count, ranges6 = operand->ranges6.count;
 		struct span span;
 
 		length = element_length(text, source->length - at);
 		span = (struct span){ source, (uint32_t)at, (uint32_t)length };
 		if (text[0] == '"' || !operand_literal(lower, operand, text, length, span))
 			element_name(lower, operand, text, span);
+		if (operand->of_set)
+			length = element_timeout(lower, operand, source, at + length, ranges, ranges6) - at;
 		if (lower->diags->errors - errors >= FILE_ERRORS_MAX) {
 			diag_error(lower->diags, span, "too many errors in this file");
 			return;

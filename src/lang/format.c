@@ -59,6 +59,7 @@ static void put_list(struct out *out, const struct value *value)
 	for (size_t i = 0; i < value->count; i++) {
 		put(out, i ? ", " : " ");
 		put_value(out, &value->items[i]);
+		put_option(out, " timeout ", &value->items[i].timeout);
 	}
 	put(out, " }");
 }
@@ -155,6 +156,21 @@ static void put_expr(struct out *out, const struct expr *expr)
 	}
 }
 
+/* What stands before an action's argument. */
+static const char *argument_word(enum action_word kind)
+{
+	switch (kind) {
+	case WORD_CAPTURE:
+		return " snap ";
+	case WORD_ADD:
+		return " to ";
+	case WORD_REMOVE:
+		return " from ";
+	default:
+		return " ";
+	}
+}
+
 static void put_rule(struct out *out, const struct rule_node *rule)
 {
 	for (size_t i = 0; i < rule->action_count; i++) {
@@ -162,7 +178,9 @@ static void put_rule(struct out *out, const struct rule_node *rule)
 
 		put(out, i ? " " : "");
 		put(out, action_words[action->kind]);
-		put_option(out, action->kind == WORD_CAPTURE ? " snap " : " ", &action->argument);
+		put_option(out, " ", &action->field);
+		put_option(out, argument_word(action->kind), &action->argument);
+		put_option(out, " for ", &action->time);
 		put_rate(out, action->kind == WORD_THROTTLE ? " " : " rate ", &action->rate);
 	}
 	put(out, rule->cond || rule->rate.limit.text ? " if " : "");
@@ -186,6 +204,7 @@ static void put_set(struct out *out, const struct set_node *set)
 	put(out, "set ");
 	put_word(out, &set->name);
 	put_option(out, " : ", &set->type);
+	put_option(out, " timeout ", &set->timeout);
 	put_option(out, " max ", &set->max);
 	put(out, " ");
 	put_list(out, &set->elements);

@@ -130,21 +130,33 @@ int lang_format(struct arena *arena, const struct lang_input *input, struct diag
 	return 0;
 }
 
-int lang_elements(struct arena *arena, const struct source *source, enum set_type type, const struct names *names,
+int lang_timeout(struct arena *arena, const struct source *source, struct diags *diags, uint32_t *ret_ms)
+{
+	struct lower lower = { .arena = arena, .diags = diags };
+	struct word word = { .text = arena_strndup(arena, source->text, source->length),
+			     .span = { source, 0, (uint32_t)source->length } };
+
+	return timeout_lower(&lower, &word, ret_ms) ? 0 : -EINVAL;
+}
+
+int lang_elements(struct arena *arena, const struct source *source, const struct set *like, const struct names *names,
 		  struct diags *diags, struct set *ret_set)
 {
 	const struct lang_input input = { .source = source, .names = names };
 	struct file_node *file = ARENA_NEW(arena, struct file_node);
 	struct lower lower = { .arena = arena, .diags = diags, .input = &input, .file = file };
-	struct operand operand = set_operand(type, arena_printf(arena, "a set of type `%s`", set_type_names[type]));
-	struct set set = { .name = "", .type = type };
+	struct operand operand = set_operand(like->type, arena_printf(arena, "a set of type `%s`",
+								      set_type_names[like->type]), like->timed);
+	struct set set = { .name = "", .type = like->type, .timed = like->timed };
 	unsigned errors = diags->errors;
+
+	operand.timeout_ms = like->timeout_ms;
 
 	if (source_fits(source, diags))
 		elements_read(&lower, &operand, source);
 	if (diags->errors != errors)
 		return -EINVAL;
-	set_fill(&lower, &operand, type, &set);
+	set_fill(&lower, &operand, like->type, &set);
 	*ret_set = set;
 	return 0;
 }

@@ -70,9 +70,14 @@ struct lang_tunables {
 int lang_tunables(struct arena *arena, const struct source *source, const char *policy, struct diags *diags,
 		  struct lang_tunables *ret_tunables);
 
-/* Parses elements of a run-time set, as in `{ ... }` ("10.0.0.0/8", "80", "8000-8999", "alice"). */
-int lang_elements(struct arena *arena, const struct source *source, enum set_type type, const struct names *names,
+/*
+ * Parses elements of a run-time set, as in `{ ... }` ("10.0.0.0/8", "80", "8000-8999", "alice", "10.0.0.1 timeout 1h").
+ * `like` has the set's type and whether it has timeouts; elements that name none get `like->timeout_ms`.
+ */
+int lang_elements(struct arena *arena, const struct source *source, const struct set *like, const struct names *names,
 		  struct diags *diags, struct set *ret_set);
+/* Parses a timeout as in a set's declaration ("10min", "never"). */
+int lang_timeout(struct arena *arena, const struct source *source, struct diags *diags, uint32_t *ret_ms);
 
 /*
  * Parses a packet as `weir log` writes it and packet_print() does: "tcp 10.0.0.1:999 > 10.0.0.2:80 SA user=1000". What

@@ -63,27 +63,29 @@ bool literal_time(const char *text, size_t length, uint64_t *ret_ns)
 {
 	static const struct {
 		const char *name;
-		uint64_t ns;
-	} units[] = {
-		{ "ms", 1000000 }, { "s", 1000000000 }, { "min", 60000000000 }, { "h", 3600000000000 },
-		{ "d", 86400000000000 },
-	};
-	size_t digits = 0;
-	u128 number;
+		uint64_t ms;
+	} units[] = { { "d", 86400000 }, { "h", 3600000 }, { "min", 60000 }, { "s", 1000 }, { "ms", 1 } };
+	size_t at = 0, unit = 0, digits, name;
+	u128 sum = 0, number;
 
-	while (digits < length && text[digits] >= '0' && text[digits] <= '9')
-		digits++;
-	if (!digits || !literal_number(text, digits, &number))
-		return false;
-	for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
-		if (strlen(units[i].name) != length - digits || memcmp(units[i].name, text + digits, length - digits))
-			continue;
-		if (number > UINT64_MAX / units[i].ns)
+	while (at < length) {
+		for (digits = 0; at + digits < length && digit_value(text[at + digits]) < 10;)
+			digits++;
+		for (name = 0; at + digits + name < length && digit_value(text[at + digits + name]) >= 10;)
+			name++;
+		while (unit < sizeof units / sizeof units[0] &&
+		       (strlen(units[unit].name) != name || memcmp(units[unit].name, text + at + digits, name)))
+			unit++;
+		if (unit == sizeof units / sizeof units[0] || !literal_number(text + at, digits, &number) ||
+		    number > UINT32_MAX)
 			return false;
-		*ret_ns = (uint64_t)number * units[i].ns;
-		return true;
+		sum += number * units[unit++].ms;
+		at += digits + name;
 	}
-	return false;
+	if (sum > UINT64_MAX / 1000000)
+		return false;
+	*ret_ns = (uint64_t)sum * 1000000;
+	return length != 0;
 }
 
 bool literal_ipv4(const char *text, size_t length, u128 *ret_value)

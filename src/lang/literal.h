@@ -41,7 +41,7 @@ bool literal_mac(const char *text, size_t length, u128 *ret_value);
 /* A decimal or hexadecimal number, then nothing, k, m or g (of 1024). */
 bool literal_size(const char *text, size_t length, u128 *ret_value);
 
-/* A decimal number and ms, s, min, h or d, in nanoseconds. */
+/* A time: numbers with units, the greater ones first: 250ms, 30s, 5min, 1h30min, 2d. In nanoseconds. */
 bool literal_time(const char *text, size_t length, uint64_t *ret_ns);
 
 /* "10.0.0.0", "fd00::", ... as text for messages; `buffer` of at least LITERAL_TEXT bytes. */

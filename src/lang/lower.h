@@ -17,6 +17,8 @@ enum {
 	SET_MAX = 16 * 1024 * 1024, /* elements of a set, and of all lists of one policy together */
 };
 
+#define TIMEOUT_MAX_MS (49u * 86400000u) /* as many days as 32 bits hold */
+
 /* A file that was included; read once. */
 struct included {
 	const char *path;
@@ -95,14 +97,21 @@ struct operand {
 	bool single;         /* `==`: one value, prefix or range, no list */
 	bool of_set;         /* a set's elements: no sets among them */
 	bool probe;          /* only asks whether there is such a name: nothing is reported */
+	bool timed;          /* a set's elements, which may have timeouts: */
+	uint32_t timeout_ms; /* those that name none have this one */
 	bool failed;
 	VEC(struct range) ranges;
 	VEC(struct range) ranges6; /* IPv6 addresses, ICMPv6 types */
+	VEC(uint32_t) timeouts;    /* of the first ranges, in milliseconds; there are none behind the last */
+	VEC(uint32_t) timeouts6;
 	VEC(uint32_t) sets;
 	VEC(struct icmp_pair) pairs;
 	VEC(struct cgroup_ref) cgroups;
 };
 
+/* The elements that came since there were `ranges` and `ranges6` have this timeout. */
+void operand_timeout(struct lower *lower, struct operand *operand, const struct word *timeout, size_t ranges,
+		     size_t ranges6);
 void operand_value(struct lower *lower, struct operand *operand, const struct value *value);
 /* A literal of `length` bytes: true if it was one, right or wrong; else it may be a name. */
 bool operand_literal(struct lower *lower, struct operand *operand, const char *text, size_t length, struct span span);
@@ -123,8 +132,10 @@ void elements_read(struct lower *lower, struct operand *operand, const struct so
 const struct source *elements_include(struct lower *lower, const struct word *path);
 /* The IR set of a declaration. */
 void set_lower(struct lower *lower, const struct set_node *node, struct set *ret_set);
+/* A time of at least a millisecond, or `never`, which is 0; false after an error at the word. */
+bool timeout_lower(struct lower *lower, const struct word *word, uint32_t *ret_ms);
 /* An operand with the type of a set's elements. */
-struct operand set_operand(enum set_type type, const char *subject);
+struct operand set_operand(enum set_type type, const char *subject, bool timed);
 void set_fill(struct lower *lower, struct operand *operand, enum set_type type, struct set *ret_set);
 
 /* --- conditions (lower_cond.c, lower_expr.c) ------------------------------------------------------------ */

@@ -112,6 +112,98 @@ static void count_action(struct lower *lower, const struct action_node *node, st
 	action->counter = counter(lower, text);
 }
 
+/* --- sets that packets change --- */
+
+static const struct set *changed_set(struct lower *lower, const struct action_node *node, uint32_t *ret_index)
+{
+	struct local local = scope_find(lower, node->argument.text);
+	const char *nearest;
+	struct diag *diag;
+
+	if (local.kind == LOCAL_SET && local.set->failed)
+		return NULL; /* said where it is declared */
+	if (local.kind == LOCAL_SET) {
+		*ret_index = scope_set(lower, local.set);
+		return &lower->sets.items[*ret_index];
+	}
+	nearest = scope_nearest(lower, node->argument.text, false);
+	diag = diag_error(lower->diags, node->argument.span, "there is no set `%s`", node->argument.text);
+	if (nearest)
+		diag_hint(lower->diags, diag, "did you mean `%s`?", nearest);
+	return NULL;
+}
+
+static const struct field_word *changed_field(struct lower *lower, const struct action_node *node)
+{
+	const struct field_word *field = words_field(node->field.text);
+	struct diag *diag;
+
+	if (field && !node->field.quoted && !field->proto &&
+	    (field->type == TYPE_ADDRESS || field->type == TYPE_PORT))
+		return field;
+	diag = diag_error(lower->diags, node->field.span, "`%s` is nothing that a packet can put into a set",
+			  node->field.text);
+	diag_hint(lower->diags, diag, "addresses and ports are: `src`, `dst`, `src_port`, `dst_port`");
+	return NULL;
+}
+
+static bool fits_set(struct lower *lower, const struct action_node *node, const struct field_word *field,
+		     const struct set *set)
+{
+	struct diag *diag;
+
+	if (set->type == SET_PREFIX && field->type == TYPE_ADDRESS) {
+		diag = diag_error(lower->diags, node->argument.span, "packets cannot change `%s`: it is a set of prefixes",
+				  node->argument.text);
+		diag_hint(lower->diags, diag, "a packet has single addresses: keep them in a set of type `address`");
+	} else if (!(type_table[field->type].sets & 1u << set->type)) {
+		diag = diag_error(lower->diags, node->field.span, "`%s` does not fit `%s`, a set of type `%s`",
+				  node->field.text, node->argument.text, set_type_names[set->type]);
+	} else if (node->kind == WORD_ADD && set->max_elements > SET_ADDED_MAX) {
+		diag = diag_error(lower->diags, node->argument.span,
+				  "`%s` is too large for packets to add to it (at most `max %d`)", node->argument.text,
+				  SET_ADDED_MAX);
+	} else if (node->time.text && !set->timed) {
+		diag = diag_error(lower->diags, node->time.span, "the set `%s` has no timeouts", node->argument.text);
+		diag_hint(lower->diags, diag, "declare it with a default: `timeout 1h`, or `timeout never`");
+	} else {
+		return true;
+	}
+	diag_relate(lower->diags, diag, set->span, "it is declared here");
+	return false;
+}
+
+/* One action for each family of addresses, into `actions`; returns how many: at least one, if only for its place. */
+static size_t change_action(struct lower *lower, const struct action_node *node, struct action *actions)
+{
+	const struct field_word *field = changed_field(lower, node);
+	uint32_t index = 0, timeout = 0;
+	const struct set *set = changed_set(lower, node, &index);
+	size_t count = 0;
+
+	actions[0] = (struct action){ .kind = ACTION_REMOVE, .span = node->span };
+	if (!field || !set || !fits_set(lower, node, field, set))
+		return 1;
+	if (node->kind == WORD_ADD)
+		timeout = set->timeout_ms;
+	if (node->time.text)
+		timeout_lower(lower, &node->time, &timeout);
+	for (int six = 0; six < 2; six++) {
+		enum field which = six ? field->field6 : field->field;
+
+		if (which >= FIELD_COUNT)
+			continue;
+		actions[count] = (struct action){ .kind = node->kind == WORD_ADD ? ACTION_ADD : ACTION_REMOVE,
+						  .span = node->span };
+		actions[count].change.field = which;
+		actions[count].change.set = index;
+		actions[count++].change.timeout_ms = timeout;
+	}
+	return count;
+}
+
+/* --- actions that end a rule --- */
+
 static void chain_action(struct lower *lower, const struct action_node *node, struct action *action)
 {
 	int chain = scope_chain(lower, node->argument.text);
@@ -139,70 +231,73 @@ static void verdict_action(const struct action_node *node, struct action *action
 						      VERDICT_REJECT;
 }
 
-static void action_lower(struct lower *lower, const struct action_node *node, hook_mask hooks, struct action *action)
+/* Returns how many actions of the intermediate form it takes: one or two. */
+static size_t action_lower(struct lower *lower, const struct action_node *node, hook_mask hooks,
+			   struct action *action)
 {
 	action->span = node->span;
 	switch (node->kind) {
+	case WORD_ADD:
+	case WORD_REMOVE:
+		return change_action(lower, node, action);
 	case WORD_COUNT:
 		count_action(lower, node, action);
-		return;
+		break;
 	case WORD_LOG:
 		log_action(lower, node, action);
-		return;
+		break;
 	case WORD_THROTTLE:
 		action->kind = ACTION_THROTTLE;
 		action->rate = rate_lower(lower, &node->rate, hooks);
-		return;
+		break;
 	case WORD_MARK:
 		check_mark_hooks(lower, node, hooks);
 		mark_action(lower, node, action);
-		return;
+		break;
 	case WORD_CAPTURE:
 		capture_action(lower, node, action);
-		return;
+		break;
 	case WORD_JUMP:
 	case WORD_GOTO:
 		chain_action(lower, node, action);
-		return;
+		break;
 	case WORD_RETURN:
 		action->kind = ACTION_RETURN;
-		return;
+		break;
 	case WORD_REJECT:
 		check_reject_hooks(lower, node, hooks);
 		verdict_action(node, action);
-		return;
+		break;
 	default:
 		verdict_action(node, action);
 	}
+	return 1;
 }
 
 static bool is_terminal(enum action_word kind)
 {
-	return kind != WORD_COUNT && kind != WORD_LOG && kind != WORD_MARK && kind != WORD_CAPTURE &&
-	       kind != WORD_THROTTLE;
+	return kind <= WORD_REJECT || kind >= WORD_JUMP;
 }
 
 void actions_lower(struct lower *lower, const struct rule_node *node, hook_mask hooks, struct rule *rule)
 {
 	bool rated = node->rate.limit.text;
-	struct action *all = ARENA_ARRAY(lower->arena, struct action, node->action_count + rated);
-	struct action *actions = all + rated;
+	struct action *actions = ARENA_ARRAY(lower->arena, struct action, 2 * node->action_count + rated);
+	const struct action_node *ended = NULL;
+	size_t count = 0;
 	struct diag *diag;
 
 	if (rated)
-		all[0] = (struct action){ .kind = ACTION_RATE, .span = node->rate.span,
+		actions[count++] = (struct action){ .kind = ACTION_RATE, .span = node->rate.span,
 					  .rate = rate_lower(lower, &node->rate, hooks) };
 	for (size_t i = 0; i < node->action_count; i++) {
-		action_lower(lower, &node->actions[i], hooks, &actions[i]);
-		if (!is_terminal(node->actions[i].kind) || i + 1 == node->action_count)
+		count += action_lower(lower, &node->actions[i], hooks, &actions[count]);
+		if (ended || !is_terminal(node->actions[i].kind) || i + 1 == node->action_count)
 			continue;
-		diag = diag_error(lower->diags, node->actions[i + 1].span, "nothing comes after `%s`",
-				  action_words[node->actions[i].kind]);
-		diag_relate(lower->diags, diag, node->actions[i].span, "which ends the rule");
-		for (size_t j = i + 1; j < node->action_count; j++)
-			action_lower(lower, &node->actions[j], hooks, &actions[j]);
-		break;
+		ended = &node->actions[i];
+		diag = diag_error(lower->diags, ended[1].span, "nothing comes after `%s`", action_words[ended->kind]);
+		diag_relate(lower->diags, diag, ended->span, "which ends the rule");
 	}
-	rule->actions = all;
-	rule->action_count = node->action_count + rated;
+	rule->actions = actions;
+	rule->action_count = count;
 }

@@ -209,8 +209,13 @@ static void list(struct lower *lower, struct operand *operand, const struct valu
 		operand->failed = true;
 		return;
 	}
-	for (size_t i = 0; i < node->count; i++)
+	for (size_t i = 0; i < node->count; i++) {
+		size_t ranges = operand->ranges.count, ranges6 = operand->ranges6.count;
+
 		value(lower, operand, &node->items[i], before);
+		if (node->items[i].timeout.text)
+			operand_timeout(lower, operand, &node->items[i].timeout, ranges, ranges6);
+	}
 }
 
 /* syn|ack */
@@ -267,6 +272,41 @@ static void value(struct lower *lower, struct operand *operand, const struct val
 	case VALUE_ERROR:
 		operand->failed = true;
 	}
+}
+
+static void fill_timeouts(struct arena *arena, struct operand *operand, bool six, size_t from, size_t to, uint32_t ms)
+{
+	while ((six ? operand->timeouts6.count : operand->timeouts.count) < to) {
+		size_t at = six ? operand->timeouts6.count : operand->timeouts.count;
+		uint32_t value = at < from ? operand->timeout_ms : ms;
+
+		if (six)
+			VEC_PUSH(arena, &operand->timeouts6) = value;
+		else
+			VEC_PUSH(arena, &operand->timeouts) = value;
+	}
+}
+
+void operand_timeout(struct lower *lower, struct operand *operand, const struct word *timeout, size_t ranges,
+		     size_t ranges6)
+{
+	struct diag *diag;
+	uint32_t ms = 0;
+
+	if (!operand->timed) {
+		diag = diag_error(lower->diags, timeout->span, "%s has no timeouts",
+				  operand->subject ? operand->subject : "a list");
+		if (operand->of_set)
+			diag_hint(lower->diags, diag, "declare it with a default: `timeout 1h`, or `timeout never`");
+		operand->failed = true;
+		return;
+	}
+	if (!timeout_lower(lower, timeout, &ms))
+		operand->failed = true;
+	if (operand->ranges.count > ranges)
+		fill_timeouts(lower->arena, operand, false, ranges, operand->ranges.count, ms);
+	if (operand->ranges6.count > ranges6)
+		fill_timeouts(lower->arena, operand, true, ranges6, operand->ranges6.count, ms);
 }
 
 void operand_value(struct lower *lower, struct operand *operand, const struct value *node)

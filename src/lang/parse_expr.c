@@ -90,6 +90,15 @@ static bool single(struct parser *parser, struct value *ret_value)
 	return flags(parser, ret_value);
 }
 
+/* An element's own `timeout TIME`; that only those of sets have one is the checker's business. */
+static bool element_timeout(struct parser *parser, struct value *item)
+{
+	if (item->kind != VALUE_WORD || !parse_is_word(parser, "timeout"))
+		return true;
+	parse_next(parser);
+	return parse_word(parser, "a time like `10min`, or `never`", &item->timeout);
+}
+
 static bool list_items(struct parser *parser, struct value *ret_value)
 {
 	VEC(struct value) items = { 0 };
@@ -97,7 +106,8 @@ static bool list_items(struct parser *parser, struct value *ret_value)
 	while (parse_peek(parser)->kind != TOKEN_RBRACE) {
 		struct value item = { 0 };
 
-		if (parse_is_word(parser, "include") ? !include(parser, &item) : !single(parser, &item))
+		if (parse_is_word(parser, "include") ? !include(parser, &item) :
+			    !single(parser, &item) || !element_timeout(parser, &item))
 			return false;
 		VEC_PUSH(parser->arena, &items) = item;
 		/* an element ends at a comma, and after an included file nothing is needed */

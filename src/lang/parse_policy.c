@@ -61,22 +61,19 @@ static bool define(struct parser *parser, struct place *place)
 static bool set_options(struct parser *parser, struct set_node *node)
 {
 	while (parse_peek(parser)->kind == TOKEN_WORD) {
-		const struct token *token = parse_peek(parser);
+		bool timeout = parse_is_word(parser, "timeout");
+		struct word *word = timeout ? &node->timeout : &node->max;
 
-		if (parse_is_word(parser, "timeout")) {
-			diag_error(parser->diags, parse_span(parser, token), "`timeout` is not supported yet");
-			return false;
-		}
-		if (!parse_is_word(parser, "max") || node->max.text)
+		if ((!timeout && !parse_is_word(parser, "max")) || word->text)
 			break;
 		parse_next(parser);
-		if (!parse_word(parser, "a number", &node->max))
+		if (!parse_word(parser, timeout ? "a time like `1h`, or `never`" : "a number", word))
 			return false;
 	}
 	return true;
 }
 
-/* `: TYPE [max N] { ... }` */
+/* `: TYPE [timeout TIME] [max N] { ... }` */
 static bool set_body(struct parser *parser, struct set_node *node)
 {
 	if (!parse_expect(parser, TOKEN_COLON, "`:` and the set's type") ||
@@ -381,14 +378,8 @@ static void hint_statement(struct parser *parser, const struct token *token, con
 static bool unknown_statement(struct parser *parser, struct place *place)
 {
 	const struct token *token = parse_peek(parser);
-	const char *text = parser->source->text + token->offset;
 	struct diag *diag;
 
-	if (token->kind == TOKEN_WORD && place->policy && words_reserved_action(text, token->length)) {
-		diag_error(parser->diags, parse_span(parser, token), "`%.*s` is not supported yet",
-			   (int)token->length, text);
-		return false;
-	}
 	diag = parse_unexpected(parser, !place->policy ? "`policy`, `define` or `set`" :
 				place->chain ? "a rule or `}`" : "a rule, a statement or `}`");
 	if (diag)

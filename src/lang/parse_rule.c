@@ -73,11 +73,32 @@ static bool chain_action(struct parser *parser, struct action_node *action)
 	return parse_word(parser, "a chain's name", &action->argument);
 }
 
+/* FIELD to SET [for TIME], FIELD from SET */
+static bool change_action(struct parser *parser, struct action_node *action)
+{
+	const char *word = action->kind == WORD_ADD ? "to" : "from";
+
+	if (!parse_word(parser, "a field like `src`", &action->field))
+		return false;
+	if (!parse_is_word(parser, word)) {
+		parse_unexpected(parser, action->kind == WORD_ADD ? "`to` and a set" : "`from` and a set");
+		return false;
+	}
+	parse_next(parser);
+	if (!parse_word(parser, "a set's name", &action->argument))
+		return false;
+	if (action->kind != WORD_ADD || !parse_is_word(parser, "for"))
+		return true;
+	parse_next(parser);
+	return parse_word(parser, "a time like `10min`", &action->time);
+}
+
 /* What follows the action's word; NULL: nothing. */
 static bool (*const action_arguments[ACTION_WORD_COUNT])(struct parser *parser, struct action_node *action) = {
 	[WORD_THROTTLE] = throttle_action,
 	[WORD_COUNT] = count_action,     [WORD_LOG] = log_action,   [WORD_MARK] = mark_action,
 	[WORD_CAPTURE] = capture_action, [WORD_JUMP] = chain_action, [WORD_GOTO] = chain_action,
+	[WORD_ADD] = change_action,      [WORD_REMOVE] = change_action,
 };
 
 static bool action(struct parser *parser, int kind, struct action_node *ret_action)
@@ -127,11 +148,6 @@ static bool rule_end(struct parser *parser, bool condition)
 
 	if (parse_statement_end(parser))
 		return true;
-	if (!condition && token->kind == TOKEN_WORD && words_reserved_action(text, token->length)) {
-		diag_error(parser->diags, parse_span(parser, token), "`%.*s` is not supported yet",
-			   (int)token->length, text);
-		return false;
-	}
 	diag = parse_unexpected(parser, condition ? "`and`, `or` or the end of the rule" :
 						    "an action, `if` or the end of the rule");
 	if (diag && condition && next_action(parser) >= 0)

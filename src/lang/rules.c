@@ -12,8 +12,7 @@ static bool begins_rule(struct parser *parser)
 	const struct token *token = parse_peek(parser);
 	const char *text = parser->source->text + token->offset;
 
-	return token->kind == TOKEN_WORD && (words_action(text, token->length) >= 0 ||
-					     words_reserved_action(text, token->length));
+	return token->kind == TOKEN_WORD && words_action(text, token->length) >= 0;
 }
 
 static void refuse_start(struct parser *parser)

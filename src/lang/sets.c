@@ -19,9 +19,29 @@ static const struct field_word element_fields[SET_TYPE_COUNT] = {
 	[SET_USER] = { "user", TYPE_USER, FIELD_USER, FIELD_COUNT, 0, 0, NULL },
 };
 
-struct operand set_operand(enum set_type type, const char *subject)
+struct operand set_operand(enum set_type type, const char *subject, bool timed)
 {
-	return (struct operand){ .field = &element_fields[type], .subject = subject, .of_set = true };
+	return (struct operand){ .field = &element_fields[type], .subject = subject, .of_set = true, .timed = timed };
+}
+
+bool timeout_lower(struct lower *lower, const struct word *word, uint32_t *ret_ms)
+{
+	uint64_t time;
+
+	*ret_ms = 0;
+	if (!word->quoted && !strcmp(word->text, "never"))
+		return true;
+	if (word->quoted || !literal_time(word->text, strlen(word->text), &time) || !time) {
+		diag_error(lower->diags, word->span, "`%s` is not a time like `30s`, `10min`, `1h30min` or `never`",
+			   word->text);
+		return false;
+	}
+	if (time / 1000000 > TIMEOUT_MAX_MS) {
+		diag_error(lower->diags, word->span, "a timeout is at most %u days", TIMEOUT_MAX_MS / 86400000);
+		return false;
+	}
+	*ret_ms = (uint32_t)(time / 1000000);
+	return true;
 }
 
 /* --- order --------------------------------------------------------------------------------------------------- */
@@ -58,6 +78,95 @@ static size_t arrange(struct range *ranges, size_t count)
 			ranges[kept - 1].hi = ranges[i].hi;
 	}
 	return kept;
+}
+
+/* --- elements that expire --------------------------------------------------------------------------------------- */
+
+/* An element and its life in milliseconds; never to expire is the longest. */
+struct timed {
+	struct range range;
+	uint64_t life;
+};
+
+struct timed_list {
+	VEC(struct timed) list;
+};
+
+static int compare_timed(const void *left, const void *right)
+{
+	const struct timed *a = left, *b = right;
+	int order = compare(&a->range, &b->range);
+
+	return order ? order : (a->life < b->life) - (a->life > b->life);
+}
+
+/* Puts a remainder where it belongs among those to come; there are as many as elements lie within each other. */
+static void put_back(struct arena *arena, struct timed_list *later, struct timed timed)
+{
+	size_t at = later->list.count;
+
+	if (timed.range.lo > timed.range.hi)
+		return;
+	VEC_PUSH(arena, &later->list) = timed;
+	for (; at && compare_timed(&later->list.items[at - 1], &timed) < 0; at--)
+		later->list.items[at] = later->list.items[at - 1];
+	later->list.items[at] = timed;
+}
+
+/* Lays an element over the last one where they overlap: of each value, the longer life counts. */
+static void lay(struct arena *arena, struct timed_list *out, struct timed_list *later, struct timed next)
+{
+	struct timed *last = out->list.count ? &out->list.items[out->list.count - 1] : NULL;
+	struct timed rest;
+
+	if (!last || next.range.lo > last->range.hi) {
+		VEC_PUSH(arena, &out->list) = next;
+		return;
+	}
+	if (next.life <= last->life) {
+		if (next.range.hi <= last->range.hi)
+			return;
+		next.range.lo = last->range.hi + 1;
+		put_back(arena, later, next);
+		return;
+	}
+	rest = *last;
+	if (rest.range.hi > next.range.hi) {
+		rest.range.lo = next.range.hi + 1;
+		put_back(arena, later, rest);
+	}
+	if (last->range.lo == next.range.lo)
+		out->list.count--;
+	else
+		last->range.hi = next.range.lo - 1;
+	VEC_PUSH(arena, &out->list) = next;
+}
+
+/* Sorted and disjoint, each value with the longest life that an element gives it. */
+static struct timed_list arrange_timed(struct arena *arena, const struct range *ranges, const uint32_t *timeouts,
+				       size_t count)
+{
+	struct timed *items = ARENA_ARRAY(arena, struct timed, count);
+	struct timed_list out = { 0 }, later = { 0 };
+	size_t next = 0;
+
+	for (size_t i = 0; i < count; i++)
+		items[i] = (struct timed){ ranges[i], timeouts[i] ? timeouts[i] : UINT64_MAX };
+	if (count)
+		qsort(items, count, sizeof *items, compare_timed);
+	while (next < count || later.list.count) {
+		const struct timed *back = later.list.count ? &later.list.items[later.list.count - 1] : NULL;
+
+		if (back && (next == count || compare_timed(back, &items[next]) <= 0)) {
+			struct timed first = *back;
+
+			later.list.count--;
+			lay(arena, &out, &later, first);
+		} else {
+			lay(arena, &out, &later, items[next++]);
+		}
+	}
+	return out;
 }
 
 /* --- prefixes ------------------------------------------------------------------------------------------------ */
@@ -147,11 +256,55 @@ static u128 most_entries(const struct set *set)
 	return first > second ? first : second;
 }
 
+/* One family of a set whose elements may have timeouts: ranges, and beside them their timeouts. */
+static size_t fill_timed(struct lower *lower, enum set_type type, struct range **ranges, uint32_t *given,
+			 size_t given_count, uint32_t otherwise, size_t count, const uint32_t **ret_timeouts)
+{
+	uint32_t *all = ARENA_ARRAY(lower->arena, uint32_t, count);
+	struct timed_list list;
+	struct ranges out = { 0 };
+	VEC(uint32_t) timeouts = { 0 };
+
+	for (size_t i = 0; i < count; i++)
+		all[i] = i < given_count ? given[i] : otherwise;
+	list = arrange_timed(lower->arena, *ranges, all, count);
+	for (size_t i = 0; i < list.list.count; i++) {
+		const struct timed *timed = &list.list.items[i];
+
+		if (type == SET_PREFIX)
+			split(lower, &out, timed->range);
+		else
+			VEC_PUSH(lower->arena, &out.list) = timed->range;
+		while (timeouts.count < out.list.count)
+			VEC_PUSH(lower->arena, &timeouts) = timed->life == UINT64_MAX ? 0 : (uint32_t)timed->life;
+	}
+	*ranges = out.list.items;
+	*ret_timeouts = timeouts.items;
+	return out.list.count;
+}
+
+static void set_fill_timed(struct lower *lower, struct operand *operand, struct set *set)
+{
+	struct range *ranges = operand->ranges.items, *ranges6 = operand->ranges6.items;
+
+	set->count = fill_timed(lower, set->type, &ranges, operand->timeouts.items, operand->timeouts.count,
+				operand->timeout_ms, operand->ranges.count, &set->timeouts);
+	set->count6 = fill_timed(lower, set->type, &ranges6, operand->timeouts6.items, operand->timeouts6.count,
+				 operand->timeout_ms, operand->ranges6.count, &set->timeouts6);
+	set->ranges = ranges;
+	set->ranges6 = ranges6;
+	set->max_elements = default_max(most_entries(set));
+}
+
 void set_fill(struct lower *lower, struct operand *operand, enum set_type type, struct set *ret_set)
 {
 	struct range *ranges = operand->ranges.items, *ranges6 = operand->ranges6.items;
 
 	ret_set->type = type;
+	if (operand->timeouts.count || operand->timeouts6.count || operand->timeout_ms) {
+		set_fill_timed(lower, operand, ret_set);
+		return;
+	}
 	ret_set->count = arrange(ranges, operand->ranges.count);
 	ret_set->count6 = arrange(ranges6, operand->ranges6.count);
 	if (type == SET_PREFIX) {
@@ -219,8 +372,11 @@ void set_lower(struct lower *lower, const struct set_node *node, struct set *ret
 	*ret_set = (struct set){ .name = node->name.text, .shared = node->shared, .span = node->name.span };
 	if (type < 0)
 		return;
+	ret_set->timed = node->timeout.text;
+	if (node->timeout.text)
+		timeout_lower(lower, &node->timeout, &ret_set->timeout_ms);
 	operand = set_operand((enum set_type)type,
-			      arena_printf(lower->arena, "the set `%s`", node->name.text));
+			      arena_printf(lower->arena, "the set `%s`", node->name.text), ret_set->timed);
 	operand_value(lower, &operand, &node->elements);
 	set_fill(lower, &operand, (enum set_type)type, ret_set);
 	apply_max(lower, node, ret_set);

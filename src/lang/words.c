@@ -117,10 +117,9 @@ static const char *const reserved_conditions[] = {
 };
 static const char *const calls[] = { "knocked", "rate" }; /* conditions with a form of their own */
 static const char *const reserved_prefixes[] = { "http.", "tls.", "dns." };
-static const char *const reserved_actions[] = { "add", "remove" };
 
 const char *const action_words[ACTION_WORD_COUNT] = {
-	"accept", "drop", "reject", "throttle", "count", "log", "mark", "capture", "jump", "goto", "return",
+	"accept", "drop", "reject", "throttle", "count", "log", "mark", "capture", "add", "remove", "jump", "goto", "return",
 };
 
 static const char *const structure_words[] = {
@@ -170,11 +169,6 @@ bool words_reserved_condition(const char *text, size_t length)
 	return among(reserved_conditions, COUNT(reserved_conditions), text, length);
 }
 
-bool words_reserved_action(const char *text, size_t length)
-{
-	return among(reserved_actions, COUNT(reserved_actions), text, length);
-}
-
 bool words_is_condition(const char *text, size_t length)
 {
 	for (size_t i = 0; i < COUNT(fields); i++)
@@ -191,7 +185,6 @@ bool words_taken(const char *text)
 	size_t length = strlen(text);
 
 	return words_is_condition(text, length) || words_action(text, length) >= 0 ||
-	       words_reserved_action(text, length) ||
 	       among(structure_words, COUNT(structure_words), text, length);
 }
 

@@ -75,7 +75,6 @@ int words_action(const char *text, size_t length);
 
 /* What later versions bring. */
 bool words_reserved_condition(const char *text, size_t length);
-bool words_reserved_action(const char *text, size_t length);
 
 /* Has a meaning of its own, so that no define, set, chain may be called so. */
 bool words_taken(const char *text);

@@ -138,6 +138,9 @@ static const struct action *move_actions(struct merging *merging, unsigned side,
 	struct action *actions = arena_copy(merging->arena, rule->actions, rule->action_count * sizeof *rule->actions);
 	struct action *last = &actions[rule->action_count - 1];
 
+	for (size_t i = 0; i < rule->action_count; i++)
+		if (actions[i].kind == ACTION_ADD || actions[i].kind == ACTION_REMOVE)
+			actions[i].change.set = merging->merged->set_of[side][actions[i].change.set];
 	if (last->kind == ACTION_JUMP || last->kind == ACTION_GOTO)
 		last->chain += merging->merged->first_chain[side];
 	return actions;
@@ -169,6 +172,19 @@ static void add_rule(struct merging *merging, unsigned side, const struct rule *
 	to->actions = move_actions(merging, side, rule);
 	merged->origin[to->number] = rule->number;
 	merged->side_of[to->number] = (uint8_t)side;
+}
+
+static bool changes_sets(const struct ruleset *ruleset)
+{
+	for (size_t i = 0; i < ruleset->chain_count; i++)
+		for (size_t j = 0; j < ruleset->chains[i].rule_count; j++)
+			for (size_t k = 0; k < ruleset->chains[i].rules[j].action_count; k++) {
+				enum action_kind kind = ruleset->chains[i].rules[j].actions[k].kind;
+
+				if (kind == ACTION_ADD || kind == ACTION_REMOVE)
+					return true;
+			}
+	return false;
 }
 
 static void add_chain(struct merging *merging, unsigned side, size_t index)
@@ -224,5 +240,8 @@ bool merged_init(struct arena *arena, const struct ruleset *const *sides, struct
 	for (unsigned side = 0; side < DIFF_SIDES; side++)
 		for (size_t i = 0; i < sides[side]->chain_count; i++)
 			add_chain(&merging, side, i);
+	if (changes_sets(old) || changes_sets(new))
+		VEC_PUSH(arena, &ret_merged->notes) =
+			"packets change sets: compared is what each packet meets when both policies' sets hold the same";
 	return true;
 }

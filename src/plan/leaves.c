@@ -94,6 +94,12 @@ static void action_step(struct answers *answers, const struct rule *rule, const 
 	case ACTION_MARK:
 		step = (struct step){ .kind = STEP_MARK, .a = action->mark.value, .b = action->mark.mask };
 		break;
+	case ACTION_ADD:
+	case ACTION_REMOVE:
+		step = (struct step){ .kind = action->kind == ACTION_ADD ? STEP_ADD : STEP_REMOVE,
+				      .slot = action->change.set, .a = action->change.field,
+				      .b = action->change.timeout_ms };
+		break;
 	case ACTION_KNOCK:
 		step = (struct step){ .kind = STEP_KNOCK, .a = STEP_OF_KNOCK(action->knock.index, action->knock.step) };
 		break;

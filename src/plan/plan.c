@@ -305,6 +305,14 @@ static void renumber(struct arena *arena, struct plan *plan, const uint32_t *to)
 	plan->items = items;
 }
 
+/* What steps take from a packet to put it into a set. */
+static void mark_changes(struct plan *plan)
+{
+	for (size_t i = 0; i < plan->step_count; i++)
+		if (plan->steps[i].kind == STEP_ADD || plan->steps[i].kind == STEP_REMOVE)
+			plan->needed |= (uint32_t)1 << plan->steps[i].a;
+}
+
 /* Drops dimensions that nothing looks at in the end, and says what is needed of a packet. */
 static void drop_unused(struct arena *arena, struct plan *plan)
 {
@@ -544,6 +552,7 @@ int plan_build(struct arena *arena, const struct ruleset *ruleset, enum hook hoo
 	describe_logs(&work, plan);
 	describe_rates(&work, plan);
 	drop_unused(arena, plan);
+	mark_changes(plan);
 	*ret_plan = plan;
 	return 0;
 }

@@ -41,6 +41,8 @@ struct plan_set {
 	uint32_t max_elements;
 	const struct range *elements; /* what it holds at first: prefixes for an LPM; for a hash each single value */
 	size_t count;                 /* of ranges; a hash holds every value of each range */
+	bool timed;                   /* elements may expire */
+	const uint32_t *timeouts;     /* milliseconds for each range, 0: never; or NULL */
 };
 
 /* A node of the diagram, or with DIAGRAM_LEAF set, an index into plan.answers. */

@@ -102,6 +102,13 @@ static void add_step(struct text *text, const struct plan *plan, const struct st
 	case STEP_MARK:
 		add(text, "mark %#x/%#x", step->a, step->b);
 		break;
+	case STEP_ADD:
+	case STEP_REMOVE:
+		add(text, step->kind == STEP_ADD ? "add %s to %s" : "remove %s from %s", field_table[step->a].name,
+		    plan->ruleset->sets[step->slot].name);
+		if (step->kind == STEP_ADD && step->b)
+			add(text, " for %u ms", step->b);
+		break;
 	case STEP_KNOCK:
 		add(text, "step %u of knock %u", step->a % KNOCK_SLOT_STEPS + 1, step->a / KNOCK_SLOT_STEPS + 1);
 		break;
@@ -255,7 +262,8 @@ static void add_set(struct text *text, const struct plan *plan, const struct pla
 	add(text, "set %s: %s of %s, %zu range%s, room for %u", set->map, set->lpm ? "prefixes" : "hash",
 	    keys[set->key], set->count, set->count == 1 ? "" : "s", set->max_elements);
 	if (set->named >= 0)
-		add(text, ", set `%s`", plan->ruleset->sets[set->named].name);
+		add(text, ", set `%s`%s", plan->ruleset->sets[set->named].name,
+		    set->timed ? ", with timeouts" : "");
 	add(text, "\n");
 }
 

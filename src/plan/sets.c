@@ -89,7 +89,9 @@ static void add_map(struct work *work, uint32_t index, enum set_key key)
 		.named = (int32_t)index,
 		.key = key,
 		.lpm = set_kinds[set->type].lpm,
+		.timed = set->timed,
 		.max_elements = set->max_elements,
+		.timeouts = key == KEY_IPV6 ? set->timeouts6 : set->timeouts, /* fill() keeps prefixes as they are */
 	};
 
 	snprintf(map.map, sizeof map.map, "set_%u_%c", index, suffix[key]);

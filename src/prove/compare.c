@@ -69,6 +69,11 @@ static struct effect effect_of_step(const struct step *step)
 	return effect;
 }
 
+static bool changes_set(const struct step *step)
+{
+	return step->kind == STEP_ADD || step->kind == STEP_REMOVE;
+}
+
 static struct answer_run read_steps(struct prove *prove, uint32_t first)
 {
 	const struct prove_input *input = prove->input;
@@ -85,8 +90,11 @@ static struct answer_run read_steps(struct prove *prove, uint32_t first)
 	for (uint32_t i = first; i < at; i++) {
 		const struct step *step = &input->steps[i];
 
-		if (step->kind != STEP_COUNT && step->kind != STEP_LOG && step->kind != STEP_MARK &&
-		    step->kind != STEP_KNOCK && step->kind != STEP_CAPTURE && step->kind != STEP_THROTTLE)
+		if (changes_set(step) && (step->a >= FIELD_COUNT || !(input->needed >> step->a & 1)))
+			run.broken = "a set changed by what the data plane does not fill in";
+		else if (step->kind != STEP_COUNT && step->kind != STEP_LOG && step->kind != STEP_MARK &&
+			 step->kind != STEP_KNOCK && step->kind != STEP_CAPTURE &&
+			 step->kind != STEP_THROTTLE && !changes_set(step))
 			run.broken = "an unknown step";
 		if (step->kind == STEP_COUNT && step->slot >= input->slots)
 			run.broken = "a counter that there is not";

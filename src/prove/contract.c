@@ -161,6 +161,16 @@ static void promise_ipv4_rest(struct contract *contract, enum field field)
 	promise(contract, bdd_or(contract->bdd, zero, bdd_not(contract->bdd, of_family(contract, FAMILY_IPV4))));
 }
 
+/* What lives is found. */
+static void promise_found(struct contract *contract, const struct atom *atom)
+{
+	struct atom found = *atom;
+
+	found.lives = 0;
+	promise(contract, bdd_ite(contract->bdd, atom_set(contract->prove, atom),
+				  atom_set(contract->prove, &found), BDD_TRUE));
+}
+
 /* Sets hold nothing that is wider than their elements, so no absent value either. */
 static void promise_lookups(struct contract *contract)
 {
@@ -170,6 +180,8 @@ static void promise_lookups(struct contract *contract)
 		const struct atom *atom = intern_at(&prove->atoms, i);
 
 		promise(contract, bdd_ite(prove->bdd, atom_set(prove, atom), atom_possible(prove, atom), BDD_TRUE));
+		if (atom->lives)
+			promise_found(contract, atom);
 	}
 }
 

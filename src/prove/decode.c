@@ -100,6 +100,8 @@ static void decode_jump(const struct raw *raw, const struct image_use *use, stru
 	if (operation == JUMP_CALL && !insn->src)
 		insn->kind = INSN_HELPER;
 	/* -1 from the symbol: where the function begins. */
+	if (operation == JUMP_CALL && insn->src == CALL_LOCAL && use->lives && raw->number == -1)
+		insn->kind = INSN_LIVES;
 	if (operation == JUMP_CALL && insn->src == CALL_LOCAL && use->call && raw->number == -1) {
 		insn->kind = INSN_CALL;
 		insn->number = use->call - 1;
@@ -147,7 +149,8 @@ static bool decode_wide(struct prove *prove, size_t at, const struct raw *raw, c
 /* A relocation changes the instruction: it must be of a kind that is meant for it. */
 static bool fits(const struct insn *insn, const struct image_use *use)
 {
-	return (!use->map || insn->kind == INSN_MAP) && (!use->call || insn->kind == INSN_CALL);
+	return (!use->map || insn->kind == INSN_MAP) && (!use->call || insn->kind == INSN_CALL) &&
+	       (!use->lives || insn->kind == INSN_LIVES);
 }
 
 static bool decode(struct prove *prove, size_t at, struct insn *insn)

@@ -323,6 +323,12 @@ static const char *effect_text(struct arena *arena, const struct prove_input *in
 		return arena_printf(arena, "throttle by rate %u of rule %u", effect->a + 1, rule);
 	case STEP_MARK:
 		return arena_printf(arena, "mark %#x/%#x", effect->a, effect->b);
+	case STEP_ADD:
+	case STEP_REMOVE:
+		if (effect->slot >= input->ruleset->set_count || effect->a >= FIELD_COUNT)
+			return "an unknown change";
+		return arena_printf(arena, "%s in set `%s`, %u ms", effect->kind == STEP_ADD ? "addition" : "removal",
+				    input->ruleset->sets[effect->slot].name, effect->b);
 	case STEP_KNOCK:
 		return arena_printf(arena, "step %u of knock %u", effect->a % KNOCK_SLOT_STEPS + 1,
 				    effect->a / KNOCK_SLOT_STEPS + 1);
@@ -455,6 +461,19 @@ static void tell_stories(struct example *example, struct prove_result *result)
 }
 
 /* What the packet's path needs of named sets that do not hold it at first. */
+/* Of a lookup in a set with timeouts: what was found lives. */
+static bool is_alive(const struct example *example, const struct atom *atom)
+{
+	struct prove *prove = example->prove;
+	struct atom lives = *atom;
+
+	lives.lives = 1;
+	for (uint32_t i = 0; i < prove->atoms.records.count && i < ATOMS_MAX; i++)
+		if (!memcmp(intern_at(&prove->atoms, i), &lives, sizeof lives))
+			return example->bits[prove->atom_levels[i]];
+	return false;
+}
+
 static const char *assumed_text(const struct example *example)
 {
 	struct prove *prove = example->prove;
@@ -464,9 +483,15 @@ static const char *assumed_text(const struct example *example)
 		const struct atom *atom = intern_at(&prove->atoms, i);
 		const struct prove_map *map = &prove->input->maps[atom->map];
 
+		bool expired;
+
 		if (map->named < 0 || !example->bits[prove->atom_levels[i]])
 			continue;
-		text = arena_printf(prove->arena, "%s%sa member in set `%s`", text ? text : "", text ? " and " : "",
+		expired = map_timed(prove, atom->map) && !atom->lives;
+		if (expired && is_alive(example, atom))
+			continue; /* told with the other */
+		text = arena_printf(prove->arena, "%s%s%s in set `%s`", text ? text : "", text ? " and " : "",
+				    expired ? "an expired member" : "a member",
 				    prove->input->ruleset->sets[map->named].name);
 	}
 	return text;

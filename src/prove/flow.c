@@ -93,6 +93,8 @@ static uint16_t used_by(struct walk *walk, const struct insn *insn)
 		return (uint16_t)(1u << insn->src);
 	case INSN_HELPER:
 		return 1u << 1 | 1u << 2;
+	case INSN_LIVES:
+		return 1u << 1 | 1u << 2 | 1u << 3 | 1u << 4;
 	case INSN_CALL:
 		find_live(walk, (uint32_t)insn->number);
 		return walk->live[walk->prove->image.functions[insn->number].first] & ARGUMENTS;
@@ -112,6 +114,7 @@ static uint16_t set_by(const struct insn *insn)
 		return (uint16_t)(1u << insn->dst);
 	case INSN_HELPER:
 	case INSN_CALL:
+	case INSN_LIVES:
 		return CLOBBERED;
 	default:
 		return 0;

@@ -148,11 +148,15 @@ static bool relocate(struct reader *reader, const Elf64_Rel *relocation, struct 
 	struct image_use *use = &uses[relocation->r_offset / INSN_BYTES];
 	Elf64_Sym symbol;
 
-	if (number >= symbol_count(reader) || use->map || use->call)
+	if (number >= symbol_count(reader) || use->map || use->call || use->lives)
 		return false;
 	symbol = symbol_at(reader, number);
-	if (ELF64_R_TYPE(relocation->r_info) == RELOCATE_CALL)
-		return (use->call = reader->function_of_symbol[number]) != 0;
+	if (ELF64_R_TYPE(relocation->r_info) == RELOCATE_CALL) {
+		use->call = reader->function_of_symbol[number];
+		use->lives = symbol.st_shndx == SHN_UNDEF &&
+			     !strcmp(string_at(reader, &reader->strings, symbol.st_name), "element_lives");
+		return use->call || use->lives;
+	}
 	if (ELF64_R_TYPE(relocation->r_info) != RELOCATE_MAP || ELF64_ST_TYPE(symbol.st_info) != STT_OBJECT)
 		return false;
 	use->map = find_map(reader->prove->input, string_at(reader, &reader->strings, symbol.st_name));

@@ -57,8 +57,7 @@ static bdd_ref direction(const struct prove *prove, const struct cond *match)
 	return BDD_FALSE;
 }
 
-/* The key that the map has for a field, by bpf/plane_abi.h. */
-static struct atom expected_atom(const struct prove *prove, uint32_t number, enum field field)
+struct atom expected_atom(const struct prove *prove, uint32_t number, enum field field)
 {
 	const struct prove_map *map = &prove->input->maps[number];
 	unsigned size = field_table[field].size, at = map->lpm ? 4 : 0;
@@ -84,6 +83,7 @@ static bdd_ref in_map(struct prove *prove, uint32_t number, enum field field)
 {
 	struct atom atom = expected_atom(prove, number, field);
 
+	atom.lives = map_timed(prove, number);
 	return bdd_and(prove->bdd, field_present(prove, field), atom_set(prove, &atom));
 }
 
@@ -317,6 +317,10 @@ static struct effect effect_of(const struct prove *prove, const struct rule *rul
 					last && last->kind == ACTION_VERDICT ? (uint32_t)last->verdict : LOG_ONLY };
 	case ACTION_MARK:
 		return (struct effect){ STEP_MARK, 0, action->mark.value & action->mark.mask, action->mark.mask };
+	case ACTION_ADD:
+	case ACTION_REMOVE:
+		return (struct effect){ action->kind == ACTION_ADD ? STEP_ADD : STEP_REMOVE, action->change.set,
+					action->change.field, action->change.timeout_ms };
 	case ACTION_KNOCK:
 		return (struct effect){ STEP_KNOCK, 0, STEP_OF_KNOCK(action->knock.index, action->knock.step), 0 };
 	default: /* the rule's own counter */

@@ -230,6 +230,13 @@ unsigned key_bytes(const struct prove_map *map)
 	return plain[map->key] + (map->lpm ? 4u : 0);
 }
 
+bool map_timed(const struct prove *prove, uint32_t map)
+{
+	int32_t named = prove->input->maps[map].named;
+
+	return named >= 0 && prove->input->ruleset->sets[named].timed;
+}
+
 bdd_ref atom_set(struct prove *prove, const struct atom *atom)
 {
 	size_t known = prove->atoms.records.count;

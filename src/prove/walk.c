@@ -196,11 +196,12 @@ static void do_store(struct walk *walk, struct run *run, const struct insn *insn
 	}
 }
 
-/* The condition under which the lookup finds something. */
-static bdd_ref look_up(struct walk *walk, struct run *run)
+/* The condition under which the lookup finds something, and which lookup it is. */
+static bdd_ref look_up(struct walk *walk, struct run *run, uint32_t *ret_atom)
 {
 	const struct value *map = register_at(walk, run, 1), *key = register_at(walk, run, 2);
 	struct atom atom;
+	bdd_ref found;
 	unsigned bytes;
 
 	if (map->kind != VALUE_MAP || key->kind != VALUE_STACK) {
@@ -219,7 +220,9 @@ static bdd_ref look_up(struct walk *walk, struct run *run)
 		}
 		memcpy(atom.key + i * 8, run->stack + at * 8, 8 * sizeof atom.key[0]);
 	}
-	return atom_set(walk->prove, &atom);
+	found = atom_set(walk->prove, &atom);
+	*ret_atom = intern_number(&walk->prove->atoms, &atom);
+	return found;
 }
 
 /* --- states to states ----------------------------------------------------------------------------------- */
@@ -267,20 +270,62 @@ static void forget_scratch(struct run *run)
 
 static void end_helper(struct walk *walk, uint32_t from, struct run *run, const struct insn *insn)
 {
-	uint32_t yes, no;
+	uint32_t yes, no, atom = 0;
 	bdd_ref found;
 
 	if (insn->number != HELPER_LOOKUP) {
 		trouble(walk, run->at, "calls a helper that is not understood");
 		return;
 	}
-	found = look_up(walk, run);
+	found = look_up(walk, run, &atom);
 	forget_scratch(run);
-	run->registers[0] = value_simple(walk->prove, VALUE_ELEMENT, 0);
+	run->registers[0] = value_simple(walk->prove, VALUE_ELEMENT, (int32_t)atom);
 	yes = state_of(walk, run->at + 1, run->registers);
 	run->registers[0] = value_number(walk->prove, 0);
 	no = state_of(walk, run->at + 1, run->registers);
 	lead(walk, from, found, yes, no);
+}
+
+/* Which field the plane shall ask shorter prefixes for, which only tries have. */
+static bool right_field(const struct prove *prove, const struct atom *atom, uint64_t field)
+{
+	struct atom expected;
+
+	if (!prove->input->maps[atom->map].lpm)
+		return field == FIELD_COUNT;
+	if (field >= FIELD_COUNT || field_table[field].size + 4u != key_bytes(&prove->input->maps[atom->map]))
+		return false;
+	expected = expected_atom(prove, atom->map, (enum field)field);
+	return !memcmp(&expected, atom, sizeof expected);
+}
+
+/* Asks the plane whether the element that was found lives. */
+static void end_lives(struct walk *walk, uint32_t from, struct run *run)
+{
+	struct prove *prove = walk->prove;
+	const struct value *element = register_at(walk, run, 1);
+	uint64_t set, field;
+	struct atom atom;
+	uint32_t yes, no;
+
+	if (element->kind != VALUE_ELEMENT || register_at(walk, run, 2)->kind != VALUE_PACKET ||
+	    !value_known(register_at(walk, run, 3), &set) || !value_known(register_at(walk, run, 4), &field)) {
+		walk_stop(walk, run->at, "asks for the life of what is not an element");
+		return;
+	}
+	atom = *(const struct atom *)intern_at(&prove->atoms, (uint32_t)element->number);
+	if (!map_timed(prove, atom.map) || set != (uint64_t)prove->input->maps[atom.map].named ||
+	    !right_field(prove, &atom, field)) {
+		walk_stop(walk, run->at, "asks for the life of an element in another set");
+		return;
+	}
+	atom.lives = 1;
+	forget_scratch(run);
+	run->registers[0] = value_number(prove, 1);
+	yes = state_of(walk, run->at + 1, run->registers);
+	run->registers[0] = value_number(prove, 0);
+	no = state_of(walk, run->at + 1, run->registers);
+	lead(walk, from, atom_set(prove, &atom), yes, no);
 }
 
 static bdd_ref evaluate(struct walk *walk, uint32_t state);
@@ -397,6 +442,9 @@ static bool advance(struct walk *walk, uint32_t from, struct run *run)
 		return false;
 	case INSN_CALL:
 		end_call(walk, from, run, insn);
+		return false;
+	case INSN_LIVES:
+		end_lives(walk, from, run);
 		return false;
 	case INSN_EXIT:
 		end_exit(walk, from, run);

@@ -17,6 +17,7 @@ struct image_function {
 struct image_use {
 	uint32_t map;  /* of input.maps */
 	uint32_t call; /* of functions */
+	bool lives;    /* the plane's element_lives() */
 };
 
 struct image {
@@ -43,6 +44,7 @@ enum insn_kind {
 	INSN_BRANCH,  /* if (dst compare operand) goto offset */
 	INSN_HELPER,
 	INSN_CALL,
+	INSN_LIVES,   /* of the plane's element_lives() */
 	INSN_EXIT,
 	INSN_SECOND,  /* of a wide one */
 };
@@ -79,15 +81,19 @@ enum value_kind { VALUE_NONE, VALUE_BITS, VALUE_PACKET, VALUE_STACK, VALUE_MAP, 
 /* What a register holds. Zeroed before it is filled, as values are compared byte by byte. */
 struct value {
 	uint32_t kind;
-	int32_t number;       /* STACK: offset from the frame pointer; MAP: index */
+	int32_t number;       /* STACK: offset from the frame pointer; MAP: index; ELEMENT: number of its atom */
 	source_bit bits[64];  /* BITS: from the least significant on */
 };
 
 enum { KEY_BYTES = 20 };
 
-/* A lookup: is this key in that map? As a bit of its own. */
+/*
+ * A lookup: is this key in that map? As a bit of its own. Where elements may expire, whether what is found lives is
+ * another one; a trie's element around the key counts there, too.
+ */
 struct atom {
 	uint32_t map;
+	uint32_t lives;
 	source_bit key[KEY_BYTES * 8]; /* byte by byte, each from its least significant bit on; unused ones 0 */
 };
 
@@ -191,6 +197,10 @@ bdd_ref bits_in(struct prove *prove, const bdd_ref *bits, unsigned count, const 
 
 unsigned key_bytes(const struct prove_map *map);
 bdd_ref atom_set(struct prove *prove, const struct atom *atom);
+/* Whether elements of the map may expire. */
+bool map_timed(const struct prove *prove, uint32_t map);
+/* The key that the map has for a field, by bpf/plane_abi.h. */
+struct atom expected_atom(const struct prove *prove, uint32_t map, enum field field);
 /* What the atom means while the map holds what it held at first; -1: that cannot be said. */
 int64_t atom_meaning(struct prove *prove, const struct atom *atom);
 /* Where the number in the key may be an element of its map at all. */

@@ -468,7 +468,7 @@ int weir_rule_change(struct weir *weir, const char *policy, enum weir_rule_opera
 }
 
 int weir_set_change(struct weir *weir, const char *policy, const char *set, enum weir_set_operation operation,
-		    const char *name, const char *text, size_t length)
+		    const char *name, const char *text, size_t length, const char *timeout)
 {
 	static const char *const operations[] = { "add", "delete", "replace", "flush" };
 	char all[4096];
@@ -478,19 +478,57 @@ int weir_set_change(struct weir *weir, const char *policy, const char *set, enum
 		return say(weir, WEIR_ERROR, NULL, "no such policy", WEIR_INPUT);
 	if (strstr(text, "bad"))
 		return say(weir, WEIR_ERROR, name, "not an address", WEIR_INPUT);
-	snprintf(all, sizeof all, "%s %s %s\n%.*s", operations[operation], set, name, (int)length, text);
+	snprintf(all, sizeof all, "%s %s %s%s%s\n%.*s", operations[operation], set, name, timeout ? " timeout " : "",
+		 timeout ? timeout : "", (int)length, text);
 	return write_state("set", all);
 }
 
-int weir_set_list(struct weir *weir, const char *policy, const char *set, char **ret_text, size_t *ret_count)
+struct weir_set_listing {
+	size_t next;
+};
+
+static const struct weir_set_element elements[] = { { "10.0.0.0/8", "file", 0 }, { "192.0.2.1", "packet", 61000 },
+						    { "192.0.2.2", "run-time", 0 } };
+enum { ELEMENTS = sizeof elements / sizeof elements[0] };
+
+int weir_set_list(struct weir *weir, const char *policy, const char *set, struct weir_set_listing **ret_listing)
 {
 	(void)policy;
 	clear(weir);
 	if (strcmp(set, "blocked"))
 		return say(weir, WEIR_ERROR, NULL, "no such set", WEIR_INPUT);
-	*ret_text = strdup("10.0.0.0/8\n192.0.2.1\n");
-	*ret_count = 2;
+	*ret_listing = calloc(1, sizeof **ret_listing);
 	return 0;
+}
+
+size_t weir_set_count(const struct weir_set_listing *listing)
+{
+	(void)listing;
+	return ELEMENTS;
+}
+
+uint64_t weir_set_refused(const struct weir_set_listing *listing)
+{
+	(void)listing;
+	return 7;
+}
+
+bool weir_set_next(struct weir_set_listing *listing, struct weir_set_element *ret_element)
+{
+	if (listing->next == ELEMENTS)
+		return false;
+	*ret_element = elements[listing->next++];
+	return true;
+}
+
+void weir_set_rewind(struct weir_set_listing *listing)
+{
+	listing->next = 0;
+}
+
+void weir_set_listing_free(struct weir_set_listing *listing)
+{
+	free(listing);
 }
 
 struct weir_set_sizes {

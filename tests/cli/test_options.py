@@ -132,6 +132,7 @@ class Usage(CommandLine):
         self.refused("`test` needs an element", "set", "test", "web", "blocked")
         self.refused("unexpected argument `b`", "set", "test", "web", "blocked", "a", "b")
         self.refused("unexpected argument `a`", "set", "list", "web", "blocked", "a")
+        self.refused("`del` takes no `--timeout`", "set", "del", "web", "blocked", "a", "--timeout", "1h")
         self.refused("`flush` takes no `-f`", "set", "flush", "web", "blocked", "-f", "x")
         self.refused("elements and `-f` at once", "set", "add", "web", "blocked", "a", "-f", "x")
 

@@ -218,6 +218,8 @@ class Sets(CommandLine):
     def test_change(self):
         self.weir("set", "add", "web", "blocked", "10.0.0.1", "10.0.0.0/8, fd00::/8")
         self.assertEqual(self.read("set"), "add blocked arguments\n10.0.0.1\n10.0.0.0/8, fd00::/8\n")
+        self.weir("set", "add", "web", "blocked", "10.0.0.1", "--timeout", "10min")
+        self.assertEqual(self.read("set"), "add blocked arguments timeout 10min\n10.0.0.1\n")
         self.weir("set", "del", "web", "blocked", "10.0.0.1")
         self.assertEqual(self.read("set"), "delete blocked arguments\n10.0.0.1\n")
         self.weir("set", "flush", "web", "blocked")
@@ -248,13 +250,19 @@ class Sets(CommandLine):
                          {"element": "192.0.2.2", "member": False, "ok": True, "diagnostics": []})
 
     def test_list(self):
-        self.assertEqual(self.weir("set", "list", "web", "blocked").stdout, "10.0.0.0/8\n192.0.2.1\n")
+        self.assertEqual(self.weir("set", "list", "web", "blocked").stdout,
+                         "10.0.0.0/8\n192.0.2.1 timeout 1min1s # added by a packet\n192.0.2.2\n")
         shown = self.json("set", "list", "web", "blocked")
-        self.assertEqual((shown["count"], shown["elements"]), (2, ["10.0.0.0/8", "192.0.2.1"]))
+        self.assertEqual((shown["count"], shown["refused"]), (3, 7))
+        self.assertEqual(shown["elements"], ["10.0.0.0/8", "192.0.2.1", "192.0.2.2"])
+        self.assertEqual(shown["members"], [{"element": "10.0.0.0/8", "origin": "file"},
+                                            {"element": "192.0.2.1", "origin": "packet", "left_ms": 61000},
+                                            {"element": "192.0.2.2", "origin": "run-time"}])
+        self.assertEqual((shown["ok"], shown["diagnostics"]), (True, []))
         self.weir("set", "list", "web", "nosuch", status=INPUT)
 
     def test_save(self):
-        saved = "# web blocked: 2 elements\n10.0.0.0/8\n192.0.2.1\n"
+        saved = "# web blocked: 3 elements\n10.0.0.0/8\n192.0.2.1 timeout 1min1s\n192.0.2.2\n"
         self.assertEqual(self.weir("set", "save", "web", "blocked").stdout, saved)
         self.assertEqual(self.weir("set", "save", "web", "blocked", "-f", "-").stdout, saved)
         self.assertEqual(self.weir("set", "save", "web", "blocked", "-f", self.path("out")).stdout, "")

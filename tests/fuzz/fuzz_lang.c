@@ -86,8 +86,8 @@ static int elements_work(void *context)
 	struct elements *elements = context;
 	struct set set;
 
-	return lang_elements(elements->arena, &elements->source, elements->type, &fake_names,
-			     diags_new(elements->arena), &set);
+	return lang_elements(elements->arena, &elements->source, &(struct set){ .type = elements->type, .timed = true },
+			     &fake_names, diags_new(elements->arena), &set);
 }
 
 static void set_elements(const char *text, size_t size, enum set_type type)

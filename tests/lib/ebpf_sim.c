@@ -16,7 +16,8 @@ struct frame {
 	uint32_t known; /* bit n: register n was written */
 	unsigned char stack[STACK_BYTES];
 	unsigned char written[STACK_BYTES];
-	uint32_t map; /* index + 1 of the set whose map R1 points to */
+	uint32_t map;   /* index + 1 of the set whose map R1 points to */
+	uint32_t found; /* index + 1 of the set that was looked into last */
 };
 
 struct machine {
@@ -131,7 +132,25 @@ static int call_lookup(struct machine *machine, struct frame *frame, size_t at)
 	frame->regs[0] = machine->sim->lookup(machine->sim->context, frame->map - 1, frame->stack + offset) ?
 			 VALUE_AT : 0;
 	frame->known = (frame->known | 1) & ~0x3eu;
+	frame->found = frame->map;
 	frame->map = 0;
+	return 0;
+}
+
+/* What the plane's function says of the element that was found: `sim->lives`, or that it lives. */
+static int call_lives(struct machine *machine, struct frame *frame, size_t at)
+{
+	const struct plan *plan = machine->sim->plan;
+	bool lives = true;
+
+	if (~frame->known & 0x1e || frame->regs[1] != VALUE_AT || frame->regs[2] != PACKET_AT ||
+	    !frame->found || plan->sets[frame->found - 1].named != (int32_t)frame->regs[3] ||
+	    frame->regs[4] > FIELD_COUNT || plan->sets[frame->found - 1].lpm != (frame->regs[4] < FIELD_COUNT))
+		return fail(machine, at, "bad arguments of element_lives");
+	if (machine->sim->lives)
+		lives = machine->sim->lives(machine->sim->context, frame->found - 1);
+	frame->regs[0] = lives;
+	frame->known = (frame->known | 1) & ~0x3eu;
 	return 0;
 }
 
@@ -148,6 +167,8 @@ static int call_function(struct machine *machine, struct frame *frame, size_t at
 	for (size_t i = 0; i < code->call_count; i++) {
 		if (code->calls[i].insn != at)
 			continue;
+		if (code->calls[i].function == CALL_LIVES)
+			return call_lives(machine, frame, at);
 		if (~frame->known & (code->functions[code->calls[i].function].arguments == 2 ? 6 : 2))
 			return fail(machine, at, "unknown arguments");
 		error = run_function(machine, code->calls[i].function, &frame->regs[1], &result);

@@ -14,6 +14,8 @@ struct ebpf_sim {
 	const struct code *code;
 	/* Whether the map of plan.sets[set] has the key (layouts in bpf/plane_abi.h). */
 	bool (*lookup)(void *context, uint32_t set, const void *key);
+	/* What the plane says of an element that was found in a set with timeouts; NULL: that it lives. */
+	bool (*lives)(void *context, uint32_t set);
 	void *context;
 	bool any_comparison; /* for harmed programs: all that the kernel knows */
 	uint64_t steps;    /* instructions run so far */

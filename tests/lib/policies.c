@@ -196,6 +196,45 @@ static const struct range *some_elements(struct making *making, enum set_type ty
 	return ranges;
 }
 
+static uint32_t some_timeout(struct making *making)
+{
+	static const uint32_t timeouts[] = { 0, 1, 100, 150, 400, 1000, 3000, UINT32_MAX };
+
+	return RANDOM_PICK(&making->random, timeouts);
+}
+
+static const uint32_t *some_timeouts(struct making *making, size_t count)
+{
+	uint32_t *timeouts = ARENA_ARRAY(making->arena, uint32_t, count);
+
+	for (size_t i = 0; i < count; i++)
+		timeouts[i] = some_timeout(making);
+	return timeouts;
+}
+
+static size_t entries(const struct set *set, const struct range *ranges, size_t count)
+{
+	size_t sum = 0;
+
+	for (size_t i = 0; i < count; i++)
+		sum += set->type == SET_PREFIX ? 1 : (size_t)(ranges[i].hi - ranges[i].lo) + 1;
+	return sum;
+}
+
+/* Elements come and go in it. */
+static void make_memory(struct making *making, struct set *set)
+{
+	size_t four = entries(set, set->ranges, set->count), six = entries(set, set->ranges6, set->count6);
+
+	set->max_elements = (uint32_t)(four > six ? four : six) + random_between(&making->random, 1, 4);
+	set->timed = !random_once_in(&making->random, 4);
+	if (!set->timed)
+		return;
+	set->timeout_ms = some_timeout(making);
+	set->timeouts = some_timeouts(making, set->count);
+	set->timeouts6 = some_timeouts(making, set->count6);
+}
+
 static void make_set(struct making *making, struct set *set, size_t index)
 {
 	do
@@ -207,6 +246,8 @@ static void make_set(struct making *making, struct set *set, size_t index)
 	set->ranges = some_elements(making, set->type, set_fields[set->type][0], &set->count);
 	if (set->type == SET_ADDRESS || set->type == SET_PREFIX)
 		set->ranges6 = some_elements(making, set->type, FIELD_IPV6_SRC, &set->count6);
+	if (making->options.memory)
+		make_memory(making, set);
 }
 
 static void make_sets(struct making *making)
@@ -293,7 +334,7 @@ static const struct cond *member(struct making *making)
 
 static const struct cond *leaf(struct making *making)
 {
-	if (making->ruleset->set_count && random_once_in(&making->random, 8))
+	if (making->ruleset->set_count && random_once_in(&making->random, making->options.memory ? 3 : 8))
 		return member(making);
 	if (!making->options.simple && random_once_in(&making->random, 30))
 		return cond_new(making->arena, random_once_in(&making->random, 2) ? COND_TRUE : COND_FALSE, nowhere);
@@ -482,9 +523,29 @@ static void make_rate(struct making *making, struct action *action, enum action_
 	rate->max = rate->key == RATE_KEY_NONE ? 0 : 4096;
 }
 
+/* False if there is no set that packets can change. */
+static bool make_change(struct making *making, struct action *action)
+{
+	uint32_t index = random_below(&making->random, (uint32_t)making->ruleset->set_count);
+	const struct set *set = &making->ruleset->sets[index];
+
+	if (set->type != SET_ADDRESS && set->type != SET_PORT)
+		return false;
+	action->kind = random_once_in(&making->random, 4) ? ACTION_REMOVE : ACTION_ADD;
+	action->change.set = index;
+	action->change.field = set_fields[set->type][random_below(&making->random, 4)];
+	action->change.timeout_ms = set->timed && action->kind == ACTION_ADD ? some_timeout(making) : 0;
+	return true;
+}
+
 static void make_side_action(struct making *making, struct action *action)
 {
-	uint32_t choice = random_below(&making->random, 4);
+	uint32_t choice;
+
+	if (making->options.memory && making->ruleset->set_count && !random_once_in(&making->random, 3) &&
+	    make_change(making, action))
+		return;
+	choice = random_below(&making->random, 4);
 
 	if (choice == 3) {
 		action->kind = ACTION_CAPTURE;
@@ -537,7 +598,7 @@ static void make_rule(struct making *making, struct rule *rule, size_t chain)
 		make_rate(making, &actions[count++], ACTION_RATE);
 	first = count;
 	if (!making->options.terminal_only)
-		while (count < first + 3 && random_once_in(&making->random, 4))
+		while (count < first + 3 && random_once_in(&making->random, making->options.memory ? 2 : 4))
 			make_side_action(making, &actions[count++]);
 	if (count == first || !random_once_in(&making->random, 2))
 		make_terminal(making, &actions[count++], chain);

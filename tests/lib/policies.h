@@ -17,6 +17,7 @@ struct policy_options {
 	bool simple;       /* every condition is one AND of plain matches without masks, as firewalls' rules are */
 	bool no_reject;
 	bool rates;        /* some rules have a rate; of bytes at XDP only, as bytes are counted differently elsewhere */
+	bool memory;       /* sets with timeouts, and little room in them; rules that add to them and remove from them */
 };
 
 /*

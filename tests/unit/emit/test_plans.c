@@ -169,9 +169,18 @@ static void long_policies(void **state)
 	run_rounds(20, &options);
 }
 
+static void policies_with_memory(void **state)
+{
+	static const struct policy_options options = { .memory = true };
+
+	(void)state;
+	run_rounds(60, &options);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(policies_with_memory),
 		cmocka_unit_test(small_policies),
 		cmocka_unit_test(simple_policies),
 		cmocka_unit_test(long_policies),

@@ -44,7 +44,9 @@ static size_t expand(struct setmap_form form, u128 lo, u128 hi, struct setmap_el
 {
 	const struct range range = { lo, hi };
 
-	assert_int_equal(setmap_expand(form, &range, 1, ORIGIN_FILE, 1000, elements), 0);
+	const struct install_set set = { .key = form.key, .lpm = form.lpm, .elements = &range, .count = 1 };
+
+	assert_int_equal(setmap_expand(&set, (struct setmap_start){ ORIGIN_FILE, 0 }, 1000, elements), 0);
 	return elements->count;
 }
 
@@ -75,13 +77,22 @@ static void hashes_hold_every_value(void **state)
 {
 	const struct setmap_form form = { 2, false };
 	const struct range range = { 10, 19 };
+	const uint32_t timeout = 5;
+	const struct install_set set = { .key = 2, .elements = &range, .timeouts = &timeout, .count = 1 };
+	const struct setmap_start start = { ORIGIN_RUN_TIME, 1000 };
 	struct setmap_elements elements;
 
 	(void)state;
 	assert_int_equal(expand(form, 10, 19, &elements), 10);
 	assert_int_equal((int)elements.items[9].lo, 19);
 	setmap_elements_free(&elements);
-	assert_int_equal(setmap_expand(form, &range, 1, ORIGIN_FILE, 9, &elements), -E2BIG);
+	assert_int_equal(setmap_expand(&set, start, 9, &elements), -E2BIG);
+	assert_int_equal(setmap_expand(&set, start, 10, &elements), 0);
+	assert_int_equal(elements.items[0].value.expires_ns, 5001000);
+	assert_int_equal(elements.items[9].value.origin, ORIGIN_RUN_TIME);
+	assert_true(setmap_lives(&elements.items[0].value, 5000999));
+	assert_false(setmap_lives(&elements.items[0].value, 5001000));
+	setmap_elements_free(&elements);
 }
 
 int main(void)

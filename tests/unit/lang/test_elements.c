@@ -15,6 +15,8 @@ struct elements {
 	struct arena *arena;
 	struct source source;
 	enum set_type type;
+	bool timed;
+	uint32_t timeout_ms;
 	struct diags *diags;
 	struct set set;
 };
@@ -23,8 +25,10 @@ static int work(void *context)
 {
 	struct elements *elements = context;
 
+	const struct set like = { .type = elements->type, .timed = elements->timed, .timeout_ms = elements->timeout_ms };
+
 	elements->diags = diags_new(elements->arena);
-	return lang_elements(elements->arena, &elements->source, elements->type, &fake_names, elements->diags,
+	return lang_elements(elements->arena, &elements->source, &like, &fake_names, elements->diags,
 			     &elements->set);
 }
 

@@ -89,6 +89,11 @@ static inline bool judge_steps(struct judged *judged, const struct plan *plan, s
 			if (step->slot < SLOT_RULES || step->slot > SLOT_RULE(plan->ruleset->rule_count))
 				judged->error = "a capture of no rule";
 			break;
+		case STEP_ADD:
+		case STEP_REMOVE:
+			if (step->slot >= plan->ruleset->set_count || !(plan->needed >> step->a & 1))
+				judged->error = "a change of no set, or by a field that is not filled in";
+			break;
 		case STEP_MARK:
 			judged->mark = (judged->mark & ~step->b) | (step->a & step->b);
 			break;

@@ -126,6 +126,14 @@ static void long_policies(void **state)
 	run_rounds(10, &options);
 }
 
+static void policies_with_memory(void **state)
+{
+	static const struct policy_options options = { .memory = true, .depth = 2 };
+
+	(void)state;
+	run_rounds(40, &options);
+}
+
 static void policies_with_rates(void **state)
 {
 	static const struct policy_options options = { .rules = 20, .rates = true };
@@ -233,6 +241,7 @@ static void harmed_rates_are_found(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(policies_with_memory),
 		cmocka_unit_test(small_policies),
 		cmocka_unit_test(simple_policies),
 		cmocka_unit_test(long_policies),
