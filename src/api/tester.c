@@ -129,10 +129,9 @@ bool frame_for_hook(enum hook hook, const void *frame, size_t length, struct mod
 
 /* --- testers ----------------------------------------------------------------------------------------------------- */
 
-enum { TESTER_START_NS = 1000000000 };
-
 struct weir_tester {
 	bool remembers;            /* some rule asks what came before */
+	uint64_t first_ns;         /* the first packet's time, when the clock begins; 0: not known */
 	struct arena *arena;       /* of `state`, which grows with what it remembers; NULL: nothing is */
 	struct model_state state;  /* the model's; its clock is that of both engines */
 	enum weir_engine engine;
@@ -150,14 +149,25 @@ struct preparing {
 	const char *policy, *hook;
 };
 
-/* Some rule asks what came before. */
+static bool changes_sets(const struct rule *rule)
+{
+	for (size_t i = 0; i < rule->action_count; i++)
+		if (rule->actions[i].kind == ACTION_ADD || rule->actions[i].kind == ACTION_REMOVE)
+			return true;
+	return false;
+}
+
+/* Some rule asks what came before, or how much time went by. */
 static bool has_memory(const struct ruleset *ruleset)
 {
 	if (ruleset->knock_count)
 		return true;
+	for (size_t i = 0; i < ruleset->set_count; i++)
+		if (ruleset->sets[i].timed)
+			return true;
 	for (size_t i = 0; i < ruleset->chain_count; i++)
 		for (size_t j = 0; j < ruleset->chains[i].rule_count; j++)
-			if (rule_rate(&ruleset->chains[i].rules[j]))
+			if (rule_rate(&ruleset->chains[i].rules[j]) || changes_sets(&ruleset->chains[i].rules[j]))
 				return true;
 	return false;
 }
@@ -199,7 +209,7 @@ WEIR_EXPORT int weir_tester_new(struct weir *weir, struct weir_program *program,
 	if (!tester)
 		return WEIR_SYSTEM;
 	tester->engine = engine;
-	tester->state.now_ns = TESTER_START_NS;
+	tester->state.now_ns = KERNEL_TESTER_START_NS;
 	status = api_call(weir, program->arena, false, prepare, &preparing);
 	if (status)
 		weir_tester_free(tester);
@@ -295,8 +305,13 @@ static int judge_by_kernel(struct call *call, void *context)
 
 WEIR_EXPORT void weir_tester_clock(struct weir_tester *tester, uint64_t time_ns)
 {
-	if (time_ns > tester->state.now_ns)
-		tester->state.now_ns = time_ns;
+	uint64_t now;
+
+	if (!tester->first_ns)
+		tester->first_ns = time_ns;
+	now = KERNEL_TESTER_START_NS + (time_ns > tester->first_ns ? time_ns - tester->first_ns : 0);
+	if (now > tester->state.now_ns)
+		tester->state.now_ns = now;
 }
 
 WEIR_EXPORT int weir_tester_run(struct weir *weir, struct weir_tester *tester, const void *frame, size_t length,

@@ -259,6 +259,8 @@ void kernel_tester_free(struct kernel_tester *tester);
  */
 int kernel_tester_run(struct kernel_tester *tester, const void *frame, size_t length,
 		      struct plane_trace *ret_trace);
+/* Where a tester's clock begins: elements of sets that have timeouts live from then on. */
+#define KERNEL_TESTER_START_NS 1000000000ull
 /* The time from now on, by the clock of rules with memory (plane_now()); it does not go on by itself. */
 int kernel_tester_clock(struct kernel_tester *tester, uint64_t now_ns);
 /* All counters of the tester's program so far. */

@@ -411,7 +411,7 @@ static int fill_map(struct kernel *kernel, const struct bpf_object *object, cons
 {
 	const char *name = map_name(map);
 	const struct set_maps *kind = find_set_maps(name);
-	struct setmap_start start = { ORIGIN_FILE, load->trace ? 0 : setmap_now() }; /* a test's clock begins at 0 */
+	struct setmap_start start = { ORIGIN_FILE, load->trace ? KERNEL_TESTER_START_NS : setmap_now() };
 	const struct install_set *set;
 	int fd = bpf_map__fd(map);
 

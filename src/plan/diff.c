@@ -335,6 +335,7 @@ static bool is_kind(const struct comparing *comparing, const struct example *exa
 			packet.cgroup[slot] = example->packet.cgroup[comparing->merged.slot_of[side][slot]];
 		state.granted = granted_tokens(comparing, side, pair->tokens);
 		packet.state = &state;
+		state.sets = NULL; /* each side has its own */
 		model_judge(comparing->arena, suppose(comparing, side, example), comparing->hook, &packet, &result);
 		if (result.verdict != pair->sides[side].verdict || result.rule != pair->sides[side].rule)
 			return false;

@@ -162,7 +162,7 @@ static int run_sequence(struct subject *subject, const struct ruleset *ruleset)
 		snprintf(subject->why, sizeof subject->why, "it cannot be loaded");
 		return -EINVAL;
 	}
-	subject->now_ns = 0;
+	subject->now_ns = sequence.state.now_ns = KERNEL_TESTER_START_NS;
 	sequence.state.arena = subject->arena;
 	model_sets_begin(&sequence.state, ruleset);
 	sequence.expected = ARENA_ARRAY(subject->arena, uint64_t, SLOT_RULES + ruleset->rule_count);
