@@ -162,7 +162,8 @@ static void add_tests(const struct table *table, struct record *record, uint64_t
 	record->never = true;
 }
 
-_Static_assert((int)BOUNDS_MAX >= 8 + (int)TABLE_TESTS_MAX && (int)QUESTIONS_MAX >= (int)TABLE_TESTS_MAX, "room for all of a record");
+_Static_assert((int)BOUNDS_MAX >= 8 + (int)TABLE_TESTS_MAX, "room for all bounds of a record");
+_Static_assert((int)QUESTIONS_MAX >= (int)TABLE_TESTS_MAX, "and for all questions");
 
 static void read4(const struct table *table, uint64_t index, struct record *record)
 {

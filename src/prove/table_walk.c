@@ -35,10 +35,34 @@ bdd_ref bound_set(struct prove *prove, const struct bound *bound)
 	return bits_in(prove, bits, 64, bound->wraps ? around : &inside, bound->wraps ? 2 : 1);
 }
 
+/* Where the number that is returned means yes; it may be a part of the packet. */
+static bdd_ref means_yes(struct prove *prove, uint64_t number)
+{
+	const struct value *yes = value_at(prove, value_number(prove, TABLE_YES));
+
+	if (number & TROUBLE) {
+		prove_stop(prove, "%s", prove->troubles.items[number & ~TROUBLE]);
+		return BDD_FALSE;
+	}
+	if (number & NO_ANSWER)
+		return value_compare(prove, COMPARE_EQ, false, value_at(prove, (uint32_t)number), yes);
+	return (uint32_t)number == TABLE_YES ? BDD_TRUE : BDD_FALSE;
+}
+
 /* Where classify_rest() says yes. */
 static bdd_ref answers_yes(struct prove *prove, uint32_t question)
 {
-	return bdd_where(prove->bdd, rest_at(prove, question), leaf_of_number(prove, TABLE_YES));
+	bdd_ref program = rest_at(prove, question), set = BDD_FALSE;
+	size_t count;
+	const bdd_ref *leaves = bdd_leaves(prove->bdd, program, &count);
+
+	for (size_t i = 0; i < count; i++) {
+		bdd_ref yes = means_yes(prove, number_of_leaf(prove, leaves[i]));
+
+		if (yes != BDD_FALSE)
+			set = bdd_or(prove->bdd, set, bdd_and(prove->bdd, bdd_where(prove->bdd, program, leaves[i]), yes));
+	}
+	return set;
 }
 
 static bdd_ref bounds_set(struct prove *prove, const struct record *record)
@@ -76,7 +100,8 @@ static bdd_ref with_record(const struct search *search, const struct record *rec
 	/* The order is looked at before the further tests are. */
 	plain.question_count = 0;
 	if (record->order >= search->best >> 32)
-		return bdd_ite(search->prove->bdd, record_set(search->prove, &plain), outcome(search, search->best), rest);
+		return bdd_ite(search->prove->bdd, record_set(search->prove, &plain), outcome(search, search->best),
+			       rest);
 	if (search->table->resumes && record->order < search->resume)
 		return rest;
 	agrees = record_set(search->prove, record);
@@ -187,13 +212,17 @@ bdd_ref table_program(struct prove *prove, uint32_t resume)
 {
 	bdd_ref four = field_between(prove, FIELD_FAMILY, FAMILY_IPV4, FAMILY_IPV4);
 	bdd_ref six = field_between(prove, FIELD_FAMILY, FAMILY_IPV6, FAMILY_IPV6);
-	bdd_ref result = BDD_FALSE;
+	bdd_ref result = BDD_FALSE, found;
 
 	if (four != BDD_TRUE && six != BDD_TRUE)
 		result = rest_at(prove, resume);
-	if (six != BDD_FALSE)
-		result = bdd_ite(prove->bdd, six, answers_of(prove, walk_family(prove, prove->table, true, resume)), result);
-	if (four != BDD_FALSE)
-		result = bdd_ite(prove->bdd, four, answers_of(prove, walk_family(prove, prove->table, false, resume)), result);
+	if (six != BDD_FALSE) {
+		found = walk_family(prove, prove->table, true, resume);
+		result = bdd_ite(prove->bdd, six, answers_of(prove, found), result);
+	}
+	if (four != BDD_FALSE) {
+		found = walk_family(prove, prove->table, false, resume);
+		result = bdd_ite(prove->bdd, four, answers_of(prove, found), result);
+	}
 	return prove_stopped(prove) ? BDD_FALSE : resumed_at(prove, result, resume);
 }

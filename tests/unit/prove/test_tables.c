@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Bugs planted in tables: single changes in nodes, records, tests, constants and steps. As for code (test_mutation.c): a
+ * Bugs planted in tables: single changes in nodes, records, tests, constants, code and steps. As for code (test_mutation.c): a
  * bug must be found, with a packet for which the walker, run on the changed table, does something else than the plan; what
  * is still proven must do the same for random packets. Nothing may be left undecided, but in large tables very little.
  */
@@ -99,6 +99,8 @@ struct hunt {
 	uint64_t *words;        /* harmed */
 	struct table_config config;
 	struct step *steps;
+	struct bpf_insn *insns;
+	struct code code;       /* of classify_rest(), with the harmed instructions */
 	struct plan plan;       /* with the harmed steps */
 	struct packet *packets;
 	struct tally tally;
@@ -113,8 +115,8 @@ static const struct hunt *running;
 
 int classify_rest(struct packet *packet)
 {
-	struct ebpf_sim sim = { .plan = running->subject.plan, .code = running->subject.code, .lookup = harm_find,
-				.context = (void *)running->subject.plan };
+	struct ebpf_sim sim = { .plan = running->subject.plan, .code = &running->code, .lookup = harm_find,
+				.context = (void *)running->subject.plan, .any_comparison = true };
 	uint32_t answer;
 
 	return ebpf_sim_run(&sim, packet, &answer) ? (int)ANSWER(3, 0) : (int)answer;
@@ -177,6 +179,7 @@ static void try_bug(struct hunt *hunt, const char *what, size_t at)
 {
 	struct proof proof = { .input = subject_input(&hunt->subject) };
 	const struct prove_result *result = &proof.result;
+	struct object object;
 
 	if (hunt->bugs++ % SPARSE && random_setting("WEIR_ROUNDS", 1) == 1)
 		return;
@@ -185,6 +188,9 @@ static void try_bug(struct hunt *hunt, const char *what, size_t at)
 	proof.input.table = &hunt->config;
 	proof.input.table_words = hunt->words;
 	proof.input.steps = hunt->steps;
+	assert_int_equal(emit_object(hunt->arena, hunt->subject.plan, &hunt->code, &object), 0);
+	proof.input.object = object.data;
+	proof.input.object_size = object.size;
 	assert_int_equal(arena_run(proof.arena, run_proof, &proof), 0);
 	hunt->tally.planted++;
 	if (result->outcome == PROVE_EQUAL) {
@@ -436,6 +442,42 @@ static void harm_config(struct hunt *hunt)
 #undef TRY_CONFIG
 }
 
+static void try_insn(struct hunt *hunt, size_t at, struct bpf_insn harmed, const char *what)
+{
+	struct bpf_insn old = hunt->insns[at];
+
+	hunt->insns[at] = harmed;
+	try_bug(hunt, what, at);
+	hunt->insns[at] = old;
+}
+
+/* Answers to questions, turned conditions, bounds, targets of jumps, members. */
+static void harm_code(struct hunt *hunt)
+{
+	for (size_t at = 2; at < hunt->code.insn_count; at++) {
+		struct bpf_insn insn = hunt->insns[at], harmed = insn;
+		uint8_t class = BPF_CLASS(insn.code), operation = BPF_OP(insn.code);
+
+		if (insn.code == (BPF_LD | BPF_IMM | BPF_DW)) {
+			at++;
+		} else if (insn.code == (BPF_ALU | BPF_MOV | BPF_K)) {
+			harmed.imm ^= TABLE_YES;
+			try_insn(hunt, at, harmed, "answer to a question");
+		} else if (class == BPF_LDX) {
+			harmed.off = (int16_t)(insn.off ^ 4);
+			try_insn(hunt, at, harmed, "wrong member");
+		} else if ((class == BPF_JMP || class == BPF_JMP32) &&
+			   (operation == BPF_JEQ || operation == BPF_JNE || operation == BPF_JGT || operation == BPF_JLE)) {
+			harmed.code = (uint8_t)(insn.code ^ (operation == BPF_JEQ || operation == BPF_JNE ?
+								     BPF_JEQ ^ BPF_JNE : BPF_JGT ^ BPF_JLE));
+			try_insn(hunt, at, harmed, "turned condition");
+			harmed = insn;
+			harmed.off = 0;
+			try_insn(hunt, at, harmed, "dropped jump");
+		}
+	}
+}
+
 static void harm_steps(struct hunt *hunt)
 {
 	for (size_t i = 0; i < hunt->plan.step_count; i++) {
@@ -465,6 +507,9 @@ static void make_copies(struct hunt *hunt)
 	hunt->plan = *hunt->subject.plan;
 	hunt->steps = arena_copy(hunt->arena, hunt->plan.steps, hunt->plan.step_count * sizeof *hunt->steps);
 	hunt->plan.steps = hunt->steps;
+	hunt->code = *hunt->subject.code;
+	hunt->insns = arena_copy(hunt->arena, hunt->code.insns, hunt->code.insn_count * sizeof *hunt->insns);
+	hunt->code.insns = hunt->insns;
 }
 
 static int run_hunt(void *context)
@@ -484,6 +529,7 @@ static int run_hunt(void *context)
 		harm_tree(hunt, hunt->config.roots6[i], true);
 	harm_tests(hunt);
 	harm_config(hunt);
+	harm_code(hunt);
 	harm_steps(hunt);
 	return 0;
 }
