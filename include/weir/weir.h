@@ -98,11 +98,22 @@ struct weir_hook {
 	bool attached;      /* in force: false if the device or cgroup is gone */
 };
 
+/* What a policy's system call hook leaves to its packet hooks. */
+struct weir_left {
+	const char *hook;   /* "connect" or "bind" */
+	const char *to;     /* the hooks that it is left to: "cgroup-egress and tc-egress" */
+	uint32_t rule;      /* number */
+	uint32_t line;
+	const char *text;
+};
+
 struct weir_policy {
 	const char *name; /* "expression" for a bare expression */
 	size_t rules;
 	const struct weir_hook *hooks; /* none for an expression */
 	size_t hook_count;
+	const struct weir_left *left; /* the rules that a system call does not decide, by hook */
+	size_t left_count;
 };
 
 size_t weir_policy_count(const struct weir_program *program);
@@ -218,6 +229,7 @@ struct weir_view {
 	size_t hook_count;
 	const char *default_verdict; /* "accept", "drop", "reject" */
 	const char *malformed_verdict;
+	bool observe;         /* it only observes: what it would drop or reject, it counts and lets pass */
 	const struct weir_rule_view *rules;
 	size_t rule_count;
 	const struct weir_named_counter *counters;
@@ -365,6 +377,7 @@ struct weir_event {
 	uint32_t rule;
 	const char *text;       /* of the log action; "" */
 	const char *verdict;    /* "accept", "drop", "reject", or "log" where judging went on */
+	bool observed;          /* the policy only observes: the packet went on */
 	const char *hook;
 	const char *interface;  /* "" if none */
 	const char *protocol;   /* "tcp", "udp", "icmp", ..., or a number */
@@ -375,6 +388,11 @@ struct weir_event {
 	const char *flags;      /* TCP flags or ICMP type: "SA", "echo-request"; "" */
 	uint32_t length;
 	int64_t user;           /* uid; -1: unknown */
+	int64_t pid;            /* the process that asked; -1: unknown */
+	const char *command;    /* its name; "" */
+	const char *program;    /* path of its executable, while it is still there; "" */
+	const char *cgroup;     /* path of its cgroup, likewise */
+	int64_t group;          /* gid of the process; -1: unknown */
 	uint32_t mark;
 	const unsigned char *data; /* the packet's first bytes */
 	size_t captured;

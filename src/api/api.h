@@ -16,6 +16,7 @@
 #include "base/diag.h"
 #include "emit/emit.h"
 #include "ir/ir.h"
+#include "ir/split.h"
 #include "kernel/kernel.h"
 #include "lang/lang.h"
 #include "plan/plan.h"
@@ -74,7 +75,10 @@ struct weir_program {
 /* lang_read over a struct bundle: included files as they were read the first time. */
 int api_read_bundle(void *context, struct arena *arena, const char *path, const struct source **ret_source);
 
-/* The ruleset and hook that `policy` and `hook` (as in weir_emit()) mean; an expression is checked for that hook. */
+/*
+ * The ruleset and hook that `policy` and `hook` (as in weir_emit()) mean; an expression is checked for that hook. The
+ * policy is as that hook judges it (ir/split.h).
+ */
 int api_select(struct call *call, struct weir_program *program, const char *policy, const char *hook,
 	       const struct ruleset **ret_ruleset, enum hook *ret_hook);
 

@@ -138,6 +138,8 @@ int api_read_bundle(void *context, struct arena *arena, const char *path, const 
 	return -ENOENT;
 }
 
+typedef VEC(struct weir_left) left_list;
+
 static const struct weir_hook *describe_hooks(struct arena *arena, const struct ruleset *ruleset)
 {
 	struct weir_hook *hooks = ARENA_ARRAY(arena, struct weir_hook, ruleset->attach_count);
@@ -149,6 +151,47 @@ static const struct weir_hook *describe_hooks(struct arena *arena, const struct 
 	return hooks;
 }
 
+/* Rules that the call at `hook` leaves to others. */
+static void describe_left(struct arena *arena, const struct ruleset *ruleset, enum hook hook, const char *to,
+			  left_list *lefts)
+{
+	for (size_t i = 0; i < ruleset->chain_count; i++) {
+		for (size_t j = 0; j < ruleset->chains[i].rule_count; j++) {
+			const struct rule *rule = &ruleset->chains[i].rules[j];
+
+			if (rule_split(ruleset, rule, hook) == SPLIT_DECIDED)
+				continue;
+			VEC_PUSH(arena, lefts) = (struct weir_left){
+				.hook = hook_table[hook].name,
+				.to = to,
+				.rule = rule->number,
+				.line = source_position(rule->span.source, rule->span.offset).line,
+				.text = span_fold(arena, rule->span),
+			};
+		}
+	}
+}
+
+static left_list describe_lefts(struct arena *arena, const struct ruleset *ruleset)
+{
+	hook_mask hooks = 0, told = 0;
+	left_list lefts = { 0 };
+
+	for (size_t i = 0; i < ruleset->attach_count; i++)
+		hooks |= HOOK_BIT(ruleset->attaches[i].hook);
+	for (size_t i = 0; i < ruleset->attach_count; i++) {
+		enum hook hook = ruleset->attaches[i].hook;
+		char to[256];
+
+		if (!hook_table[hook].call || told & HOOK_BIT(hook))
+			continue;
+		told |= HOOK_BIT(hook);
+		hook_mask_print(hooks_behind(hooks, hook), to, sizeof to);
+		describe_left(arena, ruleset, hook, arena_strndup(arena, to, strlen(to)), &lefts);
+	}
+	return lefts;
+}
+
 static void describe_policies(struct weir_program *program)
 {
 	struct arena *arena = program->arena;
@@ -156,12 +199,15 @@ static void describe_policies(struct weir_program *program)
 	program->policies = ARENA_ARRAY(arena, struct weir_policy, program->rulesets->count);
 	for (size_t i = 0; i < program->rulesets->count; i++) {
 		const struct ruleset *ruleset = &program->rulesets->items[i];
+		const left_list lefts = describe_lefts(arena, ruleset);
 
 		program->policies[i] = (struct weir_policy){
 			.name = ruleset->name,
 			.rules = ruleset->rule_count,
 			.hooks = describe_hooks(arena, ruleset),
 			.hook_count = ruleset->attach_count,
+			.left = lefts.items,
+			.left_count = lefts.count,
 		};
 	}
 }
@@ -346,10 +392,14 @@ int api_select(struct call *call, struct weir_program *program, const char *poli
 		return status;
 	if (hook && wanted < 0)
 		return api_fail(call, WEIR_INPUT, "no hook `%s`; hooks are xdp, tc-ingress, tc-egress, cgroup-ingress, "
-						  "cgroup-egress, socket and netfilter-prerouting, -input, -forward, "
+						  "cgroup-egress, connect, bind, socket and netfilter-prerouting, -input, -forward, "
 						  "-output, -postrouting", hook);
-	if (!(*ret_ruleset)->expression)
-		return attached_hook(call, *ret_ruleset, wanted, ret_hook);
+	if (!(*ret_ruleset)->expression) {
+		status = attached_hook(call, *ret_ruleset, wanted, ret_hook);
+		if (!status)
+			*ret_ruleset = ruleset_at(call->arena, *ret_ruleset, *ret_hook);
+		return status;
+	}
 	if (wanted < 0)
 		return hook_for_expression(call, program, ret_ruleset, ret_hook);
 	*ret_hook = (enum hook)wanted;

@@ -237,6 +237,9 @@ static void compare_policies(struct diffing *diffing)
 			add_change(diffing, "policy `%s` is removed", pair[DIFF_OLD]->name);
 			continue;
 		}
+		if (pair[DIFF_OLD]->observe != pair[DIFF_NEW]->observe)
+			add_change(diffing, "policy `%s` %s only observes", pair[DIFF_OLD]->name,
+				   pair[DIFF_NEW]->observe ? "now" : "no longer");
 		compare_attaches(diffing, pair[DIFF_OLD], pair[DIFF_NEW], "no longer");
 		compare_attaches(diffing, pair[DIFF_NEW], pair[DIFF_OLD], "now");
 		compare_knocks(diffing, pair[DIFF_OLD], pair[DIFF_NEW]);

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* Events of `log` actions, decoded. */
 #include <errno.h>
+#include <limits.h>
 #include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -24,6 +26,8 @@ struct weir_events {
 	struct event raw;
 	struct event_fields fields;
 	char interface[IF_NAMESIZE];
+	char command[COMMAND_BYTES + 1];
+	char program[PATH_MAX], cgroup[PATH_MAX];
 	struct weir_event event;
 	struct event_origin origin;
 };
@@ -151,12 +155,65 @@ static uint64_t clock_ns(clockid_t clock)
 	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
+/* A program that the policy names; false if it is none of those. */
+static bool find_named(const struct described *described, const struct event *raw, char path[PATH_MAX])
+{
+	json_t *item;
+	size_t index;
+
+	json_array_foreach(described ? json_object_get(described->meta, "programs") : NULL, index, item) {
+		if ((uint64_t)json_integer_value(json_object_get(item, "inode")) != raw->program ||
+		    json_integer_value(json_object_get(item, "device")) != raw->device)
+			continue;
+		snprintf(path, PATH_MAX, "%s", json_string_value(json_object_get(item, "path")));
+		return true;
+	}
+	return false;
+}
+
+/* Where the process's executable is: one that the policy names, or the same file still, and the caller may know. */
+static void find_program(const struct described *described, const struct event *raw, char path[PATH_MAX])
+{
+	struct stat status;
+	char link[40];
+	ssize_t length;
+
+	if (raw->pid && find_named(described, raw, path))
+		return;
+	snprintf(link, sizeof link, "/proc/%u/exe", raw->pid);
+	length = raw->pid && !stat(link, &status) && status.st_ino == raw->program ? readlink(link, path, PATH_MAX - 1) : 0;
+	path[length > 0 ? length : 0] = '\0';
+}
+
+/* Where its cgroup is, if it is still in it. */
+static void find_cgroup(const struct event *raw, char path[PATH_MAX])
+{
+	char name[40], line[PATH_MAX + 4];
+	uint64_t id = 0;
+	uint8_t level;
+	FILE *file;
+
+	path[0] = '\0';
+	snprintf(name, sizeof name, "/proc/%u/cgroup", raw->pid);
+	file = raw->pid ? fopen(name, "re") : NULL;
+	while (file && fgets(line, sizeof line, file))
+		if (!strncmp(line, "0::", 3))
+			snprintf(path, PATH_MAX, "%.*s", (int)strcspn(line + 3, "\n"), line + 3);
+	if (file)
+		fclose(file);
+	if (!path[0] || names_system.cgroup(names_system.context, path, &level, &id) || id != raw->cgroup)
+		path[0] = '\0';
+}
+
 static void fill_event(struct weir_events *events, const struct described *described)
 {
 	const struct event *raw = &events->raw;
 	const struct event_fields *fields = &events->fields;
 	uint32_t index = raw->in_iface ? raw->in_iface : raw->out_iface;
 
+	find_program(described, raw, events->program);
+	find_cgroup(raw, events->cgroup);
+	snprintf(events->command, sizeof events->command, "%.*s", COMMAND_BYTES, raw->command);
 	if (!index || !if_indextoname(index, events->interface))
 		events->interface[0] = '\0';
 	events->event = (struct weir_event){
@@ -165,6 +222,7 @@ static void fill_event(struct weir_events *events, const struct described *descr
 		.rule = raw->rule,
 		.text = log_text(described, raw->log),
 		.verdict = verdict_name(raw->verdict),
+		.observed = described && json_is_true(json_object_get(described->meta, "observe")),
 		.hook = raw->hook < HOOK_COUNT ? hook_table[raw->hook].name : "",
 		.interface = events->interface,
 		.protocol = fields->protocol,
@@ -175,6 +233,11 @@ static void fill_event(struct weir_events *events, const struct described *descr
 		.flags = fields->flags,
 		.length = raw->length,
 		.user = raw->user == ABSENT_OWNER ? -1 : (int64_t)raw->user,
+		.pid = raw->pid ? (int64_t)raw->pid : -1,
+		.command = events->command,
+		.program = events->program,
+		.cgroup = events->cgroup,
+		.group = raw->pid ? (int64_t)raw->group : -1,
 		.mark = raw->mark,
 		.data = raw->data,
 		.captured = raw->captured,
@@ -200,6 +263,8 @@ WEIR_EXPORT int weir_events_next(struct weir *weir, struct weir_events *events, 
 	if (!got)
 		return 0;
 	event_describe(&events->raw, &events->fields);
+	if (events->raw.hook < HOOK_COUNT && hook_table[events->raw.hook].call)
+		events->fields.src[0] = '\0'; /* not known yet, or at bind the other end's */
 	fill_event(events, describe(weir, events));
 	*ret_event = &events->event;
 	return 1;

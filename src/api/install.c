@@ -93,7 +93,7 @@ static int install_hook(struct call *call, const struct ruleset *ruleset, const 
 {
 	install_sets constants = { 0 };
 	struct built built;
-	int status = api_build(call, ruleset, attach->hook, &built);
+	int status = api_build(call, ruleset_at(call->arena, ruleset, attach->hook), attach->hook, &built);
 
 	if (!status && call->proof_milliseconds)
 		status = api_require_proof(call, &built, call->proof_milliseconds);
@@ -144,6 +144,27 @@ static int describe(struct call *call, const struct ruleset *ruleset, const stru
 	return WEIR_OK;
 }
 
+_Static_assert((int)PROGRAMS_MAX == PLANE_PROGRAMS, "planes have room for all of a policy's programs");
+
+/* The programs that rules name, and whether calls are to note who owns a socket: where packets are asked. */
+static void install_owners(struct arena *arena, const struct ruleset *ruleset, struct install *install,
+			   install_states *states)
+{
+	const uint32_t noted = 1u << FIELD_GROUP | 1u << FIELD_PROGRAM;
+	bool asked = false;
+
+	install->programs.count = (uint32_t)ruleset->program_count;
+	for (size_t i = 0; i < ruleset->program_count; i++) {
+		install->programs.items[i].inode = ruleset->programs[i].inode;
+		install->programs.items[i].device = ruleset->programs[i].device;
+	}
+	for (size_t i = 0; i < install->hook_count; i++)
+		asked = asked || (!hook_table[install->hooks[i].hook].call && install->hooks[i].needed & noted);
+	if (asked)
+		VEC_PUSH(arena, states) = (struct install_state){ .map = NOTES_MAP, .name = "owners",
+								  .layout = NOTES_LAYOUT, .shared = true };
+}
+
 int api_install(struct call *call, const struct ruleset *ruleset, int only, const struct bundle *bundle,
 		struct install *ret_install)
 {
@@ -166,6 +187,7 @@ int api_install(struct call *call, const struct ruleset *ruleset, int only, cons
 	install.sets = sets.items;
 	install.set_count = sets.count;
 	install.malformed_accept = ruleset->malformed_accept;
+	install.observe = ruleset->observe;
 	memcpy(install.levels, ruleset->cgroup_levels, sizeof install.levels);
 	install.level_count = ruleset->cgroup_level_count;
 	install.captures_size = ruleset->captures_size;
@@ -174,6 +196,7 @@ int api_install(struct call *call, const struct ruleset *ruleset, int only, cons
 	if (status)
 		return status;
 	install_knocks(call->arena, keyed, &install, &states);
+	install_owners(call->arena, ruleset, &install, &states);
 	install.states = states.items;
 	install.state_count = states.count;
 	status = describe(call, ruleset, plan, bundle, &install);

@@ -232,12 +232,25 @@ static json_t *describe_logs(const struct plan *plan)
 	return logs;
 }
 
+static json_t *describe_programs(const struct ruleset *ruleset)
+{
+	json_t *programs = json_array();
+
+	for (size_t i = 0; i < ruleset->program_count; i++)
+		json_array_append_new(programs,
+				      json_pack("{s:s, s:I, s:I}", "path", ruleset->programs[i].path, "inode",
+						(json_int_t)ruleset->programs[i].inode, "device",
+						(json_int_t)ruleset->programs[i].device));
+	return programs;
+}
+
 json_t *meta_describe(struct arena *arena, const struct ruleset *ruleset, const struct plan *plan, const char *file)
 {
-	return json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:s, s:b, s:o, s:o, s:o, s:o}", "policy", ruleset->name, "file", file,
+	return json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:s, s:b, s:b, s:o, s:o, s:o, s:o, s:o}", "policy", ruleset->name, "file", file,
 			 "line", (int)line_of(ruleset->span), "offset", (int)ruleset->span.offset, "length",
 			 (int)ruleset->span.length, "captures", (int)ruleset->captures_size, "default", verdict_name(ruleset->default_verdict),
-			 "malformed_accept", ruleset->malformed_accept, "rules",
+			 "malformed_accept", ruleset->malformed_accept, "observe", ruleset->observe, "programs",
+			 describe_programs(ruleset), "rules",
 			 describe_rules(arena, ruleset), "counters", describe_counters(ruleset), "sets",
 			 describe_sets(ruleset, plan), "logs", describe_logs(plan));
 }

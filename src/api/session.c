@@ -268,6 +268,8 @@ static bool meets(const struct attach *attach, const struct session *session, un
 {
 	char name[IF_NAMESIZE];
 
+	if (hook_table[attach->hook].call) /* sessions that stand make none any more */
+		return false;
 	switch (hook_table[attach->hook].target) {
 	case TARGET_IFACE:
 		return interface && if_indextoname(interface, name) && !fnmatch(attach->target, name, 0);
@@ -315,6 +317,8 @@ static bool cuts(struct call *call, const struct ruleset *ruleset, const struct 
 {
 	unsigned interface = session_interface(session);
 
+	if (ruleset->observe)
+		return false;
 	for (size_t i = 0; i < ruleset->attach_count; i++) {
 		const struct attach *attach = &ruleset->attaches[i];
 

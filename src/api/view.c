@@ -116,6 +116,7 @@ static void fill_view(struct arena *arena, json_t *meta, const struct policy_sta
 	view->source_line = (uint32_t)number(meta, "line");
 	view->loaded_ns = state->loaded_ns;
 	view->default_verdict = copy_string(arena, meta, "default");
+	view->observe = json_is_true(json_object_get(meta, "observe"));
 	view->events_lost = state->events_lost;
 	view->captures_lost = state->captures_lost;
 	view->captures_size = number(meta, "captures");

@@ -46,6 +46,7 @@ static __always_inline int plane_parse(struct __sk_buff *skb, struct packet *pac
 static __always_inline void plane_describe(struct __sk_buff *skb, struct event *event)
 {
 	event->user = skb_owner(skb);
+	describe_noted(skb, event);
 	describe_skb(skb, event, EGRESS, false);
 }
 

@@ -12,40 +12,20 @@ enum { PLANE_PREEMPTIBLE = 1 };
 
 #include "bpf/plane.h"
 
-/* What is used of the kernel's structures; the loader finds where it is. */
-#define KERNEL __attribute__((preserve_access_index))
+typedef struct bpf_dynptr parse_source;
+
+static __always_inline int source_copy(parse_source *source, __u32 offset, void *buffer, __u32 size)
+{
+	return bpf_dynptr_read(buffer, size, source, offset, 0);
+}
+
+#include "bpf/parse.h"
+#include "bpf/owner.h"
+
+/* --- of the kernel --------------------------------------------------------------------------------------------- */
 
 struct net_device {
 	int ifindex;
-} KERNEL;
-
-struct kernfs_node {
-	__u64 id;
-} KERNEL;
-
-struct cgroup {
-	int level;
-	struct kernfs_node *kn;
-	struct cgroup *ancestors[];
-} KERNEL;
-
-struct sock_cgroup_data {
-	struct cgroup *cgroup;
-} KERNEL;
-
-struct sock_common {
-	volatile unsigned char skc_state;
-	struct sock *skc_listener;
-} KERNEL;
-
-typedef struct {
-	__u32 val;
-} kuid_t;
-
-struct sock {
-	struct sock_common __sk_common;
-	kuid_t sk_uid;
-	struct sock_cgroup_data sk_cgrp_data;
 } KERNEL;
 
 struct sk_buff {
@@ -76,21 +56,6 @@ enum { PF_IPV6 = 10, STATE_TIME_WAIT = 6, STATE_NEW_SYN_RECV = 12 };
 enum { NETFILTER_DROP = 0, NETFILTER_ACCEPT = 1 };
 
 extern int bpf_dynptr_from_skb(struct sk_buff *skb, __u64 flags, struct bpf_dynptr *ptr__uninit) __ksym;
-extern void *bpf_rdonly_cast(void *object, __u32 type) __ksym;
-
-#define CAST(type, object) \
-	((type *)bpf_rdonly_cast((object), __builtin_btf_type_id(*(type *)0, 1 /* of the kernel */)))
-
-/* --- bytes ---------------------------------------------------------------------------------------------------- */
-
-typedef struct bpf_dynptr parse_source;
-
-static __always_inline int source_copy(parse_source *source, __u32 offset, void *buffer, __u32 size)
-{
-	return bpf_dynptr_read(buffer, size, source, offset, 0);
-}
-
-#include "bpf/parse.h"
 
 /* --- owners --------------------------------------------------------------------------------------------------- */
 
@@ -104,17 +69,6 @@ static __always_inline struct sock *owner_of(const struct sk_buff *skb)
 	return sk && sk->__sk_common.skc_state != STATE_TIME_WAIT ? sk : NULL;
 }
 
-static __always_inline __u64 ancestor_id(struct sock *sk, int level)
-{
-	struct cgroup *cgroup = sk->sk_cgrp_data.cgroup, *ancestor = NULL;
-
-	if (!cgroup || cgroup->level < level)
-		return ABSENT_CGROUP;
-	/* The verifier follows no pointer out of an array of unknown length. */
-	bpf_probe_read_kernel(&ancestor, sizeof ancestor, __builtin_preserve_access_index(&cgroup->ancestors[level]));
-	return ancestor ? CAST(struct cgroup, ancestor)->kn->id : ABSENT_CGROUP;
-}
-
 static __always_inline void set_owner(const struct sk_buff *skb, struct packet *packet, __u32 needed)
 {
 	struct sock *sk;
@@ -124,13 +78,7 @@ static __always_inline void set_owner(const struct sk_buff *skb, struct packet *
 	sk = owner_of(skb);
 	if (!sk)
 		return;
-	packet->user = sk->sk_uid.val;
-	if (needed & NEEDS(FIELD_CGROUP_0))
-		packet->cgroup[0] = ancestor_id(sk, config.levels[0]);
-	if (needed & NEEDS(FIELD_CGROUP_1))
-		packet->cgroup[1] = ancestor_id(sk, config.levels[1]);
-	if (needed & NEEDS(FIELD_CGROUP_2))
-		packet->cgroup[2] = ancestor_id(sk, config.levels[2]);
+	set_owner_of(sk, packet, needed);
 }
 
 /* --- what plane.h asks for ------------------------------------------------------------------------------------ */

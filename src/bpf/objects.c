@@ -13,6 +13,8 @@ static const struct plane_object plane_cgroup_objects[] = {
 	OBJECT("cgroup-egress", cgroup_egress),
 };
 
+static const struct plane_object plane_connect_object = OBJECT("connect", connect);
+static const struct plane_object plane_bind_object = OBJECT("bind", bind);
 static const struct plane_object plane_socket_object = OBJECT("socket", socket);
 
 static const struct plane_object empty_xdp_object = OBJECT("empty-xdp", empty_xdp);
@@ -42,6 +44,8 @@ static const struct {
 	[HOOK_NF_POSTROUTING] = { &plane_netfilter_object, NULL },
 	[HOOK_CGROUP_INGRESS] = { &plane_cgroup_objects[0], &empty_cgroup_objects[0] },
 	[HOOK_CGROUP_EGRESS] = { &plane_cgroup_objects[1], &empty_cgroup_objects[1] },
+	[HOOK_CONNECT] = { &plane_connect_object, NULL },
+	[HOOK_BIND] = { &plane_bind_object, NULL },
 	[HOOK_SOCKET] = { &plane_socket_object, &empty_socket_object },
 };
 

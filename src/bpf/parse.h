@@ -555,7 +555,8 @@ static __always_inline void packet_clear(struct packet *packet)
 	PACKET_WORD(packet, user) = (__u64)ABSENT_OWNER << 32 | ABSENT_OWNER;
 	PACKET_WORD(packet, eth_type) = WORD(0, ABSENT_VLAN, ABSENT_PROTO, ABSENT_FLAGS);
 	PACKET_WORD(packet, icmp_type) = WORD(ABSENT_ICMP, ABSENT_ICMP, 0, 0); /* family, ttl, dscp, ecn */
-	PACKET_WORD(packet, fragment) = 0; /* reserved, resume */
+	PACKET_WORD(packet, fragment) = 0; /* reserved, program */
+	PACKET_WORD(packet, resume) = 0;
 }
 
 #endif

@@ -507,7 +507,7 @@ static __always_inline __u32 classify_with_state(struct packet *packet)
 }
 
 /* An enum answer_verdict; everything it took is done, but for carrying it out. Fills the packet. */
-static __always_inline __u32 judge(plane_context *context, struct packet *packet)
+static __always_inline __u32 decide(plane_context *context, struct packet *packet)
 {
 	__u32 answer;
 
@@ -518,6 +518,14 @@ static __always_inline __u32 judge(plane_context *context, struct packet *packet
 	if (__builtin_expect(answer & ANSWER_STEPS, 0))
 		return plane_run_steps(context, packet, answer >> ANSWER_SHIFT);
 	return settle(answer & 3, answer >> ANSWER_SHIFT, plane_weigh_parsed(context, packet));
+}
+
+/* The same, as the plane is to carry it out: a policy that only observes lets everything pass. */
+static __always_inline __u32 judge(plane_context *context, struct packet *packet)
+{
+	__u32 verdict = decide(context, packet);
+
+	return config.observe ? ANSWER_ACCEPT : verdict;
 }
 
 enum turn { TURN_OURS, TURN_BEFORE, TURN_OVER };

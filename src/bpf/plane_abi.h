@@ -127,7 +127,7 @@ struct bucket {
 	__u64 next_ns;
 };
 
-enum { EVENT_BYTES = 128 };
+enum { EVENT_BYTES = 128, COMMAND_BYTES = 16 };
 
 enum { CAPTURE_BYTES_MAX = 65535 }; /* of one packet */
 
@@ -149,6 +149,13 @@ struct event {
 	__u16 captured;  /* bytes in `data` */
 	__u8 frame;      /* 1: data begins with the link-layer header, 0: with the IP header */
 	__u8 reserved;
+	__u32 pid;       /* of the process, as far as the hook knows it; 0: unknown, as is what follows */
+	__u32 group;
+	__u64 cgroup;    /* id of the process's own */
+	__u64 program;   /* inode of its executable, */
+	__u32 device;    /* and the file system's device, as the kernel encodes it */
+	__u32 reserved2;
+	char command[COMMAND_BYTES]; /* its name, NUL-terminated unless as long as that */
 	__u8 data[EVENT_BYTES];
 };
 
@@ -175,8 +182,12 @@ struct plane_config {
 	__u8 captures;       /* some step is STEP_CAPTURE: else what would copy packets may be left out */
 	__u8 rated;          /* bit k: some rate has key k, of enum bucket_key */
 	__u8 paces;          /* TC egress: the device sends packets when their time has come (fq), so they can be delayed */
-	__u8 reserved[1];
+	__u8 observe;        /* whatever the answer, packets go on */
+	__u8 notes;          /* calls note who a socket belongs to (bpf/note_abi.h): else there is no such map */
+	__u8 reserved[3];
 	__u32 sets;          /* named sets in maps `sets_*`, `tries_*`; 0: no set has timeouts, no step changes one */
+	__u16 call;          /* connect, bind: enum bpf_attach_type that the program is loaded for */
+	__u16 reserved2;
 };
 
 /* Map MAP_CONTROL, one element, memory-mapped by user space; one a policy's program generation. */
@@ -248,8 +259,8 @@ enum set_origin { ORIGIN_FILE = 0, ORIGIN_RUN_TIME = 1, ORIGIN_PACKET = 2 };
 _Static_assert(sizeof(struct counter) == 16, "ABI");
 _Static_assert(sizeof(struct step) == 16, "ABI");
 _Static_assert(sizeof(struct log_limit) == 32, "ABI");
-_Static_assert(sizeof(struct event) == 48 + EVENT_BYTES, "ABI");
-_Static_assert(sizeof(struct plane_config) == 40, "ABI");
+_Static_assert(sizeof(struct event) == 96 + EVENT_BYTES, "ABI");
+_Static_assert(sizeof(struct plane_config) == 48, "ABI");
 _Static_assert(sizeof(struct plane_trace) == 24, "ABI");
 _Static_assert(sizeof(struct rate_limit) == 32, "ABI");
 _Static_assert(sizeof(struct bucket_of) == 16, "ABI");

@@ -26,6 +26,8 @@ static __always_inline int source_copy(parse_source *source, __u32 offset, void 
 
 #include "bpf/parse.h"
 
+#include "bpf/note.h"
+
 /* The owner's uid is this one too when there is no owner (net/core/filter.c, bpf_get_socket_uid). */
 enum { OVERFLOW_UID = 65534 };
 
@@ -49,6 +51,16 @@ static __always_inline __u32 skb_owner(struct __sk_buff *skb)
 	return uid == OVERFLOW_UID && !bpf_skb_ancestor_cgroup_id(skb, 0) ? ABSENT_OWNER : uid;
 }
 
+/* What calls have noted of the packet's socket, or NULL. */
+static __always_inline const struct owner_note *skb_note(struct __sk_buff *skb)
+{
+	struct bpf_sock *sk = skb->sk;
+
+	if (sk)
+		sk = bpf_sk_fullsock(sk);
+	return sk ? bpf_sk_storage_get(&state_owners, sk, NULL, 0) : NULL;
+}
+
 /* Tells what the kernel knows beside the bytes, where the hook has an owner. */
 static __always_inline void set_owner(struct __sk_buff *skb, struct packet *packet, __u32 needed)
 {
@@ -56,12 +68,26 @@ static __always_inline void set_owner(struct __sk_buff *skb, struct packet *pack
 		return;
 	if (needed & NEEDS(FIELD_USER))
 		packet->user = skb_owner(skb);
+	if (config.notes && needed & NEEDS_NOTE) {
+		const struct owner_note *note = skb_note(skb);
+
+		if (note)
+			set_noted(note, packet);
+	}
 	if (needed & NEEDS(FIELD_CGROUP_0))
 		packet->cgroup[0] = bpf_skb_ancestor_cgroup_id(skb, config.levels[0]);
 	if (needed & NEEDS(FIELD_CGROUP_1))
 		packet->cgroup[1] = bpf_skb_ancestor_cgroup_id(skb, config.levels[1]);
 	if (needed & NEEDS(FIELD_CGROUP_2))
 		packet->cgroup[2] = bpf_skb_ancestor_cgroup_id(skb, config.levels[2]);
+}
+
+static __always_inline void describe_noted(struct __sk_buff *skb, struct event *event)
+{
+	const struct owner_note *note = config.notes ? skb_note(skb) : NULL;
+
+	if (note)
+		describe_note(note, event);
 }
 
 /* `leaving`: at the egress side. */

@@ -26,7 +26,8 @@ struct {
 
 extern int classify_rest(struct packet *packet);
 
-enum { WORDS = sizeof(struct packet) / 8 };
+enum { WORDS = TABLE_REST }; /* of struct packet, that tests and nodes can name: all that rules look at */
+_Static_assert(WORDS * 8 <= sizeof(struct packet) && WORDS == 16, "they are words of the packet, in 4 bits");
 
 /* The stack's 512 bytes are shared with all callers: even the key is elsewhere. */
 static __always_inline const void *blob(void)
@@ -105,7 +106,7 @@ static __always_inline __u64 port_differs(__u64 port, __u64 lo, __u64 span)
 /* Protocol and ports. */
 static __always_inline __u64 rest_differs(const struct packet *packet, __u64 value, __u64 mask)
 {
-	__u64 key = FIELD(packet, proto) | ((~(__u64)FIELD(packet, src_port) >> 7) & TABLE_HAS_PORTS);
+	__u64 key = FIELD(packet, proto) | ((~(__u64)FIELD(packet, dst_port) >> 7) & TABLE_HAS_PORTS);
 
 	return (key ^ value) & mask;
 }

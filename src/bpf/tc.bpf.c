@@ -55,6 +55,8 @@ static __always_inline int plane_parse(struct __sk_buff *skb, struct packet *pac
 static __always_inline void plane_describe(struct __sk_buff *skb, struct event *event)
 {
 	event->user = leaving() ? skb_owner(skb) : ABSENT_OWNER;
+	if (leaving())
+		describe_noted(skb, event);
 	describe_skb(skb, event, leaving(), !config.bare);
 }
 

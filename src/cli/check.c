@@ -2,6 +2,8 @@
 /* weir check: what is wrong with a policy or an expression. Nothing is loaded. */
 #include "cli.h"
 
+#include <string.h>
+
 static size_t rule_count(const struct weir_program *program)
 {
 	size_t rules = 0;
@@ -16,6 +18,37 @@ static void print_count(size_t count, const char *one, const char *many)
 	printf("%zu %s", count, count == 1 ? one : many);
 }
 
+static void print_left(const struct weir_left *left)
+{
+	printf("  %s leaves rule %u (line %u) to %s: ", left->hook, left->rule, left->line, left->to);
+	print_escaped(stdout, left->text);
+	printf("\n");
+}
+
+/* Which rules are decided at the system call, where there is one. */
+static void print_calls(const struct weir_policy *policy)
+{
+	static const char *const calls[] = { "connect", "bind" };
+
+	for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
+		size_t left = 0;
+		bool there = false;
+
+		for (size_t j = 0; j < policy->hook_count; j++)
+			there = there || !strcmp(policy->hooks[j].name, calls[i]);
+		for (size_t j = 0; j < policy->left_count; j++)
+			left += !strcmp(policy->left[j].hook, calls[i]);
+		if (!there)
+			continue;
+		printf("  %s decides %zu of ", calls[i], policy->rules - left);
+		print_count(policy->rules, "rule", "rules");
+		printf("\n");
+		for (size_t j = 0; j < policy->left_count; j++)
+			if (!strcmp(policy->left[j].hook, calls[i]))
+				print_left(&policy->left[j]);
+	}
+}
+
 static void print_policies(const struct weir_program *program)
 {
 	for (size_t i = 0; i < weir_policy_count(program); i++) {
@@ -26,6 +59,7 @@ static void print_policies(const struct weir_program *program)
 		printf(", on ");
 		print_hooks(stdout, policy->hooks, policy->hook_count);
 		printf("\n");
+		print_calls(policy);
 	}
 }
 
@@ -46,6 +80,20 @@ static void print_result(const struct cli *cli, const char *name, enum input_kin
 		print_policies(program);
 }
 
+static json_t *json_left(const struct weir_policy *policy)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < policy->left_count; i++) {
+		const struct weir_left *left = &policy->left[i];
+
+		json_array_append_new(array, json_pack("{s:o, s:o, s:o, s:o, s:o}", "hook", json_text(left->hook), "to",
+						       json_text(left->to), "rule", json_number(left->rule), "line",
+						       json_number(left->line), "text", json_text(left->text)));
+	}
+	return array;
+}
+
 static json_t *json_policies(const struct weir_program *program)
 {
 	json_t *array = json_array();
@@ -57,6 +105,7 @@ static json_t *json_policies(const struct weir_program *program)
 		json_object_set_new(object, "name", json_text(policy->name));
 		json_object_set_new(object, "rules", json_number(policy->rules));
 		json_object_set_new(object, "hooks", json_hooks(policy->hooks, policy->hook_count));
+		json_object_set_new(object, "left", json_left(policy));
 		json_array_append_new(array, object);
 	}
 	return array;
@@ -92,7 +141,7 @@ static int check(struct cli *cli)
 
 static const struct option check_options[] = {
 	FLAG("strict", 0, strict, "warnings are errors"),
-	FLAG("verbose", 'v', verbose, "also list the policies and their hooks"),
+	FLAG("verbose", 'v', verbose, "also list the policies, their hooks, and which rules a system call leaves to packets"),
 	TEXT("expression", 'e', "EXPR", expression, "check a filter expression"),
 };
 

@@ -39,10 +39,12 @@ struct settings {
 	bool drop_caps, accept, inetd, reuse_port, freebind, no_lock, lock;
 	uint64_t limit, backlog;
 	const char *ingress, *egress, *user, *group, *backend, *pinned, *app;
-	struct texts listen, filters;
+	struct texts listen, filters, allow;
 	bool udp, tcp, bind;
 	uint64_t port, pause;
 	const char *key, *new_key, *sequence;
+	const char *provider;
+	bool observe;
 };
 
 enum option_kind { OPTION_FLAG, OPTION_TEXT, OPTION_NUMBER, OPTION_TEXTS };
@@ -127,6 +129,7 @@ extern const struct command
 	command_enable,
 	command_disable,
 	command_refresh,
+	command_preset,
 	command_version,
 	command_help;
 

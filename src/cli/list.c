@@ -32,7 +32,7 @@ static char *hooks_text(const struct weir_view *view)
 static struct row row_of(const struct weir_view *view)
 {
 	return (struct row){ {
-		text_print("%s", view->name),
+		text_print(view->observe ? "%s (observes)" : "%s", view->name),
 		hooks_text(view),
 		text_print("%zu", view->rule_count),
 		text_print("%" PRIu64, view->judged.packets),
@@ -75,6 +75,7 @@ static json_t *json_row(const struct weir_view *view)
 	json_t *object = json_object();
 
 	json_object_set_new(object, "name", json_text(view->name));
+	json_object_set_new(object, "observe", json_boolean(view->observe));
 	json_object_set_new(object, "file", json_text(view->file));
 	json_object_set_new(object, "loaded", json_real((double)view->loaded_ns / 1e9));
 	json_object_set_new(object, "hooks", json_hooks(view->hooks, view->hook_count));

@@ -50,6 +50,23 @@ static void print_flow(FILE *stream, const struct weir_event *event)
 	print_address(stream, event->destination, event->destination_port);
 }
 
+static void print_process(FILE *stream, const struct weir_event *event)
+{
+	fprintf(stream, " group %" PRId64 " pid %" PRId64 " \"", event->group, event->pid);
+	print_escaped(stream, event->command);
+	fputs("\"", stream);
+	if (event->program[0]) {
+		fputs(" program \"", stream);
+		print_escaped(stream, event->program);
+		fputs("\"", stream);
+	}
+	if (event->cgroup[0]) {
+		fputs(" cgroup \"", stream);
+		print_escaped(stream, event->cgroup);
+		fputs("\"", stream);
+	}
+}
+
 /* Users stay numbers: asking a directory service for a name could send packets that are logged in turn. */
 static void print_event(FILE *stream, const struct weir_event *event)
 {
@@ -67,8 +84,12 @@ static void print_event(FILE *stream, const struct weir_event *event)
 	fprintf(stream, " length %u", event->length);
 	if (event->user >= 0)
 		fprintf(stream, " user %" PRId64, event->user);
+	if (event->pid >= 0)
+		print_process(stream, event);
 	if (event->mark)
 		fprintf(stream, " mark 0x%x", event->mark);
+	if (event->observed)
+		fputs(" observed", stream);
 	fputs("\n", stream);
 }
 
@@ -102,6 +123,7 @@ static json_t *json_event(const struct weir_event *event)
 
 	json_object_set_new(object, "time", json_real((double)event->time_ns / 1e9));
 	json_object_set_new(object, "verdict", json_text(event->verdict));
+	json_object_set_new(object, "observed", json_boolean(event->observed));
 	json_object_set_new(object, "policy", json_text(event->policy));
 	json_object_set_new(object, "rule", json_integer(event->rule));
 	json_object_set_new(object, "text", json_text(event->text));
@@ -115,6 +137,11 @@ static json_t *json_event(const struct weir_event *event)
 	json_object_set_new(object, "flags", json_text(event->flags));
 	json_object_set_new(object, "length", json_integer(event->length));
 	json_object_set_new(object, "user", event->user < 0 ? json_null() : json_integer(event->user));
+	json_object_set_new(object, "group", event->group < 0 ? json_null() : json_integer(event->group));
+	json_object_set_new(object, "pid", event->pid < 0 ? json_null() : json_integer(event->pid));
+	json_object_set_new(object, "command", json_text(event->command));
+	json_object_set_new(object, "program", event->program[0] ? json_text(event->program) : json_null());
+	json_object_set_new(object, "cgroup", event->cgroup[0] ? json_text(event->cgroup) : json_null());
 	json_object_set_new(object, "mark", json_integer(event->mark));
 	json_object_set_new(object, "frame", json_boolean(event->frame));
 	json_object_set_new(object, "data", json_data(event));
@@ -294,7 +321,7 @@ const struct command command_log = {
 	.synopsis = "[NAME]",
 	.summary = "Print events of rules with `log`, of one policy or of all",
 	.help = "One line an event: time, verdict, policy:rule, text, interface, protocol, addresses and ports,\n"
-		"TCP flags or ICMP type, length, user, mark. With --json, one object a line. Several may read at the\n"
+		"TCP flags or ICMP type, length, user, process, mark. With --json, one object a line. Several may read at the\n"
 		"same time. With --journal, `journalctl WEIR_POLICY=NAME` finds them.",
 	OPTIONS(log_options),
 	.most = 1,

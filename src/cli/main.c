@@ -39,6 +39,7 @@ static const struct command *const commands[] = {
 	&command_enable,
 	&command_disable,
 	&command_refresh,
+	&command_preset,
 	&command_version,
 	&command_help,
 };
@@ -53,7 +54,6 @@ static const char *const not_yet[] = {
 	"iptables-restore",
 	"iptables-save",
 	"knock",
-	"preset",
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -108,6 +108,7 @@ static int run(struct cli *cli)
 	json_decref(cli->diagnostics);
 	free(cli->set.listen.items);
 	free(cli->set.filters.items);
+	free(cli->set.allow.items);
 	weir_free(cli->weir);
 	return status;
 }

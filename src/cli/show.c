@@ -101,6 +101,8 @@ static void print_view(const struct weir_view *view)
 	time_text(view->loaded_ns, 0, loaded, sizeof loaded);
 	printf("# %s, loaded %s from %s, on ", view->name, loaded, view->file ? view->file : "?");
 	print_hooks(stdout, view->hooks, view->hook_count);
+	if (view->observe)
+		printf("; only observes");
 	printf("\n%*s  %*s\n", widths.packets, "packets", widths.bytes, "bytes");
 	print_source(view, widths);
 	print_counter(widths, &view->by_default);
@@ -157,6 +159,7 @@ static json_t *json_view(const struct weir_view *view)
 	json_t *object = json_object();
 
 	json_object_set_new(object, "name", json_text(view->name));
+	json_object_set_new(object, "observe", json_boolean(view->observe));
 	json_object_set_new(object, "file", json_text(view->file));
 	json_object_set_new(object, "loaded", json_real((double)view->loaded_ns / 1e9));
 	json_object_set_new(object, "hooks", json_hooks(view->hooks, view->hook_count));

@@ -163,6 +163,14 @@ static void check_knocks(struct rules *rules, const struct ruleset *ruleset)
 	rules->failed = true;
 }
 
+static void check_observe(struct rules *rules, const struct ruleset *ruleset)
+{
+	if (!ruleset->observe)
+		return;
+	diag_error(rules->diags, ruleset->span, "classic BPF cannot observe: it has no counters and no log");
+	rules->failed = true;
+}
+
 /* --- rules --------------------------------------------------------------------------------------- */
 
 static void convert_rule(struct rules *rules, const struct rule *from, struct rule *to)
@@ -192,6 +200,7 @@ int cbpf_rules(struct arena *arena, const struct ruleset *ruleset, bool reusepor
 		chains[i].rules = converted;
 	}
 	check_knocks(&rules, ruleset);
+	check_observe(&rules, ruleset);
 	copy->chains = chains;
 	copy->sets = NULL;
 	copy->set_count = 0;

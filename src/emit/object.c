@@ -52,7 +52,7 @@ static const struct packet_member {
 	MEMBER(dst_port), MEMBER(length), MEMBER(in_iface), MEMBER(out_iface), MEMBER(mark), MEMBER(user),
 	MEMBER(group), MEMBER(eth_type), MEMBER(vlan), MEMBER(proto), MEMBER(tcp_flags), MEMBER(icmp_type),
 	MEMBER(icmp_code), MEMBER(family), MEMBER(ttl), MEMBER(dscp), MEMBER(ecn), MEMBER(fragment),
-	MEMBER(reserved), MEMBER(knocked), MEMBER(resume),
+	MEMBER(reserved), MEMBER(knocked), MEMBER(program), MEMBER(resume), MEMBER(unused),
 };
 
 enum { PACKET_MEMBERS = sizeof packet_members / sizeof packet_members[0] };

@@ -371,6 +371,8 @@ static bool check_rule(struct check *check, const struct rule *rule)
 	for (size_t i = 0; i < rule->action_count; i++) {
 		if (!check_action(check, rule, &rule->actions[i]))
 			return false;
+		if (is_terminal(rule->actions[i].kind) && rule->actions[i].left)
+			return fail(check, "rule %u: a terminal action is left to others", rule->number);
 		if (is_terminal(rule->actions[i].kind) && i + 1 < rule->action_count)
 			return fail(check, "rule %u: a terminal action is not the last one", rule->number);
 	}
@@ -431,6 +433,8 @@ static bool check_knocks(struct check *check)
 {
 	const struct ruleset *ruleset = check->ruleset;
 
+	if (ruleset->program_count > PROGRAMS_MAX)
+		return fail(check, "more than %d programs", PROGRAMS_MAX);
 	if (ruleset->knock_count > KNOCKS_MAX)
 		return fail(check, "more than %d knocks", KNOCKS_MAX);
 	for (size_t i = 0; i < ruleset->knock_count; i++) {

@@ -92,7 +92,7 @@ static const char *field_name(const struct explaining *explaining, enum field fi
 
 static const char *absent_fact(const struct explaining *explaining, enum field field)
 {
-	if (field == FIELD_USER || field == FIELD_GROUP)
+	if (field == FIELD_USER || field == FIELD_GROUP || field == FIELD_PROGRAM)
 		return "the owner is not known";
 	if (field == FIELD_PROTO)
 		return "the packet is not IP";

@@ -93,6 +93,7 @@ enum action_kind {
 struct action {
 	enum action_kind kind;
 	struct span span;
+	bool left; /* does nothing here: another hook of the policy does it (ir/split.h); never a verdict or jump */
 	union {
 		const struct rate *rate;
 		uint32_t counter; /* index into ruleset.counters */
@@ -209,6 +210,13 @@ struct knock {
 	uint32_t max_sources; /* to be remembered; the policy's knocks share the most of these; 0: the planes' default */
 };
 
+/* An executable, as it was when the policy was compiled: what struct packet's `program` counts from PROGRAM_FIRST. */
+struct program {
+	const char *path;
+	uint32_t device; /* as the kernel encodes it: major << 20 | minor */
+	uint64_t inode;
+};
+
 struct attach {
 	enum hook hook;
 	const char *target; /* interface name or glob, cgroup path ("/" is the hierarchy's root); NULL at netfilter */
@@ -241,10 +249,13 @@ struct ruleset {
 	const char *const *counters; /* names given by `count NAME` */
 	size_t counter_count;
 	enum verdict default_verdict;
+	bool observe;          /* verdicts are counted and logged, but everything passes; the model says what would be */
 	bool malformed_accept; /* else dropped */
 	bool non_ip_accept;    /* FAMILY_OTHER passes instead of taking the default */
 	enum classifier classifier;
 	uint32_t captures_size; /* bytes of the ring of captures, a power of two; 0: no rule captures */
+	const struct program *programs;
+	size_t program_count; /* at most PROGRAMS_MAX */
 	uint8_t cgroup_levels[PACKET_CGROUPS]; /* ancestor level behind FIELD_CGROUP_0..2; root is 0 */
 	uint8_t cgroup_level_count;
 };

@@ -105,6 +105,8 @@ static bool act(struct judging *judging, const struct rule *rule, const struct a
 {
 	struct model_result *result = &judging->result;
 
+	if (action->left)
+		return false;
 	switch (action->kind) {
 	case ACTION_THROTTLE:
 		if (applies && !model_take_tokens(judging->packet->state, rule, action->rate, judging->packet,

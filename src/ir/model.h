@@ -52,6 +52,7 @@ struct model_packet {
 	uint32_t mark;
 	uint32_t user;  /* ABSENT_OWNER: unknown */
 	uint32_t group;
+	uint32_t program; /* ABSENT_PROGRAM: unknown */
 	uint64_t cgroup[PACKET_CGROUPS];
 	uint8_t knocked; /* FIELD_KNOCKED, where there is no state */
 	struct model_state *state; /* NULL: nothing is remembered, and rates have tokens */

@@ -52,6 +52,7 @@ struct parse {
 	hook_mask hook;
 	struct model_fields *fields;
 	bool zero_length; /* the IP header's length is 0: the packet's own */
+	enum packet_fragment fragment;
 };
 
 static unsigned get16(const unsigned char *at)
@@ -81,9 +82,16 @@ static void set(struct parse *parse, enum field field, u128 value)
 	parse->fields->value[field] = value;
 }
 
+/* Kept beside the fields, for not every hook sees it. */
+static void set_fragment(struct parse *parse, enum packet_fragment fragment)
+{
+	parse->fragment = fragment;
+	set(parse, FIELD_FRAGMENT, fragment);
+}
+
 static bool fragment_is(const struct parse *parse, enum packet_fragment fragment)
 {
-	return parse->fields->value[FIELD_FRAGMENT] == fragment;
+	return parse->fragment == fragment;
 }
 
 /* --- transport: each returns false if the header is malformed ------------------------------------------------- */
@@ -174,7 +182,7 @@ static bool parse_transport(struct parse *parse, unsigned number, struct view vi
 /* A fragment at offset 8 would overwrite the flags of a TCP header (RFC 3128). */
 static bool parse_later_fragment(struct parse *parse, unsigned number, unsigned offset)
 {
-	set(parse, FIELD_FRAGMENT, FRAGMENT_LATER);
+	set_fragment(parse, FRAGMENT_LATER);
 	set(parse, FIELD_PROTO, number);
 	return !(number == NUMBER_TCP && offset == 1);
 }
@@ -212,7 +220,7 @@ static bool parse_ipv4(struct parse *parse, struct view view)
 	offset = get16(ip + 6) & 0x1fff;
 	if (offset)
 		return parse_later_fragment(parse, ip[9], offset);
-	set(parse, FIELD_FRAGMENT, get16(ip + 6) & 0x2000 ? FRAGMENT_FIRST : FRAGMENT_NONE);
+	set_fragment(parse, get16(ip + 6) & 0x2000 ? FRAGMENT_FIRST : FRAGMENT_NONE);
 	return parse_transport(parse, ip[9], skip(view, header));
 }
 
@@ -245,7 +253,7 @@ static bool parse_extensions(struct parse *parse, unsigned number, struct view v
 			if (get16(at + 2) >> 3)
 				return parse_later_fragment(parse, next, get16(at + 2) >> 3);
 			if (at[3] & 1)
-				set(parse, FIELD_FRAGMENT, FRAGMENT_FIRST);
+				set_fragment(parse, FRAGMENT_FIRST);
 		}
 		view = skip(view, extension_bytes(number, at));
 		number = next;
@@ -272,7 +280,7 @@ static bool parse_ipv6(struct parse *parse, struct view view)
 	set(parse, FIELD_TTL, ip[7]);
 	set(parse, FIELD_IPV6_SRC, get_number(ip + 8, 16));
 	set(parse, FIELD_IPV6_DST, get_number(ip + 24, 16));
-	set(parse, FIELD_FRAGMENT, FRAGMENT_NONE);
+	set_fragment(parse, FRAGMENT_NONE);
 	return parse_extensions(parse, ip[6], skip(view, 40));
 }
 
@@ -344,6 +352,7 @@ static void set_metadata(struct parse *parse, enum hook hook, const struct model
 	set(parse, FIELD_MARK, packet->mark);
 	set_unless(parse, FIELD_USER, packet->user, ABSENT_OWNER);
 	set_unless(parse, FIELD_GROUP, packet->group, ABSENT_OWNER);
+	set_unless(parse, FIELD_PROGRAM, packet->program, ABSENT_PROGRAM);
 	for (int slot = 0; slot < PACKET_CGROUPS; slot++)
 		set_unless(parse, (enum field)(FIELD_CGROUP_0 + slot), packet->cgroup[slot], ABSENT_CGROUP);
 }

@@ -28,6 +28,10 @@ static void add_end(struct line *line, const struct model_fields *fields, enum f
 	bool brackets = fields->has[port] && format.form == FORM_IPV6;
 	char text[RANGE_TEXT_MAX];
 
+	if (!fields->has[field]) { /* the hook does not see it */
+		add(line, " ?");
+		return;
+	}
 	value_print(&format, fields->value[field], text);
 	add(line, " %s%s%s", brackets ? "[" : "", text, brackets ? "]" : "");
 	if (fields->has[port])
@@ -107,6 +111,7 @@ static const struct {
 	{ FIELD_OUT_IFACE, " out_iface=%llu", ABSENT_IFACE },
 	{ FIELD_USER, " user=%llu", ABSENT_OWNER },
 	{ FIELD_GROUP, " group=%llu", ABSENT_OWNER },
+	{ FIELD_PROGRAM, " program=%llu", ABSENT_PROGRAM },
 	{ FIELD_MARK, " mark=0x%llx", 0 },
 };
 

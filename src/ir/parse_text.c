@@ -198,6 +198,12 @@ static bool expect_default(struct reader *reader)
 	return true;
 }
 
+static bool expect_observe(struct reader *reader)
+{
+	reader->ruleset->observe = true;
+	return true;
+}
+
 static bool expect_malformed(struct reader *reader)
 {
 	static const char *const words[] = { "drop", "accept" };
@@ -256,12 +262,22 @@ static bool expect_counter_statement(struct reader *reader)
 	return reader_expect_string(reader, "the counter's name", &VEC_PUSH(reader->arena, &reader->counters));
 }
 
+static bool expect_program_statement(struct reader *reader)
+{
+	struct program *program = &VEC_PUSH(reader->arena, &reader->programs);
+
+	return reader_expect_string(reader, "the program's path", &program->path) &&
+	       reader_expect_number32(reader, &program->device) && reader_expect_number(reader, 64, &program->inode);
+}
+
 static const struct statement {
 	const char *word;
 	bool (*read)(struct reader *reader);
 } statements[] = {
 	{ "attach", expect_attach },
+	{ "observe", expect_observe },
 	{ "default", expect_default },
+	{ "program", expect_program_statement },
 	{ "malformed", expect_malformed },
 	{ "non_ip", expect_non_ip },
 	{ "classifier", expect_classifier },
@@ -309,6 +325,8 @@ static bool finish_policy(struct reader *reader, struct text_token head)
 	ruleset->chain_count = reader->chains.count;
 	ruleset->sets = reader->sets.items;
 	ruleset->set_count = reader->sets.count;
+	ruleset->programs = reader->programs.items;
+	ruleset->program_count = reader->programs.count;
 	ruleset->counters = reader->counters.items;
 	ruleset->counter_count = reader->counters.count;
 	ruleset->knocks = reader->knocks.items;

@@ -13,7 +13,9 @@ const char *const rate_key_names[RATE_KEY_COUNT] = { "none", "src", "dst", "flow
 
 const struct rate *rule_rate(const struct rule *rule)
 {
-	return rule->action_count && rule->actions[0].kind == ACTION_RATE ? rule->actions[0].rate : NULL;
+	const struct action *first = rule->actions;
+
+	return rule->action_count && first->kind == ACTION_RATE && !first->left ? first->rate : NULL;
 }
 
 bool rate_equal(const struct rate *left, const struct rate *right)

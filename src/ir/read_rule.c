@@ -276,6 +276,7 @@ static bool expect_chain_name(struct reader *reader, struct action *action, enum
 static bool expect_action(struct reader *reader, struct action *action)
 {
 	action->span = reader->token.span;
+	action->left = reader_accept_word(reader, "left");
 	if (reader_accept_word(reader, "rate"))
 		return expect_rate(reader, action, ACTION_RATE);
 	if (reader_accept_word(reader, "throttle"))

@@ -28,6 +28,7 @@ struct reader {
 	VEC(struct chain) chains;
 	VEC(struct set) sets;
 	VEC(const char *) counters;
+	VEC(struct program) programs;
 	VEC(struct knock) knocks;
 	VEC(struct pending) pending;
 };

@@ -98,6 +98,7 @@ static void put_head(struct printer *printer)
 	put(printer, " {\n");
 	for (size_t i = 0; i < ruleset->attach_count; i++)
 		put_attach(printer, &ruleset->attaches[i]);
+	put(printer, ruleset->observe ? "\tobserve\n" : "");
 	put(printer, "\tdefault ");
 	put(printer, verdict_names[ruleset->default_verdict]);
 	put(printer, ruleset->malformed_accept ? "\n\tmalformed accept\n" : "\n");
@@ -114,6 +115,12 @@ static void put_head(struct printer *printer)
 	for (size_t i = 0; i < ruleset->cgroup_level_count; i++)
 		put_number(printer, i ? ", " : "\tcgroup_levels ", ruleset->cgroup_levels[i]);
 	put(printer, ruleset->cgroup_level_count ? "\n" : "");
+	for (size_t i = 0; i < ruleset->program_count; i++) {
+		put_string(printer, "\tprogram ", ruleset->programs[i].path);
+		put_number(printer, " ", ruleset->programs[i].device);
+		put_number(printer, " ", ruleset->programs[i].inode);
+		put(printer, "\n");
+	}
 	for (size_t i = 0; i < ruleset->counter_count; i++) {
 		put_string(printer, "\tcounter ", ruleset->counters[i]);
 		put(printer, "\n");
@@ -273,6 +280,7 @@ static void put_action(struct printer *printer, const struct action *action)
 {
 	const struct ruleset *ruleset = printer->ruleset;
 
+	put(printer, action->left ? "left " : "");
 	switch (action->kind) {
 	case ACTION_RATE:
 	case ACTION_THROTTLE:

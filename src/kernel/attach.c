@@ -29,6 +29,8 @@ static const struct attach_ops *const ops_table[HOOK_COUNT] = {
 	[HOOK_NF_POSTROUTING] = &attach_netfilter_ops,
 	[HOOK_CGROUP_INGRESS] = &attach_cgroup_ops,
 	[HOOK_CGROUP_EGRESS] = &attach_cgroup_ops,
+	[HOOK_CONNECT] = &attach_cgroup_ops,
+	[HOOK_BIND] = &attach_cgroup_ops,
 };
 
 const struct attach_ops *attach_ops(uint32_t hook)

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* cgroup_skb: links on a cgroup of the unified hierarchy, in the order of attachment. Paths are from its root. */
+/*
+ * Packets and system calls of a cgroup: links on a cgroup of the unified hierarchy, in the order of attachment. Paths are
+ * from its root. A system call's hook is several of the kernel's: one for each way to name an address.
+ */
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -56,25 +59,56 @@ static int open_cgroup(struct kernel *kernel, const char *target)
 	return error;
 }
 
+static const struct {
+	enum hook hook;
+	uint32_t type; /* enum bpf_attach_type */
+} attach_types[] = {
+	{ HOOK_CGROUP_INGRESS, BPF_CGROUP_INET_INGRESS },
+	{ HOOK_CGROUP_EGRESS, BPF_CGROUP_INET_EGRESS },
+	{ HOOK_CONNECT, BPF_CGROUP_INET4_CONNECT },
+	{ HOOK_CONNECT, BPF_CGROUP_INET6_CONNECT },
+	{ HOOK_CONNECT, BPF_CGROUP_UDP4_SENDMSG },
+	{ HOOK_CONNECT, BPF_CGROUP_UDP6_SENDMSG },
+	{ HOOK_BIND, BPF_CGROUP_INET4_BIND },
+	{ HOOK_BIND, BPF_CGROUP_INET6_BIND },
+};
+
+static int add_place(const struct install_hook *hook, uint64_t cgroup, uint32_t type, struct places *places)
+{
+	struct place *place = places_add(places);
+
+	if (!place)
+		return -ENOMEM;
+	place->hook = hook->hook;
+	place->family = hook_table[hook->hook].call ? type : 0;
+	place->cgroup = cgroup;
+	snprintf(place->target, sizeof place->target, "%s", hook->target);
+	return 0;
+}
+
 static int resolve(struct kernel *kernel, const struct install_hook *hook, struct places *places)
 {
 	CLEANUP_CLOSE int fd = open_cgroup(kernel, hook->target);
-	struct place *place;
 	struct stat status;
+	int error = 0;
 
 	if (fd < 0)
 		return fd;
 	if (fstat(fd, &status))
 		return -errno;
-	if (strlen(hook->target) >= sizeof place->target)
+	if (strlen(hook->target) >= TARGET_LENGTH)
 		return problem_set(kernel, -ENAMETOOLONG, "the path of cgroup `%.60s...` is too long", hook->target);
-	place = places_add(places);
-	if (!place)
-		return -ENOMEM;
-	place->hook = hook->hook;
-	place->cgroup = status.st_ino; /* that is its id */
-	snprintf(place->target, sizeof place->target, "%s", hook->target);
-	return 0;
+	for (size_t i = 0; !error && i < sizeof attach_types / sizeof *attach_types; i++)
+		if (attach_types[i].hook == hook->hook)
+			error = add_place(hook, status.st_ino /* that is its id */, attach_types[i].type, places);
+	return error;
+}
+
+static uint32_t attach_type(const struct place *place)
+{
+	if (hook_table[place->hook].call)
+		return place->family;
+	return place->hook == HOOK_CGROUP_INGRESS ? BPF_CGROUP_INET_INGRESS : BPF_CGROUP_INET_EGRESS;
 }
 
 static int attach(struct kernel *kernel, struct place *place, int prog, int *ret_link)
@@ -85,7 +119,7 @@ static int attach(struct kernel *kernel, struct place *place, int prog, int *ret
 
 	if (fd < 0)
 		return fd;
-	request.attach_type = place->hook == HOOK_CGROUP_INGRESS ? BPF_CGROUP_INET_INGRESS : BPF_CGROUP_INET_EGRESS;
+	request.attach_type = attach_type(place);
 	link = attach_link_create(&request);
 	if (link == -EPERM)
 		return problem_set(

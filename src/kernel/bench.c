@@ -78,7 +78,7 @@ static int load_all(struct bench *bench)
 				   .frames = (uint32_t)bench->count };
 	int error;
 
-	if (hook_is_netfilter(hook->hook)) {
+	if (hook_is_netfilter(hook->hook) || hook_table[hook->hook].call) {
 		problem_set(bench->kernel, -EOPNOTSUPP, "the kernel cannot measure programs for %s",
 			    hook_table[hook->hook].name);
 		problem_hint(bench->kernel, "measure at xdp, tc or cgroup: the classifier is the same");

@@ -13,6 +13,7 @@
 #include "base/diag.h"
 #include "base/u128.h"
 #include "bpf/knock_abi.h"
+#include "bpf/note_abi.h"
 #include "bpf/plane_abi.h"
 #include "bpf/table_abi.h"
 #include "packet/hook.h"
@@ -102,9 +103,11 @@ struct install {
 	const struct rate_limit *rates;
 	size_t rate_count;
 	bool malformed_accept;
+	bool observe; /* plane_config.observe */
 	uint8_t levels[3];
 	uint8_t level_count;
 	struct plane_knocks knocks; /* count 0: none */
+	struct plane_programs programs;
 	const void *source;    /* blob for `show` and rollback; opaque here */
 	size_t source_size;
 	const void *meta;      /* blob (JSON) that the API writes and reads */

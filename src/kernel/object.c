@@ -268,7 +268,7 @@ static uint32_t map_size(const struct load *load, const char *name)
 	const struct install_set *set;
 
 	if (state)
-		return at_least_one(state->max_elements);
+		return state->max_elements; /* 0: of socket storage */
 	if (!strcmp(name, "counters"))
 		return load->install->slots;
 	if (!strcmp(name, "steps"))
@@ -324,8 +324,11 @@ static void fill_config(struct plane_config *config, const struct load *load)
 	config->slots = install->slots;
 	config->steps = (uint32_t)load->hook->step_count;
 	config->malformed_accept = install->malformed_accept;
+	config->observe = install->observe;
+	config->notes = state_find(install, NOTES_MAP) != NULL;
 	config->bare = load->bare;
 	config->paces = load->paces;
+	config->call = (uint16_t)load->call;
 	config->no_reject = load->hook->no_reject;
 	config->captures = install->captures_size > 0;
 	config->trace = load->trace;
@@ -352,6 +355,7 @@ static int configure(struct bpf_object *object, const struct load *load)
 	uint32_t *frames = rodata(object, ".rodata.frames", sizeof *frames);
 	struct table_config *table = rodata(object, TABLE_CONFIG, sizeof *table);
 	struct plane_knocks *knocks = rodata(object, MAP_KNOCKS, sizeof *knocks);
+	struct plane_programs *programs = rodata(object, MAP_PROGRAMS, sizeof *programs);
 	struct bpf_map *map;
 
 	if (config)
@@ -360,6 +364,8 @@ static int configure(struct bpf_object *object, const struct load *load)
 		*table = *load->hook->table;
 	if (knocks)
 		*knocks = load->install->knocks;
+	if (programs)
+		*programs = load->install->programs;
 	if (frames)
 		*frames = at_least_one(load->frames);
 	bpf_object__for_each_map(map, object) {
@@ -464,6 +470,8 @@ static int prepare_program(struct kernel *kernel, struct bpf_object *object, con
 		bpf_program__set_type(program, (enum bpf_prog_type)WEIR_PROG_TYPE_NETFILTER);
 		bpf_program__set_expected_attach_type(program, (enum bpf_attach_type)WEIR_ATTACH_NETFILTER);
 	}
+	if (load->call)
+		bpf_program__set_expected_attach_type(program, (enum bpf_attach_type)load->call);
 	*ret_program = program;
 	return verifier_log_attach(kernel, program);
 }
@@ -513,14 +521,15 @@ uint32_t kernel_version(void)
 
 int object_check_hook(struct kernel *kernel, enum hook hook)
 {
+	unsigned minor = hook_table[hook].call ? 2 : 4; /* bpf_rdonly_cast(); netfilter programs */
 	struct utsname name = { 0 };
 
-	if (!hook_is_netfilter(hook))
+	if (!hook_is_netfilter(hook) && !hook_table[hook].call)
 		return 0;
 	uname(&name);
-	if (kernel_version() < KERNEL_VERSION(6, 4, 0))
-		return problem_set(kernel, -EOPNOTSUPP, "hook %s needs Linux 6.4 or later, this is %s; hook at tc or "
-				   "cgroup instead", hook_table[hook].name, name.release);
+	if (kernel_version() < KERNEL_VERSION(6, minor, 0))
+		return problem_set(kernel, -EOPNOTSUPP, "hook %s needs Linux 6.%u or later, this is %s; hook at tc or "
+				   "cgroup instead", hook_table[hook].name, minor, name.release);
 	if (!path_exists("/sys/kernel/btf/vmlinux"))
 		return problem_set(kernel, -EOPNOTSUPP, "hook %s needs a kernel with type information "
 				   "(/sys/kernel/btf/vmlinux, CONFIG_DEBUG_INFO_BTF); hook at tc or cgroup instead",

@@ -42,6 +42,7 @@ struct load {
 	bool trace;
 	bool bare;         /* plane_config.bare */
 	bool paces;        /* plane_config.paces */
+	uint32_t call;     /* plane_config.call; 0: the plane's own */
 	const struct shares *shares;
 	uint32_t frames;   /* bench objects: elements of map `frames` */
 };

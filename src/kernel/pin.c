@@ -16,6 +16,10 @@ static int pin(struct kernel *kernel, const struct install *install, const char 
 	struct bpf_object *object = NULL;
 	int prog, error = object_check_hook(kernel, hook->hook);
 
+	if (hook_table[hook->hook].call)
+		return problem_set(kernel, -EOPNOTSUPP, "hook %s is several programs of the kernel's: apply a policy with "
+				   "`on %s PATH`", hook_table[hook->hook].name, hook_table[hook->hook].name);
+
 	if (!error)
 		error = tester_load(kernel, plane_for_hook(hook->hook), &load, &object, &prog);
 	if (!error && bpf_obj_pin(prog, path)) {

@@ -195,6 +195,12 @@ static bool one_program_will_do(const struct install_hook *hook)
 	return hook_is_netfilter(hook->hook);
 }
 
+/* The attach type that a system call's program is loaded for. */
+static uint32_t place_call(const struct place *place)
+{
+	return hook_table[place->hook].call ? place->family : 0;
+}
+
 /* Loads the hook's program once for each of its places (none yet: once, to see that it loads). */
 static int load_places(struct staging *staging, uint32_t source, const struct elf *elf)
 {
@@ -209,7 +215,8 @@ static int load_places(struct staging *staging, uint32_t source, const struct el
 		const struct load load = { .install = staging->install, .hook = hook, .plane = hook->hook,
 					   .since = staging->change->since, .shares = shares,
 					   .bare = ours && staging->places.items[i].bare,
-					   .paces = ours && staging->places.items[i].paces };
+					   .paces = ours && staging->places.items[i].paces,
+					   .call = ours ? place_call(&staging->places.items[i]) : 0 };
 
 		if (!ours && (i < staging->places.count || object))
 			continue;

@@ -125,11 +125,13 @@ static char *copy_text(struct arena *arena, const char *text)
 	return arena_strndup(arena, text, strlen(text));
 }
 
-/* Netfilter has a place for each family; they are one hook to the user. */
+/* Netfilter has a place for each family, a system call several; they are one hook to the user. */
 static struct policy_hook *find_hook(struct policy_hook *hooks, size_t count, const struct place *place)
 {
 	for (size_t i = 0; i < count; i++)
-		if (hook_table[place->hook].target == TARGET_NONE && hooks[i].hook == place->hook)
+		if (hooks[i].hook == place->hook && (hook_table[place->hook].target == TARGET_NONE ||
+						     (hook_table[place->hook].call &&
+						      !strcmp(hooks[i].target, place->target))))
 			return &hooks[i];
 	return NULL;
 }

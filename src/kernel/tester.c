@@ -5,7 +5,8 @@
  *
  * The kernel's test run of skb programs takes no IPv4 frame below 34 bytes and none above some 3.5 KB, that of
  * netfilter programs only IP. Where it refuses, the XDP plane joined with the same classifier stands in: it has
- * the same parser and shares the counters. It knows no owner, mark or metadata, but neither does a test run.
+ * the same parser and shares the counters. It knows no owner, mark or metadata, but neither does a test run. So it does
+ * for system calls, which have no test run at all: a packet is judged as the call that leads to it.
  */
 #include <bpf/bpf.h>
 #include <errno.h>
@@ -173,7 +174,9 @@ static int run_once(const struct kernel_tester *tester, const void *frame, size_
 {
 	int error;
 
-	if (hook_is_netfilter(tester->hook))
+	if (hook_table[tester->hook].call)
+		error = -EINVAL;
+	else if (hook_is_netfilter(tester->hook))
 		error = run_netfilter(tester, frame, length);
 	else
 		error = test_run(tester->prog, frame, length, NULL, 0);

@@ -181,6 +181,7 @@ struct policy_node {
 	VEC(struct chain_node) chains; /* [0]: main */
 	VEC(struct knock_node) knocks;
 	struct word settings[SETTING_COUNT];
+	struct word observe; /* the word, behind the name or inside; text NULL: not there */
 	uint32_t rule_count;
 	bool broken;    /* something in it did not parse */
 	bool broken_on; /* and that was an `on` line: do not complain that there is none */

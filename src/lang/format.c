@@ -311,7 +311,7 @@ static void put_policy(struct out *out, const struct policy_node *policy)
 {
 	put(out, "policy ");
 	put_word(out, &policy->name);
-	put(out, " {\n");
+	put(out, policy->observe.text ? " observe {\n" : " {\n");
 	out->level++;
 	for (size_t i = 0; i < policy->items.count; i++) {
 		const struct item *item = &policy->items.items[i];

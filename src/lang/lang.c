@@ -52,6 +52,8 @@ static void expression_lower(struct lower *lower, struct expr *expr, struct rule
 	*ret_ruleset = (struct ruleset){ .name = "expression", .span = expr->span, .expression = true,
 					 .chains = chain, .chain_count = 1, .rule_count = 1,
 					 .default_verdict = VERDICT_DROP,
+					 .programs = lower->programs.items,
+					 .program_count = lower->programs.count,
 					 .cgroup_level_count = lower->level_count };
 	memcpy(ret_ruleset->cgroup_levels, lower->levels, sizeof ret_ruleset->cgroup_levels);
 	if (lower->diags->errors)

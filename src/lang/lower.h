@@ -55,6 +55,7 @@ struct lower {
 	VEC(struct set) sets;
 	VEC(struct set_node *) set_nodes; /* beside `sets` */
 	VEC(const char *) counters;
+	VEC(struct program) programs;
 	uint8_t levels[PACKET_CGROUPS];
 	uint8_t level_count;
 	size_t elements;            /* of all lists so far; a define costs DEFINE_COST */
@@ -151,6 +152,11 @@ const struct cond *lower_expr(struct lower *lower, struct expr *expr, hook_mask 
 /* The hooks of `hooks` at which the condition can hold, going by `ingress` and `egress` in it. */
 hook_mask expr_hooks(const struct expr *expr, hook_mask hooks);
 hook_mask hooks_of_direction(enum direction direction);
+/*
+ * Those of `hooks` that can leave to the policy's packet hooks what they cannot tell: system calls (ir/split.h). Nothing
+ * is asked of them.
+ */
+hook_mask hooks_that_leave(const struct lower *lower, hook_mask hooks);
 
 /* --- knocks (knock.c) ----------------------------------------------------------------------------------- */
 

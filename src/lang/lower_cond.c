@@ -132,7 +132,7 @@ static const struct cond *complement(struct lower *lower, const struct operand *
 					  operand->ranges.count * sizeof *operand->ranges.items);
 	size_t count = ranges_normalize(ranges, operand->ranges.count);
 	VEC(struct range) gaps = { 0 };
-	u128 next = 0;
+	u128 next = field_table[operand->field->field].absent == 0; /* of values that an owner who is known may have */
 
 	for (size_t i = 0; i < count; i++) {
 		if (ranges[i].lo > next)
@@ -155,8 +155,8 @@ static const struct cond *known_and_none(struct lower *lower, const struct opera
 	struct operand rest = { .field = operand->field };
 	struct conds conds = { 0 }, parts = { 0 };
 
-	if (operand->field->type == TYPE_USER)
-		push(lower, &parts, complement(lower, operand, operand_max(user), span));
+	if (operand->field->type != TYPE_CGROUP)
+		push(lower, &parts, complement(lower, operand, operand_max(operand->field), span));
 	else
 		push(lower, &parts, cond_match(lower->arena, FIELD_USER, 0, operand_max(user), span));
 	if (parts.list.items[0]->kind == COND_FALSE)

@@ -20,6 +20,16 @@ hook_mask hooks_of_direction(enum direction direction)
 	return mask;
 }
 
+hook_mask hooks_that_leave(const struct lower *lower, hook_mask hooks)
+{
+	hook_mask mask = 0;
+
+	for (int hook = 0; hook < HOOK_COUNT; hook++)
+		if (hooks & HOOK_BIT(hook) && hook_table[hook].call && hooks_behind(lower->hooks, (enum hook)hook))
+			mask |= HOOK_BIT(hook);
+	return mask;
+}
+
 static bool is_side(const struct expr *expr, enum direction *ret_direction)
 {
 	if (expr->kind != EXPR_WORD)
@@ -64,10 +74,34 @@ static void narrow(struct lower *lower, const struct word *word, hook_mask known
 	lower->possible &= known;
 }
 
+static hook_mask calls(void)
+{
+	hook_mask mask = 0;
+
+	for (int hook = 0; hook < HOOK_COUNT; hook++)
+		if (hook_table[hook].call)
+			mask |= HOOK_BIT(hook);
+	return mask;
+}
+
+/* What packets know of their owner only because a call of the same policy has noted it. */
+static void check_noted(struct lower *lower, const struct word *word, enum field field, hook_mask hooks)
+{
+	hook_mask packets = hooks & field_table[field].hooks & ~calls();
+	struct diag *diag;
+
+	if ((field != FIELD_GROUP && field != FIELD_PROGRAM) || !packets || lower->hooks & calls())
+		return;
+	diag = diag_error(lower->diags, word->span, "`%s` is known at %s only where the policy is at connect or bind too",
+			  word->text, hooks_text(lower, packets));
+	diag_hint(lower->diags, diag, "the calls note who owns a socket: add `on connect \"/\"`");
+}
+
 static void check_hooks(struct lower *lower, const struct word *word, enum field field, hook_mask hooks)
 {
-	hook_mask known = field_table[field].hooks;
-	hook_mask missing = hooks & ~known;
+	hook_mask known = field_table[field].hooks & (lower->hooks || (field != FIELD_GROUP && field != FIELD_PROGRAM) ?
+						      ~(hook_mask)0 : calls());
+	hook_mask missing = hooks & ~known & ~hooks_that_leave(lower, hooks);
 	enum direction side;
 	struct diag *diag;
 
@@ -77,8 +111,10 @@ static void check_hooks(struct lower *lower, const struct word *word, enum field
 		narrow(lower, word, known);
 		return;
 	}
-	if (!missing)
+	if (!missing) {
+		check_noted(lower, word, field, hooks);
 		return;
+	}
 	diag = diag_error(lower->diags, word->span, "`%s` is not known at %s", word->text,
 			  hooks_text(lower, missing));
 	side = hooks & known & hooks_of_direction(DIRECTION_INGRESS) ? DIRECTION_INGRESS : DIRECTION_EGRESS;
@@ -435,8 +471,8 @@ static const struct cond *word(struct lower *lower, const struct expr *expr, hoo
 	if (words_field(expr->field.text)) {
 		diag = diag_error(lower->diags, expr->span, "`%s` has to be compared with something",
 				  expr->field.text);
-		if (words_field(expr->field.text)->type == TYPE_USER)
-			diag_hint(lower->diags, diag, "`user known` asks whether there is one");
+		if (is_owner(words_field(expr->field.text)))
+			diag_hint(lower->diags, diag, "`%s known` asks whether there is one", expr->field.text);
 	} else {
 		unknown_field(lower, &expr->field);
 	}
@@ -452,13 +488,16 @@ static const struct cond *known(struct lower *lower, const struct expr *expr, ho
 		diag_error(lower->diags, expr->span, "only of the owner one asks whether it is known: `user known`");
 		return cond_false(lower, expr->span);
 	}
-	check_hooks(lower, &expr->field, FIELD_USER, hooks);
+	check_hooks(lower, &expr->field, field->type == TYPE_CGROUP ? FIELD_USER : field->field, hooks);
 	if (negate) {
 		diag = diag_error(lower->diags, expr->span, "`%s known` cannot be negated", expr->field.text);
 		diag_hint(lower->diags, diag, "put a rule `... if %s known` before: what is left has no known owner",
 			  expr->field.text);
 	}
-	return cond_match(lower->arena, FIELD_USER, 0, operand_max(words_field("user")), expr->span);
+	if (field->type == TYPE_CGROUP)
+		field = words_field("user");
+	return cond_match(lower->arena, field->field, field_table[field->field].absent == 0, operand_max(field),
+			  expr->span);
 }
 
 /* --- logic --------------------------------------------------------------------------------------------------- */

@@ -222,6 +222,7 @@ static void check_default(struct lower *lower, const struct policy_node *policy,
 static void apply_settings(struct lower *lower, const struct policy_node *policy, struct ruleset *ruleset)
 {
 	ruleset->default_verdict = (enum verdict)setting(lower, policy, SETTING_DEFAULT);
+	ruleset->observe = policy->observe.text;
 	ruleset->malformed_accept = setting(lower, policy, SETTING_MALFORMED);
 	ruleset->non_ip_accept = setting(lower, policy, SETTING_NON_IP);
 	ruleset->classifier = (enum classifier)setting(lower, policy, SETTING_CLASSIFIER);
@@ -329,7 +330,7 @@ static const struct span *tcp_reject(struct lower *lower, const struct ruleset *
 	return NULL;
 }
 
-/* Once a policy: where reject is EPERM, TCP's connect() does not see it. */
+/* Once a policy: where reject is EPERM, TCP's connect() does not see it, unless it is judged itself. */
 static void warn_reject(struct lower *lower, const struct ruleset *ruleset)
 {
 	const struct span *span = tcp_reject(lower, ruleset);
@@ -338,12 +339,13 @@ static void warn_reject(struct lower *lower, const struct ruleset *ruleset)
 		const struct hook_info *info = &hook_table[ruleset->attaches[i].hook];
 		struct diag *diag;
 
-		if (info->reject != REJECT_EPERM || !span)
+		if (info->reject != REJECT_EPERM || !span || lower->hooks & HOOK_BIT(HOOK_CONNECT))
 			continue;
 		diag = diag_warning(lower->diags, *span,
 				    "at %s `reject` fails a UDP sender's call at once, but a TCP "
 				    "connect() only times out", info->name);
-		diag_hint(lower->diags, diag, "the hook `connect` will do that; it is not supported yet");
+		diag_hint(lower->diags, diag, "with `on connect \"%s\"` too, that fails at once",
+			  info->target == TARGET_CGROUP ? ruleset->attaches[i].target : "/");
 		return;
 	}
 }
@@ -376,12 +378,15 @@ static void start(struct lower *lower, struct policy_node *policy)
 	memset(&lower->sets, 0, sizeof lower->sets);
 	memset(&lower->set_nodes, 0, sizeof lower->set_nodes);
 	memset(&lower->counters, 0, sizeof lower->counters);
+	memset(&lower->programs, 0, sizeof lower->programs);
 }
 
 static void finish(struct lower *lower, struct ruleset *ruleset)
 {
 	ruleset->sets = lower->sets.items;
 	ruleset->set_count = lower->sets.count;
+	ruleset->programs = lower->programs.items;
+	ruleset->program_count = lower->programs.count;
 	ruleset->counters = lower->counters.items;
 	ruleset->counter_count = lower->counters.count;
 	ruleset->cgroup_level_count = lower->level_count;

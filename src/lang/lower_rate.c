@@ -114,14 +114,16 @@ static bool prefixes(const char *text, struct rate *rate)
 	return true;
 }
 
-static void check_user(struct lower *lower, const struct word *word, hook_mask hooks)
+/* That every hook knows what there is a bucket for each of. */
+static void check_field(struct lower *lower, const struct word *word, enum field field, hook_mask hooks)
 {
-	hook_mask missing = hooks & ~field_table[FIELD_USER].hooks;
+	hook_mask missing = hooks & ~field_table[field].hooks & ~hooks_that_leave(lower, hooks);
 
 	for (int hook = 0; hook < HOOK_COUNT; hook++) {
 		if (!(missing & HOOK_BIT(hook)))
 			continue;
-		diag_error(lower->diags, word->span, "`user` is not known at %s", hook_table[hook].name);
+		diag_error(lower->diags, word->span, "`%s` is not known at %s", word->text,
+			   hook_table[hook].name);
 		return;
 	}
 }
@@ -140,7 +142,9 @@ static void key(struct lower *lower, const struct word *word, hook_mask hooks, s
 		rate->bits6 = 64;
 	}
 	if (rate->key == RATE_KEY_USER)
-		check_user(lower, word, hooks);
+		check_field(lower, word, FIELD_USER, hooks);
+	if (rate->key == RATE_KEY_SRC || rate->key == RATE_KEY_FLOW)
+		check_field(lower, word, FIELD_IP_SRC, hooks);
 	if (rate->key != RATE_KEY_NONE && (!word->text[length] || (address && prefixes(word->text + length, rate))))
 		return;
 	rate->key = RATE_KEY_NONE;

@@ -66,12 +66,22 @@ static void check_mark_hooks(struct lower *lower, const struct action_node *node
 	for (int hook = 0; hook < HOOK_COUNT; hook++) {
 		struct diag *diag;
 
-		if (!(hooks & HOOK_BIT(hook)) || hook_table[hook].mark)
+		if (!(hooks & ~hooks_that_leave(lower, hooks) & HOOK_BIT(hook)) || hook_table[hook].mark)
 			continue;
 		diag = diag_error(lower->diags, node->span, "`mark` cannot be set at %s", hook_table[hook].name);
 		diag_hint(lower->diags, diag, "tc and cgroup hooks can");
 		return;
 	}
+}
+
+static void check_capture_hooks(struct lower *lower, const struct action_node *node, hook_mask hooks)
+{
+	for (int hook = 0; hook < HOOK_COUNT; hook++)
+		if (hooks & ~hooks_that_leave(lower, hooks) & HOOK_BIT(hook) && hook_table[hook].call) {
+			diag_error(lower->diags, node->span, "there is no packet to capture at %s",
+				   hook_table[hook].name);
+			return;
+		}
 }
 
 static void check_reject_hooks(struct lower *lower, const struct action_node *node, hook_mask hooks)
@@ -84,7 +94,7 @@ static void check_reject_hooks(struct lower *lower, const struct action_node *no
 		diag = diag_error(lower->diags, node->span, "`reject` cannot tell the sender at %s: use `drop`",
 				  hook_table[hook].name);
 		diag_hint(lower->diags, diag,
-			  "xdp and tc answer; netfilter-output and cgroup-egress fail the system call");
+			  "xdp and tc answer; connect, bind, netfilter-output and cgroup-egress fail the system call");
 		return;
 	}
 }
@@ -255,6 +265,7 @@ static size_t action_lower(struct lower *lower, const struct action_node *node, 
 		mark_action(lower, node, action);
 		break;
 	case WORD_CAPTURE:
+		check_capture_hooks(lower, node, hooks);
 		capture_action(lower, node, action);
 		break;
 	case WORD_JUMP:

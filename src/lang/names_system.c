@@ -48,6 +48,40 @@ static int system_group(void *context, const char *name, uint32_t *ret_gid)
 	return found ? 0 : error ? -error : -ENOENT;
 }
 
+/* The device of the file system, which stat() does not tell where each subvolume has one of its own. */
+static int mount_device(const char *path, uint32_t *ret_device)
+{
+	FILE *mounts = fopen("/proc/self/mountinfo", "re");
+	unsigned mount, major, minor;
+	struct statx status;
+	char *line = NULL;
+	size_t room = 0;
+	int error = -ENOENT;
+
+	if (!mounts || statx(AT_FDCWD, path, 0, STATX_MNT_ID, &status))
+		error = -errno;
+	while (mounts && error == -ENOENT && getline(&line, &room, mounts) > 0)
+		if (sscanf(line, "%u %*u %u:%u", &mount, &major, &minor) == 3 && mount == status.stx_mnt_id) {
+			*ret_device = major << 20 | minor;
+			error = 0;
+		}
+	free(line);
+	if (mounts)
+		fclose(mounts);
+	return error;
+}
+
+static int system_program(void *context, const char *path, uint32_t *ret_device, uint64_t *ret_inode)
+{
+	struct stat status;
+
+	(void)context;
+	if (path[0] != '/' || stat(path, &status) || !S_ISREG(status.st_mode) || !(status.st_mode & 0111))
+		return -ENOENT;
+	*ret_inode = status.st_ino;
+	return mount_device(path, ret_device);
+}
+
 static int system_service(void *context, const char *name, const char *protocol, uint16_t *ret_port)
 {
 	char buffer[4096];
@@ -171,6 +205,7 @@ static int system_cgroup(void *context, const char *path, uint8_t *ret_level, ui
 const struct names names_system = {
 	.user = system_user,
 	.group = system_group,
+	.program = system_program,
 	.service = system_service,
 	.protocol = system_protocol,
 	.interfaces = system_interfaces,

@@ -63,6 +63,42 @@ static bool user(struct lower *lower, struct operand *operand, const struct word
 	return true;
 }
 
+static bool group(struct lower *lower, struct operand *operand, const struct word *word)
+{
+	const struct names *names = lower->input->names;
+	uint32_t gid;
+
+	if (!names || !names->group || names->group(names->context, word->text, &gid) ||
+	    gid > operand_max(operand->field))
+		return false;
+	add(lower, operand, gid);
+	return true;
+}
+
+/* Its place in the policy's table, which gets it if it is not there yet. */
+static bool program(struct lower *lower, struct operand *operand, const struct word *word)
+{
+	const struct names *names = lower->input->names;
+	struct program found = { .path = word->text };
+	size_t place = 0;
+
+	if (!names || !names->program || names->program(names->context, word->text, &found.device, &found.inode))
+		return false;
+	while (place < lower->programs.count && (lower->programs.items[place].device != found.device ||
+						 lower->programs.items[place].inode != found.inode))
+		place++;
+	if (place == PROGRAMS_MAX) {
+		diag_error(lower->diags, lower_span(lower, word->span), "a policy names at most %d programs",
+			   PROGRAMS_MAX);
+		operand->failed = true;
+		return true;
+	}
+	if (place == lower->programs.count)
+		VEC_PUSH(lower->arena, &lower->programs) = found;
+	add(lower, operand, PROGRAM_FIRST + place);
+	return true;
+}
+
 /* The callback must not allocate (the arena unwinds): it fills what is there; more room is made for a second try. */
 struct found {
 	uint32_t *items;
@@ -174,7 +210,8 @@ static bool icmp(struct lower *lower, struct operand *operand, const struct word
 
 static bool (*const lookups[TYPE_COUNT])(struct lower *lower, struct operand *operand, const struct word *word) = {
 	[TYPE_PORT] = service,       [TYPE_PROTO] = protocol,  [TYPE_ETHERTYPE] = builtin,
-	[TYPE_USER] = user,          [TYPE_CGROUP] = cgroup,   [TYPE_IFACE] = interfaces,
+	[TYPE_USER] = user,          [TYPE_GROUP] = group,     [TYPE_PROGRAM] = program,
+	[TYPE_CGROUP] = cgroup,   [TYPE_IFACE] = interfaces,
 	[TYPE_ICMP] = icmp,          [TYPE_ICMP4_TYPE] = icmp, [TYPE_ICMP6_TYPE] = icmp,
 	[TYPE_ICMP4_CODE] = icmp,    [TYPE_ICMP6_CODE] = icmp, [TYPE_FLAGS] = builtin,
 	[TYPE_DSCP] = builtin,       [TYPE_ECN] = builtin,     [TYPE_FRAGMENT] = builtin,
@@ -214,6 +251,8 @@ static void hint_unknown(struct lower *lower, struct operand *operand, const str
 		diag_hint(lower->diags, diag, "numbers are decimal without leading zeros, or hexadecimal: `0x10`");
 	else if (type == TYPE_ADDRESS && strchr(word->text, '.') && !looks_numeric(word->text))
 		diag_hint(lower->diags, diag, "host names are not addresses");
+	else if (type == TYPE_PROGRAM)
+		diag_hint(lower->diags, diag, "a program is an executable file by its whole path: \"/usr/bin/curl\"");
 	else if (type == TYPE_CGROUP && word->text[0] != '/')
 		diag_hint(lower->diags, diag, "a cgroup's path begins with `/`");
 	else if (nearest)

@@ -287,7 +287,7 @@ static bool set_knocked(struct reading *reading, const char *text, struct span s
 /* --- KEY=VALUE -------------------------------------------------------------------------------------------------- */
 
 enum key_kind { KEY_NUMBER, KEY_NAMED, KEY_SIDE, KEY_IFACE, KEY_USER, KEY_MAC, KEY_FLAGS, KEY_ICMP, KEY_FRAGMENT,
-		KEY_CGROUP, KEY_KNOCKED };
+		KEY_CGROUP, KEY_KNOCKED, KEY_PROGRAM };
 
 static const struct key {
 	const char *name;
@@ -298,6 +298,7 @@ static const struct key {
 	{ "length", KEY_NUMBER, FIELD_LENGTH, TYPE_COUNT },
 	{ "user", KEY_USER, FIELD_USER, TYPE_COUNT },
 	{ "group", KEY_USER, FIELD_GROUP, TYPE_COUNT },
+	{ "program", KEY_PROGRAM, FIELD_PROGRAM, TYPE_COUNT },
 	{ "mark", KEY_NUMBER, FIELD_MARK, TYPE_COUNT },
 	{ "iface", KEY_SIDE, FIELD_COUNT, TYPE_COUNT },
 	{ "in_iface", KEY_IFACE, FIELD_IN_IFACE, TYPE_COUNT },
@@ -319,6 +320,19 @@ static const struct key {
 	{ "cgroup", KEY_CGROUP, FIELD_COUNT, TYPE_COUNT },
 };
 enum { KEY_COUNT = sizeof keys / sizeof keys[0] };
+
+/* A path, which may be one that the policy names, or its place as packet_print() writes it. */
+static bool set_program(struct reading *reading, const char *text, struct span span)
+{
+	const struct ruleset *ruleset = reading->ruleset;
+
+	if (text[0] != '/')
+		return set_number(reading, FIELD_PROGRAM, text, span);
+	for (size_t i = 0; ruleset && i < ruleset->program_count; i++)
+		if (!strcmp(ruleset->programs[i].path, text))
+			return set(reading, FIELD_PROGRAM, PROGRAM_FIRST + i, span);
+	return set(reading, FIELD_PROGRAM, PROGRAM_OTHER, span);
+}
 
 static const struct key *find_key(const char *name)
 {
@@ -360,6 +374,8 @@ static bool set_key(struct reading *reading, const struct key *key, const char *
 		return set_cgroup(reading, text, span);
 	case KEY_KNOCKED:
 		return set_knocked(reading, text, span);
+	case KEY_PROGRAM:
+		return set_program(reading, text, span);
 	}
 	return false;
 }
@@ -509,6 +525,8 @@ static bool read_end(struct reading *reading, const struct token *token, const s
 	const char *port = find_port(token->text);
 	size_t length = port ? (size_t)(port - token->text) : strlen(token->text);
 
+	if (!strcmp(token->text, "?")) /* not said */
+		return true;
 	if (!read_address(reading, end, token->text, length, token->span))
 		return false;
 	return !port || set_number(reading, end->port, port + 1, token->span);

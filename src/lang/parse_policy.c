@@ -149,18 +149,22 @@ static bool on_tc(struct parser *parser, struct on_node *node)
 	       on_side(parser, node) && on_optional(parser, node);
 }
 
-static bool on_cgroup(struct parser *parser, struct on_node *node)
+static bool on_call(struct parser *parser, struct on_node *node)
 {
 	struct diag *diag;
 
 	if (!parse_word_or_string(parser, "a cgroup's path", &node->target))
 		return false;
-	if (node->target.text[0] != '/') {
-		diag = diag_error(parser->diags, node->target.span, "a cgroup's path begins with `/`");
-		diag_hint(parser->diags, diag, "`/` is the root of the cgroup hierarchy, not of the file system");
-		return false;
-	}
-	return on_side(parser, node);
+	if (node->target.text[0] == '/')
+		return true;
+	diag = diag_error(parser->diags, node->target.span, "a cgroup's path begins with `/`");
+	diag_hint(parser->diags, diag, "`/` is the root of the cgroup hierarchy, not of the file system");
+	return false;
+}
+
+static bool on_cgroup(struct parser *parser, struct on_node *node)
+{
+	return on_call(parser, node) && on_side(parser, node);
 }
 
 static bool on_netfilter(struct parser *parser, struct on_node *node)
@@ -193,19 +197,19 @@ static const struct {
 	bool (*parse)(struct parser *parser, struct on_node *node); /* NULL: not supported yet */
 } hook_words[] = {
 	{ "xdp", on_xdp }, { "tc", on_tc }, { "netfilter", on_netfilter }, { "cgroup", on_cgroup },
-	{ "connect", NULL }, { "bind", NULL }, { "socket", on_socket }, { "stream", NULL }, { "tls", NULL },
+	{ "connect", on_call }, { "bind", on_call }, { "socket", on_socket }, { "stream", NULL }, { "tls", NULL },
 };
 
 static void unknown_hook(struct parser *parser, const struct word *word)
 {
-	static const char *const names[] = { "xdp", "tc", "netfilter", "cgroup", "socket" };
+	static const char *const names[] = { "xdp", "tc", "netfilter", "cgroup", "connect", "bind", "socket" };
 	const char *nearest = nearest_word(word->text, strlen(word->text), names, sizeof names / sizeof names[0]);
 	struct diag *diag = diag_error(parser->diags, word->span, "unknown hook `%s`", word->text);
 
 	if (nearest)
 		diag_hint(parser->diags, diag, "did you mean `%s`?", nearest);
 	else
-		diag_hint(parser->diags, diag, "hooks are `xdp`, `tc`, `netfilter`, `cgroup` and `socket`");
+		diag_hint(parser->diags, diag, "hooks are `xdp`, `tc`, `netfilter`, `cgroup`, `connect`, `bind` and `socket`");
 }
 
 static bool on_words(struct parser *parser, struct on_node *node)
@@ -274,6 +278,21 @@ static bool setting_non_ip(struct parser *parser, struct place *place)
 	return setting(parser, place, SETTING_NON_IP, "`accept` or `default`");
 }
 
+static bool observe(struct parser *parser, struct place *place)
+{
+	struct word *word = &place->policy->observe;
+	struct span span = parse_span(parser, parse_peek(parser) - 1);
+	struct diag *diag;
+
+	if (word->text) {
+		diag = diag_error(parser->diags, span, "this is said twice");
+		diag_relate(parser->diags, diag, word->span, "first here");
+		return true;
+	}
+	*word = (struct word){ .text = "observe", .span = span };
+	return true;
+}
+
 static bool setting_classifier(struct parser *parser, struct place *place)
 {
 	return parse_expect(parser, TOKEN_ASSIGN, "`=`") &&
@@ -326,7 +345,7 @@ static const struct statement {
 	{ "captures", IN_POLICY, setting_captures },
 	{ "chain", IN_POLICY, chain },
 	{ "track", IN_POLICY, NULL },
-	{ "observe", IN_POLICY, NULL },
+	{ "observe", IN_POLICY, observe },
 	{ "knock", IN_POLICY, knock },
 	{ "flows", IN_POLICY, NULL },
 };
@@ -510,6 +529,10 @@ static bool policy(struct parser *parser, struct place *place)
 		return false;
 	VEC_PUSH(parser->arena, &node.chains).name = (struct word){ .text = "main", .span = node.name.span };
 	parser->rule_count = 0;
+	if (parse_is_word(parser, "observe")) {
+		parse_next(parser);
+		observe(parser, &inside);
+	}
 	good = block(parser, &inside, &node.name);
 	node.rule_count = parser->rule_count;
 	node.broken = parser->diags->errors != errors;

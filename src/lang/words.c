@@ -18,6 +18,8 @@ const struct type_info type_table[TYPE_COUNT] = {
 	[TYPE_ETHERTYPE] = { "an Ethernet type", "Ethernet type", true, true, true, 0 },
 	[TYPE_MARK] = { "a mark", NULL, true, true, true, SET(MARK) },
 	[TYPE_USER] = { "a user", "user", true, true, false, SET(USER) },
+	[TYPE_GROUP] = { "a group", "group", true, true, false, 0 },
+	[TYPE_PROGRAM] = { "a program's path", "program", false, false, false, 0 },
 	[TYPE_CGROUP] = { "a cgroup's path", "cgroup", false, false, false, 0 },
 	[TYPE_IFACE] = { "an interface", "interface", false, false, false, 0 },
 	[TYPE_ICMP] = { "the name of an ICMP type", "ICMP type", false, false, false, 0 },
@@ -73,6 +75,8 @@ static const struct field_word fields[] = {
 	PLAIN("out_iface", TYPE_IFACE, FIELD_OUT_IFACE),
 	PLAIN("mark", TYPE_MARK, FIELD_MARK),
 	PLAIN("user", TYPE_USER, FIELD_USER),
+	PLAIN("group", TYPE_GROUP, FIELD_GROUP),
+	PLAIN("program", TYPE_PROGRAM, FIELD_PROGRAM),
 	PLAIN("cgroup", TYPE_CGROUP, FIELD_CGROUP_0),
 };
 
@@ -113,7 +117,7 @@ static const struct predicate_word predicates[] = {
 };
 
 static const char *const reserved_conditions[] = {
-	"established", "new", "related", "invalid", "program", "unit", "group",
+	"established", "new", "related", "invalid", "unit",
 };
 static const char *const calls[] = { "knocked", "rate" }; /* conditions with a form of their own */
 static const char *const reserved_prefixes[] = { "http.", "tls.", "dns." };

@@ -17,6 +17,8 @@ enum value_type {
 	TYPE_ETHERTYPE,
 	TYPE_MARK,
 	TYPE_USER,
+	TYPE_GROUP,
+	TYPE_PROGRAM,
 	TYPE_CGROUP,
 	TYPE_IFACE,
 	TYPE_ICMP,      /* names only; for both families */

@@ -37,6 +37,7 @@ enum field {
 	FIELD_KNOCKED, /* struct packet's bits; in IR text a number */
 	FIELD_USER,
 	FIELD_GROUP,
+	FIELD_PROGRAM, /* place in the policy's table of programs, see packet.h */
 	FIELD_CGROUP_0, /* slots: the ruleset says which ancestor level each one holds */
 	FIELD_CGROUP_1,
 	FIELD_CGROUP_2,

@@ -23,6 +23,10 @@ const struct hook_info hook_table[HOOK_COUNT] = {
 				  REJECT_NEVER, .frames = false, .mark = true },
 	[HOOK_CGROUP_EGRESS] = { "cgroup-egress", "cgroup", "egress", DIRECTION_EGRESS, TARGET_CGROUP,
 				 REJECT_EPERM, .frames = false, .mark = true },
+	[HOOK_CONNECT] = { "connect", "connect", NULL, DIRECTION_EGRESS, TARGET_CGROUP, REJECT_CALL, .frames = false,
+			   .mark = false, .call = true },
+	[HOOK_BIND] = { "bind", "bind", NULL, DIRECTION_INGRESS, TARGET_CGROUP, REJECT_CALL, .frames = false,
+			.mark = false, .call = true },
 	[HOOK_SOCKET] = { "socket", "socket", NULL, DIRECTION_INGRESS, TARGET_SOCKET, REJECT_NEVER, .frames = false,
 			  .mark = false },
 };
@@ -41,6 +45,16 @@ int hook_by_name(const char *name)
 		if (!strcmp(word, hook_table[hook].name))
 			return hook;
 	return -1;
+}
+
+hook_mask hooks_behind(hook_mask hooks, enum hook call)
+{
+	hook_mask behind = 0;
+
+	for (int hook = 0; hook < HOOK_COUNT; hook++)
+		if (!hook_table[hook].call && hook_table[hook].direction == hook_table[call].direction)
+			behind |= HOOK_BIT(hook);
+	return hooks & behind;
 }
 
 int hook_mask_print(hook_mask mask, char *buffer, size_t size)

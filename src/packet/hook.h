@@ -18,6 +18,8 @@ enum hook {
 	HOOK_NF_POSTROUTING,
 	HOOK_CGROUP_INGRESS,
 	HOOK_CGROUP_EGRESS,
+	HOOK_CONNECT, /* system calls that choose a destination: connect(), sendto() */
+	HOOK_BIND,    /* and that choose an own address: bind() */
 	HOOK_SOCKET, /* what one socket receives; attached by descriptor, never by `apply` */
 	HOOK_COUNT,
 };
@@ -42,6 +44,7 @@ enum reject_kind {
 	REJECT_NEVER, /* an error at the word */
 	REJECT_REPLY, /* TCP reset or ICMP administratively prohibited to the sender */
 	REJECT_EPERM, /* a UDP sender's system call fails; a TCP connect() only times out */
+	REJECT_CALL,  /* the system call fails at once, as it does for `drop` */
 };
 
 struct hook_info {
@@ -53,12 +56,19 @@ struct hook_info {
 	enum reject_kind reject;
 	bool frames; /* sees the link-layer header */
 	bool mark;   /* may write the packet mark */
+	bool call;   /* judges a system call: what it asks for, before there is a packet */
 };
 
 extern const struct hook_info hook_table[HOOK_COUNT];
 
 /* The hook of that name ("tc-ingress"; "tc ingress" too), or -1. */
 int hook_by_name(const char *name);
+
+/*
+ * Of `hooks`, those that meet the packets of what a system call at `call` allows. What cannot be told at the call yet is
+ * left to them.
+ */
+hook_mask hooks_behind(hook_mask hooks, enum hook call);
 
 /* "xdp, tc-ingress and tc-egress"; returns the length snprintf() would. */
 int hook_mask_print(hook_mask mask, char *buffer, size_t size);

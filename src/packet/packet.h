@@ -34,6 +34,12 @@ enum packet_fragment { FRAGMENT_NONE = 0, FRAGMENT_FIRST = 1, FRAGMENT_LATER = 2
 #define ABSENT_CGROUP 0ull
 #define ABSENT_IFACE 0u
 
+/* struct packet's `program`: a place in the policy's table of programs from PROGRAM_FIRST on, or one of these. */
+#define ABSENT_PROGRAM 0u
+#define PROGRAM_OTHER 1u /* known, and none that the policy names */
+#define PROGRAM_FIRST 2u
+enum { PROGRAMS_MAX = 16 };
+
 enum { PACKET_CGROUPS = 3 }; /* ancestor levels of the owner's cgroup that one policy may ask about */
 
 struct packet {
@@ -66,9 +72,11 @@ struct packet {
 	__u8 fragment; /* enum packet_fragment; IP only */
 	__u8 reserved[2]; /* the data plane's own notes */
 	__u8 knocked;  /* bit i: knock i of the policy is open for this source; 0 of what is not IP */
+	__u32 program; /* the executable of the local socket's owner; absent: ABSENT_PROGRAM */
 	__u32 resume; /* where classify() goes on after STEP_RESUME (bpf/plane_abi.h); first 0 */
+	__u32 unused;
 };
 
-_Static_assert(sizeof(struct packet) == 128, "struct packet is an ABI");
+_Static_assert(sizeof(struct packet) == 136, "struct packet is an ABI");
 
 #endif

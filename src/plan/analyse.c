@@ -308,6 +308,12 @@ static hook_mask hooks_of(const struct ruleset *ruleset, enum hook hook)
 	return hooks & HOOK_BIT(hook) ? hooks : HOOK_BIT(hook);
 }
 
+/* What is left there to the packet hooks says nothing that those do not say. */
+static bool is_split(hook_mask hooks, enum hook hook)
+{
+	return hook_table[hook].call && hooks_behind(hooks, hook);
+}
+
 void plan_warn(struct arena *arena, const struct ruleset *ruleset, enum hook hook, struct diags *diags)
 {
 	hook_mask hooks = hooks_of(ruleset, hook);
@@ -321,7 +327,7 @@ void plan_warn(struct arena *arena, const struct ruleset *ruleset, enum hook hoo
 	findings.matches = ARENA_ARRAY(arena, bool, ruleset->rule_count + 1);
 	findings.satisfied = ARENA_ARRAY(arena, bool, ruleset->rule_count + 1);
 	for (unsigned at = 0; at < HOOK_COUNT; at++)
-		if (hooks & HOOK_BIT(at) && !look(&findings, (enum hook)at))
+		if (hooks & HOOK_BIT(at) && !is_split(hooks, (enum hook)at) && !look(&findings, (enum hook)at))
 			return;
 	report(&findings, diags);
 }

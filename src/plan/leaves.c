@@ -115,7 +115,8 @@ void answers_rule_steps(struct answers *answers, const struct rule *rule)
 	uint32_t log = answers->work->first_log[rule->number], rate = answers->work->first_rate[rule->number];
 
 	for (size_t i = 0; i < rule->action_count; i++) {
-		action_step(answers, rule, &rule->actions[i], log, rate);
+		if (!rule->actions[i].left)
+			action_step(answers, rule, &rule->actions[i], log, rate);
 		log += rule->actions[i].kind == ACTION_LOG;
 		rate += action_is_rated(&rule->actions[i]);
 	}

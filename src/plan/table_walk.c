@@ -55,7 +55,7 @@ static bool port_in(uint32_t port, uint16_t lo, uint16_t span)
 
 static uint32_t rest_key(const struct packet *packet)
 {
-	return packet->proto | (packet->src_port < ABSENT_PORT ? (uint32_t)TABLE_HAS_PORTS : 0);
+	return packet->proto | (packet->dst_port < ABSENT_PORT ? (uint32_t)TABLE_HAS_PORTS : 0);
 }
 
 static bool agrees4(const struct packet *packet, const struct table_record4 *record)

@@ -316,8 +316,15 @@ static void choose(struct finding *finding, enum field field)
 		choice->found = plain_value(&choice->domain, &choice->value);
 }
 
+static bool sees(const struct finding *finding, enum field field)
+{
+	return field_table[field].hooks & HOOK_BIT(finding->demands->hook);
+}
+
 static void take(struct finding *finding, enum field field, u128 value)
 {
+	if (!sees(finding, field))
+		return;
 	finding->fields.has[field] = true;
 	finding->fields.value[field] = value;
 }
@@ -349,7 +356,7 @@ static bool take_either(struct finding *finding, enum field field)
 {
 	bool iface = field == FIELD_IN_IFACE || field == FIELD_OUT_IFACE;
 
-	if (!(field_table[field].hooks & HOOK_BIT(finding->demands->hook)))
+	if (!sees(finding, field))
 		return true;
 	if (iface)
 		return take_present(finding, field) || take_absent(finding, field);
@@ -518,7 +525,8 @@ static bool take_link(struct finding *finding)
 
 static bool take_metadata(struct finding *finding)
 {
-	static const enum field fields[] = { FIELD_IN_IFACE, FIELD_OUT_IFACE, FIELD_USER, FIELD_GROUP, FIELD_CGROUP_0,
+	static const enum field fields[] = { FIELD_IN_IFACE, FIELD_OUT_IFACE, FIELD_USER, FIELD_GROUP, FIELD_PROGRAM,
+					     FIELD_CGROUP_0,
 					     FIELD_CGROUP_1, FIELD_CGROUP_2 };
 
 	for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
@@ -566,7 +574,7 @@ static bool try_family(struct finding *finding, enum packet_family family)
 	if (!is_ip(family))
 		return hook_table[finding->demands->hook].frames && take_absent(finding, FIELD_PROTO) &&
 		       try_packet(finding, family, FRAGMENT_NONE, 0);
-	for (size_t i = 0; i < 3; i++)
+	for (size_t i = 0; i < (sees(finding, FIELD_FRAGMENT) ? 3 : 1); i++)
 		if (allows(&finding->choices[FIELD_FRAGMENT], fragments[i]) &&
 		    try_protocols(finding, family, fragments[i]))
 			return true;

@@ -344,7 +344,8 @@ static void fill_effects(struct prove *prove, const struct rule *rule, struct sp
 			rate++;
 			continue;
 		}
-		effects[leaf->effect_count++] = effect_of(prove, rule, &rule->actions[i], log, rate);
+		if (!rule->actions[i].left)
+			effects[leaf->effect_count++] = effect_of(prove, rule, &rule->actions[i], log, rate);
 		log += rule->actions[i].kind == ACTION_LOG;
 		rate += rule->actions[i].kind == ACTION_THROTTLE;
 	}

@@ -37,7 +37,7 @@ bool table_note(struct prove *prove, const uint64_t *looked)
 {
 	bool resume = false;
 
-	for (int byte = 0; byte < PACKET_BYTES; byte++) {
+	for (int byte = 0; byte < PACKET_WORDS * 8; byte++) {
 		if (!(looked[byte / 8] >> byte % 8 * 8 & 0xff))
 			continue;
 		note(prove, byte);
@@ -53,7 +53,8 @@ static void fix(struct prove *prove, bool six, const struct known *known)
 	const unsigned family = offsetof(struct packet, family) * 8;
 
 	for (unsigned bit = 0; bit < PACKET_BITS; bit++)
-		fixed[bit] = known && known->mask[bit / 64] >> bit % 64 & 1 ? known->bits[bit / 64] >> bit % 64 & 1 : 2;
+		fixed[bit] = known && bit < PACKET_WORDS * 64 && known->mask[bit / 64] >> bit % 64 & 1 ?
+				     known->bits[bit / 64] >> bit % 64 & 1 : 2;
 	for (unsigned bit = 0; bit < 8; bit++)
 		fixed[family + bit] = (six ? FAMILY_IPV6 : FAMILY_IPV4) >> bit & 1;
 	prove->fixed = fixed;

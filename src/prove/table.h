@@ -8,7 +8,7 @@
 
 #include "prove/work.h"
 
-enum { PACKET_WORDS = PACKET_BYTES / 8 };
+enum { PACKET_WORDS = TABLE_REST }; /* those that a table can name */
 
 /* --- reading the blob (table_read.c) -------------------------------------------------------------------- */
 

@@ -114,7 +114,7 @@ static void suspect_set(struct family *family, bdd_ref set)
 
 	memset(&known, 0, sizeof known);
 	bdd_support(prove->bdd, set, levels);
-	for (unsigned bit = 0; bit < PACKET_BITS && !prove_stopped(prove); bit++) {
+	for (unsigned bit = 0; bit < PACKET_WORDS * 64 && !prove_stopped(prove); bit++) {
 		uint64_t mask = (uint64_t)1 << bit % 64;
 		bdd_ref one;
 

@@ -127,7 +127,7 @@ static void add_rest(struct record *record, uint16_t value, uint16_t mask)
 		add_equal(record, WORD_OF(proto), (uint64_t)(mask & TABLE_PROTO) << BIT_OF(proto),
 			  (uint64_t)value << BIT_OF(proto));
 	if (mask & TABLE_HAS_PORTS)
-		add_equal(record, WORD_OF(src_port), (uint64_t)1 << (BIT_OF(src_port) + NO_PORTS),
+		add_equal(record, WORD_OF(dst_port), (uint64_t)1 << (BIT_OF(dst_port) + NO_PORTS),
 			  value & TABLE_HAS_PORTS ? 0 : UINT64_MAX);
 }
 

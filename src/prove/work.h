@@ -70,7 +70,7 @@ enum { FP = 10, REGISTERS = 11 };
 
 /* --- values (value.c) ----------------------------------------------------------------------------------- */
 
-enum { PACKET_BYTES = 128, PACKET_BITS = PACKET_BYTES * 8 };
+enum { PACKET_BYTES = sizeof(struct packet), PACKET_BITS = PACKET_BYTES * 8 };
 
 /* Where one bit comes from. */
 enum { SOURCE_0, SOURCE_1, SOURCE_PACKET };

@@ -88,13 +88,17 @@ static const struct weir_view views[] = { {
 static const struct weir_event events[] = {
 	{ .time_ns = 1700000000123456789, .policy = "web", .rule = 3, .text = "say \"hi\"\033[31m", .verdict = "drop",
 	  .hook = "tc-ingress", .interface = "eth0", .protocol = "tcp", .source = "10.0.0.1", .destination = "10.0.0.2",
-	  .source_port = 1234, .destination_port = 80, .flags = "S", .length = 60, .user = 1000, .mark = 7,
+	  .source_port = 1234, .destination_port = 80, .flags = "S", .length = 60,
+	  .user = 1000, .group = 100, .pid = 7, .command = "curl", .program = "/usr/bin/curl",
+	  .cgroup = "/a.slice", .mark = 7,
 	  .data = (const unsigned char *)"\x45\xff", .captured = 2 },
 	{ .time_ns = 1700000001000000000, .policy = "web", .rule = 4, .text = "", .verdict = "log", .hook = "cgroup-egress",
 	  .interface = "", .protocol = "udp", .source = "fd00::1", .destination = "fd00::2", .source_port = 53,
-	  .destination_port = 5353, .flags = "", .length = 90, .user = -1 },
+	  .destination_port = 5353, .flags = "", .length = 90,
+	  .user = -1, .group = -1, .pid = -1, .command = "", .program = "", .cgroup = "" },
 	{ .time_ns = 1700000002000000000, .policy = "web", .rule = 4, .text = "", .verdict = "reject", .hook = "xdp",
-	  .interface = "eth0", .protocol = "", .source = "", .destination = "", .flags = "", .length = 14, .user = -1 },
+	  .interface = "eth0", .protocol = "", .source = "", .destination = "", .flags = "", .length = 14,
+	  .user = -1, .group = -1, .pid = -1, .command = "", .program = "", .cgroup = "" },
 };
 
 struct weir *weir_new(void)

@@ -35,6 +35,7 @@ systemd
 enable
 disable
 refresh
+preset
 version
 help
 """.split()
@@ -47,7 +48,6 @@ ip6tables-save
 iptables
 iptables-restore
 iptables-save
-preset
 """.split()
 
 

@@ -33,7 +33,7 @@ class Check(CommandLine):
     def test_json(self):
         self.write("a.weir", "WARNING")
         shown = self.json("check", "a.weir")
-        self.assertEqual(shown["policies"], [{"name": "web", "rules": 7, "hooks": HOOKS}])
+        self.assertEqual(shown["policies"], [{"name": "web", "rules": 7, "hooks": HOOKS, "left": []}])
         self.assertTrue(shown["ok"])
         self.assertEqual(shown["diagnostics"][0]["severity"], "warning")
         self.assertFalse(self.json("check", "a.weir", "--strict", status=INPUT)["ok"])
@@ -136,7 +136,7 @@ class InForce(CommandLine):
     def test_list_json(self):
         shown = self.json("list")
         self.assertEqual(shown["policies"][0], {
-            "name": "web", "file": "web.weir", "loaded": 1700000000.0, "rules": 2, "packets": 21, "bytes": 1160,
+            "name": "web", "observe": False, "file": "web.weir", "loaded": 1700000000.0, "rules": 2, "packets": 21, "bytes": 1160,
             "drops": 9, "dropped_bytes": 320, "hooks": [
                 {"hook": "tc-ingress", "target": "eth0", "how": "tcx", "attached": True},
                 {"hook": "netfilter-input", "target": None, "how": "link", "attached": True},
@@ -271,7 +271,7 @@ class Sets(CommandLine):
         self.weir("set", "save", "web", "blocked", "-f", "no/such/folder", status=SYSTEM)
 
 
-LOGGED = r'''2023-11-14 22:13:20.123456 drop web:3 "say \"hi\"\x1b[31m" eth0 tcp 10.0.0.1:1234 > 10.0.0.2:80 S length 60 user 1000 mark 0x7
+LOGGED = r'''2023-11-14 22:13:20.123456 drop web:3 "say \"hi\"\x1b[31m" eth0 tcp 10.0.0.1:1234 > 10.0.0.2:80 S length 60 user 1000 group 100 pid 7 "curl" program "/usr/bin/curl" cgroup "/a.slice" mark 0x7
 2023-11-14 22:13:21.000000 log web:4 udp [fd00::1]:53 > [fd00::2]:5353 length 90
 2023-11-14 22:13:22.000000 reject web:4 eth0 length 14
 '''
@@ -289,9 +289,10 @@ class Log(CommandLine):
         self.assertEqual(len(lines), 3)
         self.assertAlmostEqual(lines[0].pop("time"), 1700000000.123456, places=5)
         self.assertEqual(lines[0], {
-            "verdict": "drop", "policy": "web", "rule": 3, "text": 'say "hi"\033[31m', "hook": "tc-ingress",
+            "verdict": "drop", "observed": False, "policy": "web", "rule": 3, "text": 'say "hi"\033[31m', "hook": "tc-ingress",
             "interface": "eth0", "protocol": "tcp", "source": "10.0.0.1", "source_port": 1234,
-            "destination": "10.0.0.2", "destination_port": 80, "flags": "S", "length": 60, "user": 1000, "mark": 7,
+            "destination": "10.0.0.2", "destination_port": 80, "flags": "S", "length": 60, "user": 1000, "group": 100,
+            "pid": 7, "command": "curl", "program": "/usr/bin/curl", "cgroup": "/a.slice", "mark": 7,
             "frame": False, "data": "45ff"})
         self.assertIsNone(lines[1]["user"])
 

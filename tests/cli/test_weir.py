@@ -86,7 +86,21 @@ class Real(CommandLine):
     def test_check(self):
         self.assertEqual(self.weir("check", "web.weir").stdout, "web.weir: 1 policy, 4 rules, no warnings\n")
         self.assertEqual(self.json("check", "web.weir")["policies"],
-                         [{"name": "web", "rules": 4, "hooks": [{"hook": "xdp", "target": "eth0"}]}])
+                         [{"name": "web", "rules": 4, "hooks": [{"hook": "xdp", "target": "eth0"}], "left": []}])
+
+    def test_preset(self):
+        text = self.weir("preset", "metadata", "--provider", "aws", "--allow", "user=root", "--allow", "user=0").stdout
+        self.assertIn("    fd00:ec2::254, # aws\n", text)
+        self.assertIn('    accept  if dst in metadata and user in { "root", 0 }\n', text)
+        self.write("m.weir", text)
+        self.assertIn("1 policy, 2 rules, no warnings", self.weir("check", "m.weir").stdout)
+        for provider in ("all", "azure", "gcp", "oracle", "alibaba", "openstack", "digitalocean", "hetzner"):
+            self.weir("preset", "metadata", "--observe", "--provider", provider, "-o", provider + ".weir")
+            self.weir("check", "--strict", provider + ".weir")
+        self.weir("preset", "metadata", "-o", "all.weir", status=SYSTEM)  # is there
+        for wrong in (["web"], ["metadata", "--provider", "ibm"], ["metadata", "--allow", "root"],
+                      ["metadata", "--allow", "user="], ["metadata", "--allow", 'user=a"b'], ["metadata", "--json"]):
+            self.weir("preset", *wrong, status=USAGE)
 
     def test_check_expressions(self):
         for good in ("udp && dst_port == 53", "!udp || dst_port == 53", "icmp || (udp && dst_port == 53)",

@@ -54,6 +54,7 @@ static const struct known {
 	[FIELD_KNOCKED] = { 6, { 0, 1, 2, 3, 4, 255 } },
 	[FIELD_USER] = { 4, { 0, 1, 1000, 65534 } },
 	[FIELD_GROUP] = { 3, { 0, 1, 1000 } },
+	[FIELD_PROGRAM] = { 4, { 1, 2, 3, 17 } },
 	[FIELD_CGROUP_0] = { 3, { 1, 2, 0xffffffffffffffff } },
 	[FIELD_CGROUP_1] = { 3, { 1, 2, 3 } },
 	[FIELD_CGROUP_2] = { 3, { 1, 2, 3 } },
@@ -510,6 +511,8 @@ static void make_rate(struct making *making, struct action *action, enum action_
 	rate->key = (enum rate_key)random_below(&making->random, RATE_KEY_COUNT);
 	if (rate->key == RATE_KEY_USER && !(field_table[FIELD_USER].hooks & HOOK_BIT(making->hook)))
 		rate->key = RATE_KEY_NONE;
+	if ((rate->key == RATE_KEY_SRC || rate->key == RATE_KEY_FLOW) && hook_table[making->hook].call)
+		rate->key = RATE_KEY_NONE; /* a call has no source */
 	if (making->hook == HOOK_XDP && random_once_in(&making->random, 3)) {
 		rate->unit = RATE_BYTES;
 		rate->burst *= 100;

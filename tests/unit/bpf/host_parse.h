@@ -40,6 +40,7 @@ static inline int host_parse(enum hook hook, const struct model_packet *in, size
 	ret_packet->mark = in->mark;
 	ret_packet->user = in->user;
 	ret_packet->group = in->group;
+	ret_packet->program = in->program;
 	memcpy(ret_packet->cgroup, in->cgroup, sizeof ret_packet->cgroup);
 	if (!hook_table[hook].frames)
 		return parse_network(&view, ret_packet, RAW16(in->ethertype), 0, NULL);

@@ -53,11 +53,13 @@ static int random_round_trip(void *context)
 						.memory = work->seed % 4 == 0 };
 	const struct ruleset *ruleset =
 		policies_random(work->arena, work->seed, (enum hook)(work->seed % HOOK_COUNT), &options);
+	struct ruleset *copy = arena_copy(work->arena, ruleset, sizeof *ruleset);
 	const char *error = ruleset_check(work->arena, ruleset);
 
 	if (error)
 		fail_msg("seed %llu: %s", (unsigned long long)work->seed, error);
-	work->text = ruleset_print(work->arena, ruleset);
+	copy->observe = work->seed % 3 == 0;
+	work->text = ruleset_print(work->arena, copy);
 	if (parse_and_print(work))
 		fail_msg("seed %llu: %s", (unsigned long long)work->seed, work->diags->list.items[0].text);
 	assert_string_equal(work->text, work->printed);

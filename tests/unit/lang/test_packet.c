@@ -133,6 +133,14 @@ static void compare(struct arena *arena, enum hook hook, const struct model_pack
 	assert_int_equal(reading.warnings, 0);
 }
 
+static bool is_later_fragment(const struct model_packet *packet)
+{
+	struct model_fields fields;
+
+	model_parse(HOOK_CGROUP_EGRESS, packet, &fields);
+	return fields.value[FIELD_FRAGMENT] == FRAGMENT_LATER;
+}
+
 static int build_random(void *context)
 {
 	unsigned char buffer[PACKET_BYTES_MAX];
@@ -145,6 +153,8 @@ static int build_random(void *context)
 
 		source.well_formed = i % 4;
 		packets_next_at(&source, hook, buffer, sizeof buffer, &packet);
+		if (hook_table[hook].call && is_later_fragment(&packet))
+			continue; /* no call sends one */
 		compare(context, hook, &packet);
 	}
 	return 0;

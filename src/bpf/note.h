@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Who a socket belongs to, beyond what the kernel keeps in it. Calls note the process; packets of the same socket, and
+ * of those that it accepts, find the note. A socket without one has an owner that is not known.
+ */
+#ifndef WEIR_BPF_NOTE_H
+#define WEIR_BPF_NOTE_H
+
+#include "bpf/note_abi.h"
+#include "bpf/parse.h"
+#include "bpf/plane.h"
+
+const volatile struct plane_programs programs SEC(MAP_PROGRAMS) = { 0 };
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
+	__type(key, int);
+	__type(value, struct owner_note);
+} state_owners SEC(".maps");
+
+#define NEEDS_NOTE (NEEDS(FIELD_GROUP) | NEEDS(FIELD_PROGRAM))
+
+/* Its place in the policy's table. */
+static __always_inline __u32 program_place(__u64 inode, __u32 device)
+{
+	if (!inode)
+		return ABSENT_PROGRAM;
+	for (__u32 i = 0; i < PLANE_PROGRAMS; i++)
+		if (i < programs.count && programs.items[i].inode == inode && programs.items[i].device == device)
+			return PROGRAM_FIRST + i;
+	return PROGRAM_OTHER;
+}
+
+static __always_inline void set_noted(const struct owner_note *note, struct packet *packet)
+{
+	packet->group = note->group;
+	packet->program = program_place(note->program, note->device);
+}
+
+static __always_inline void describe_note(const struct owner_note *note, struct event *event)
+{
+	event->pid = note->pid;
+	event->group = note->group;
+	event->cgroup = note->cgroup;
+	event->program = note->program;
+	event->device = note->device;
+	__builtin_memcpy(event->command, note->command, sizeof event->command);
+}
+
+#endif

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The owner of a socket, read from the kernel's own structures: for the planes whose context leads to a struct sock. The
+ * uid is the kernel's, whatever user namespace the socket is in.
+ */
+#ifndef WEIR_BPF_OWNER_H
+#define WEIR_BPF_OWNER_H
+
+#include "bpf/parse.h"
+#include "bpf/plane.h"
+
+/* What is used of the kernel's structures; the loader finds where it is. */
+#define KERNEL __attribute__((preserve_access_index))
+
+struct kernfs_node {
+	__u64 id;
+} KERNEL;
+
+struct cgroup {
+	int level;
+	struct kernfs_node *kn;
+	struct cgroup *ancestors[];
+} KERNEL;
+
+struct sock_cgroup_data {
+	struct cgroup *cgroup;
+} KERNEL;
+
+struct sock_common {
+	volatile unsigned char skc_state;
+	struct sock *skc_listener;
+} KERNEL;
+
+typedef struct {
+	__u32 val;
+} kuid_t;
+
+struct sock {
+	struct sock_common __sk_common;
+	kuid_t sk_uid;
+	struct sock_cgroup_data sk_cgrp_data;
+} KERNEL;
+
+extern void *bpf_rdonly_cast(void *object, __u32 type) __ksym;
+
+#define CAST(type, object) \
+	((type *)bpf_rdonly_cast((object), __builtin_btf_type_id(*(type *)0, 1 /* of the kernel */)))
+
+static __always_inline __u64 ancestor_id(struct sock *sk, int level)
+{
+	struct cgroup *cgroup = sk->sk_cgrp_data.cgroup, *ancestor = NULL;
+
+	if (!cgroup || cgroup->level < level)
+		return ABSENT_CGROUP;
+	/* The verifier follows no pointer out of an array of unknown length. */
+	bpf_probe_read_kernel(&ancestor, sizeof ancestor, __builtin_preserve_access_index(&cgroup->ancestors[level]));
+	return ancestor ? CAST(struct cgroup, ancestor)->kn->id : ABSENT_CGROUP;
+}
+
+/* Of a full socket. */
+static __always_inline void set_owner_of(struct sock *sk, struct packet *packet, __u32 needed)
+{
+	packet->user = sk->sk_uid.val;
+	if (needed & NEEDS(FIELD_CGROUP_0))
+		packet->cgroup[0] = ancestor_id(sk, config.levels[0]);
+	if (needed & NEEDS(FIELD_CGROUP_1))
+		packet->cgroup[1] = ancestor_id(sk, config.levels[1]);
+	if (needed & NEEDS(FIELD_CGROUP_2))
+		packet->cgroup[2] = ancestor_id(sk, config.levels[2]);
+}
+
+#endif
