@@ -223,10 +223,10 @@ static int harm_steps(void *context)
 
 static void harmed_rates_are_found(void **state)
 {
-	static const enum classifier classifiers[] = { CLASSIFIER_DIAGRAM, CLASSIFIER_LIST };
+	static const enum classifier classifiers[] = { CLASSIFIER_DIAGRAM, CLASSIFIER_LIST, CLASSIFIER_TABLE };
 
 	(void)state;
-	for (size_t i = 0; i < 2; i++) {
+	for (size_t i = 0; i < sizeof classifiers / sizeof classifiers[0]; i++) {
 		struct arena *arena = arena_new();
 		struct harming harming = { .arena = arena, .classifier = classifiers[i] };
 
