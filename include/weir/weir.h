@@ -285,6 +285,7 @@ struct weir_rule_options {
 struct weir_rule_result {
 	uint32_t number; /* of the new rule now, or of the deleted one until now */
 	uint32_t rules;  /* how many the policy has now */
+	bool in_place;   /* the table was changed; else everything was built anew */
 };
 
 /*

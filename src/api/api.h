@@ -107,6 +107,11 @@ int bundle_decode(struct arena *arena, const void *data, size_t size, struct bun
 json_t *meta_describe(struct arena *arena, const struct ruleset *ruleset, const struct plan *plan, const char *file);
 /* NULL if the blob is not one of ours. */
 json_t *meta_decode(const void *data, size_t size);
+/* Gives the rules of a description with one chain their numbers, places and keys anew. */
+void meta_number(struct arena *arena, json_t *meta, const struct lang_rule *rules);
+/* Where a rule of a description is counted, and the named counter of that index. */
+uint32_t meta_slot(json_t *rule);
+uint32_t meta_counter_slot(json_t *meta, size_t index);
 /* For each slot of the new policy the slot of the old one whose count it takes over, or -1. In the arena. */
 const int32_t *meta_carry(struct arena *arena, json_t *old, json_t *now, uint32_t slots);
 
@@ -140,6 +145,15 @@ const char *tune_changes(struct call *call, struct kernel *kernel, const char *p
 /* Notes them in what is installed. */
 void tune_note(struct call *call, const char *changes, struct install *install);
 
+enum { RULE_CHANGES_MAX = 512 }; /* of tables, in place; then they are built anew */
+
+/* What changes of single rules in place need: the policy's file without its rules. NULL: not in place. */
+const void *api_frame(struct arena *arena, const struct ruleset *ruleset, const struct bundle *bundle, size_t *ret_size);
+
+/* kernel_policy(), whose text and description are as single rules were changed since. */
+int api_policy(struct call *call, struct kernel *kernel, const char *policy, struct diags *diags,
+	       struct policy_state *ret_state);
+
 /* Compiles a pinned bundle again: the policy of that name. */
 int api_recompile(struct call *call, const char *policy, const struct bundle *bundle, struct ruleset *ret_ruleset);
 
@@ -152,6 +166,8 @@ int api_replace_set(struct call *call, struct kernel *kernel, const struct polic
 
 /* Are there remote sessions of the caller that the rule sets would cut? An error each, with `force` a warning. */
 bool session_check(struct call *call, const struct rulesets *rulesets, bool force);
+/* Are there any? */
+bool session_there(struct call *call);
 
 /* The frame as the hook meets it, for the model; false if such a hook never meets it. */
 struct model_packet;

@@ -47,7 +47,7 @@ static int open_events(struct call *call, void *context)
 	if (kernel_open(KERNEL_READ, call->diags, &opening->events->kernel))
 		return WEIR_SYSTEM;
 	if (opening->policy &&
-	    kernel_policy(opening->events->kernel, call->arena, opening->policy, diags_new(call->arena), &state))
+	    api_policy(call, opening->events->kernel, opening->policy, diags_new(call->arena), &state))
 		return api_fail(call, WEIR_INPUT, "no policy `%s` is in force", opening->policy);
 	if (kernel_events_open(opening->events->kernel, opening->policy, call->diags, &opening->events->events))
 		return WEIR_SYSTEM;
@@ -116,7 +116,7 @@ static int read_meta(struct call *call, void *context)
 	struct weir_events *events = describing->events;
 	struct policy_state state;
 
-	if (!kernel_policy(events->kernel, call->arena, events->origin.policy, call->diags, &state))
+	if (!api_policy(call, events->kernel, events->origin.policy, call->diags, &state))
 		describing->meta = meta_decode(state.meta, state.meta_size);
 	return WEIR_OK;
 }

@@ -111,6 +111,7 @@ static int install_hook(struct call *call, const struct ruleset *ruleset, const 
 		.table = built.plan->kind == PLAN_TABLE ? &built.plan->table.config : NULL,
 		.table_words = built.plan->table.words,
 		.table_size = built.plan->table.word_count * sizeof *built.plan->table.words,
+		.step_room = built.plan->kind == PLAN_TABLE ? built.plan->table.step_room : 0,
 		.needed = built.plan->needed,
 		.no_reject = !rejects(built.plan),
 		.steps = built.plan->steps,
@@ -165,6 +166,15 @@ static void install_owners(struct arena *arena, const struct ruleset *ruleset, s
 								  .layout = NOTES_LAYOUT, .shared = true };
 }
 
+/* Whether single rules may be: every hook has a table with room for it, and judges by all of the rules (ir/split.h). */
+static bool changes_in_place(const struct install *install)
+{
+	for (size_t i = 0; i < install->hook_count; i++)
+		if (!install->hooks[i].step_room || hook_table[install->hooks[i].hook].call)
+			return false;
+	return install->hook_count;
+}
+
 int api_install(struct call *call, const struct ruleset *ruleset, int only, const struct bundle *bundle,
 		struct install *ret_install)
 {
@@ -186,6 +196,9 @@ int api_install(struct call *call, const struct ruleset *ruleset, int only, cons
 	}
 	install.sets = sets.items;
 	install.set_count = sets.count;
+	if (only < 0 && changes_in_place(&install))
+		install.frame = api_frame(call->arena, ruleset, bundle, &install.frame_size);
+	install.slots += install.frame ? RULE_CHANGES_MAX : 0;
 	install.malformed_accept = ruleset->malformed_accept;
 	install.observe = ruleset->observe;
 	memcpy(install.levels, ruleset->cgroup_levels, sizeof install.levels);
@@ -220,7 +233,7 @@ static json_t *meta_in_force(struct call *call, struct kernel *kernel, const cha
 {
 	struct policy_state state;
 
-	if (kernel_policy(kernel, call->arena, policy, diags_new(call->arena), &state))
+	if (api_policy(call, kernel, policy, diags_new(call->arena), &state))
 		return NULL;
 	return meta_decode(state.meta, state.meta_size);
 }
@@ -503,7 +516,7 @@ static int take(struct call *call, void *context)
 		struct former *former = &VEC_PUSH(call->arena, &snapshot->policies);
 		struct policy_state state;
 
-		if (kernel_policy(taking->kernel, call->arena, names[i], call->diags, &state))
+		if (api_policy(call, taking->kernel, names[i], call->diags, &state))
 			return WEIR_SYSTEM;
 		*former = (struct former){ names[i], state.source, state.source_size };
 	}
@@ -615,7 +628,7 @@ static int refresh_policies(struct call *call, struct refreshing *refreshing, co
 		struct policy_state state;
 		int status;
 
-		if (kernel_policy(refreshing->kernel, call->arena, names[i], call->diags, &state))
+		if (api_policy(call, refreshing->kernel, names[i], call->diags, &state))
 			return WEIR_SYSTEM;
 		if (!refreshing->names && !is_attached(&state))
 			continue;

@@ -173,13 +173,34 @@ static json_t *describe_rules(struct arena *arena, const struct ruleset *ruleset
 		const struct rule *rule = placed[i].rule;
 		char *text = span_fold(arena, rule->span);
 
-		json_array_append_new(rules, json_pack("{s:i, s:i, s:s, s:s, s:s}", "n", (int)rule->number, "line",
-						       (int)next_line(&cursor, rule->span), "text", text, "verdict",
-						       ending_verdict(rule), "key",
-						       rule_key(arena, seen, placed[i].chain->name, text)));
+		json_array_append_new(rules, json_pack("{s:i, s:i, s:s, s:s, s:s, s:I, s:I}", "n", (int)rule->number,
+						       "line", (int)next_line(&cursor, rule->span), "text", text,
+						       "verdict", ending_verdict(rule), "key",
+						       rule_key(arena, seen, placed[i].chain->name, text), "at",
+						       (json_int_t)rule->span.offset, "size",
+						       (json_int_t)rule->span.length));
 	}
 	json_decref(seen);
 	return rules;
+}
+
+void meta_number(struct arena *arena, json_t *meta, const struct lang_rule *rules)
+{
+	json_t *seen = json_object(), *rule;
+	struct line_cursor cursor = { 0 };
+	size_t index;
+
+	json_array_foreach(json_object_get(meta, "rules"), index, rule) {
+		struct span span = rules[index].span;
+
+		json_object_set_new(rule, "n", json_integer((json_int_t)index + 1));
+		json_object_set_new(rule, "line", json_integer(next_line(&cursor, span)));
+		json_object_set_new(rule, "at", json_integer(span.offset));
+		json_object_set_new(rule, "size", json_integer(span.length));
+		json_object_set_new(rule, "key", json_string(rule_key(arena, seen, "main",
+								      json_string_value(json_object_get(rule, "text")))));
+	}
+	json_decref(seen);
 }
 
 static json_t *describe_counters(const struct ruleset *ruleset)
@@ -246,12 +267,13 @@ static json_t *describe_programs(const struct ruleset *ruleset)
 
 json_t *meta_describe(struct arena *arena, const struct ruleset *ruleset, const struct plan *plan, const char *file)
 {
-	return json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:s, s:b, s:b, s:o, s:o, s:o, s:o, s:o}", "policy", ruleset->name, "file", file,
+	return json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:s, s:b, s:b, s:o, s:o, s:i, s:o, s:o, s:o}", "policy", ruleset->name, "file", file,
 			 "line", (int)line_of(ruleset->span), "offset", (int)ruleset->span.offset, "length",
 			 (int)ruleset->span.length, "captures", (int)ruleset->captures_size, "default", verdict_name(ruleset->default_verdict),
 			 "malformed_accept", ruleset->malformed_accept, "observe", ruleset->observe, "programs",
 			 describe_programs(ruleset), "rules",
-			 describe_rules(arena, ruleset), "counters", describe_counters(ruleset), "sets",
+			 describe_rules(arena, ruleset), "first_counter", (int)(SLOT_RULES + ruleset->rule_count),
+			 "counters", describe_counters(ruleset), "sets",
 			 describe_sets(ruleset, plan), "logs", describe_logs(plan));
 }
 
@@ -265,19 +287,34 @@ json_t *meta_decode(const void *data, size_t size)
 	return NULL;
 }
 
+uint32_t meta_slot(json_t *rule)
+{
+	json_t *slot = json_object_get(rule, "slot");
+
+	return slot ? (uint32_t)json_integer_value(slot) : SLOT_RULE((uint32_t)json_integer_value(json_object_get(rule, "n")));
+}
+
+uint32_t meta_counter_slot(json_t *meta, size_t index)
+{
+	json_t *first = json_object_get(meta, "first_counter");
+	json_int_t rules = (json_int_t)json_array_size(json_object_get(meta, "rules"));
+
+	return (uint32_t)((first ? json_integer_value(first) : SLOT_RULES + rules) + (json_int_t)index);
+}
+
 /* Adds `key -> slot` for everything of a policy that counts. */
 static void index_slots(json_t *meta, json_t *slots)
 {
 	json_t *rules = json_object_get(meta, "rules"), *counters = json_object_get(meta, "counters"), *item;
-	size_t index, rule_count = json_array_size(rules);
+	size_t index;
 	char name[300];
 
 	json_array_foreach(rules, index, item)
 		json_object_set_new(slots, json_string_value(json_object_get(item, "key")),
-				    json_integer(SLOT_RULE(json_integer_value(json_object_get(item, "n")))));
+				    json_integer(meta_slot(item)));
 	json_array_foreach(counters, index, item) {
 		snprintf(name, sizeof name, "counter %s", json_string_value(item));
-		json_object_set_new(slots, name, json_integer((json_int_t)(SLOT_RULES + rule_count + index)));
+		json_object_set_new(slots, name, json_integer(meta_counter_slot(meta, index)));
 	}
 	snprintf(name, sizeof name, "default %s", json_string_value(json_object_get(meta, "default")));
 	json_object_set_new(slots, name, json_integer(SLOT_DEFAULT));

@@ -17,6 +17,8 @@ struct changing {
 	struct kernel *kernel;
 	struct bundle bundle;    /* in force */
 	struct lang_rules rules; /* of its first file */
+	json_t *meta;            /* its description */
+	VEC(uint32_t) slots;
 };
 
 static bool brings_rule(const struct changing *changing)
@@ -39,10 +41,20 @@ static int check_number(struct call *call, const struct changing *changing)
 			count);
 }
 
+/* Where each rule is counted, by number - 1: after changes in place that is no longer its number's. */
+static void read_slots(struct call *call, struct changing *changing)
+{
+	json_t *rule;
+	size_t index;
+
+	json_array_foreach(json_object_get(changing->meta, "rules"), index, rule)
+		VEC_PUSH(call->arena, &changing->slots) = meta_slot(rule);
+}
+
 static int read_policy(struct call *call, struct changing *changing)
 {
 	struct policy_state state;
-	int error = kernel_policy(changing->kernel, call->arena, changing->policy, diags_new(call->arena), &state);
+	int error = api_policy(call, changing->kernel, changing->policy, diags_new(call->arena), &state);
 
 	if (error == -ENOENT)
 		return api_fail(call, WEIR_INPUT, "no policy `%s` is in force", changing->policy);
@@ -50,6 +62,8 @@ static int read_policy(struct call *call, struct changing *changing)
 	    lang_rules(call->arena, changing->bundle.files.items[0], changing->policy, diags_new(call->arena),
 		       &changing->rules))
 		return api_fail(call, WEIR_SYSTEM, "the pinned text of policy `%s` is damaged", changing->policy);
+	changing->meta = meta_decode(state.meta, state.meta_size);
+	read_slots(call, changing);
 	return check_number(call, changing);
 }
 
@@ -73,16 +87,17 @@ static bool from_rule(const struct origin *origin, struct span *span)
 }
 
 /* What is said of the new rule points into the text as given; other rules' warnings were told when they were applied. */
-static void point_to_rule(struct diags *diags, const struct origin *origin)
+void rule_point(struct diags *diags, const struct source *edited, size_t at, struct span rule)
 {
+	const struct origin origin = { edited, at, rule };
 	size_t kept = 0;
 
 	for (size_t i = 0; i < diags->list.count; i++) {
 		struct diag diag = diags->list.items[i];
-		bool ours = from_rule(origin, &diag.span);
+		bool ours = from_rule(&origin, &diag.span);
 
 		for (unsigned j = 0; j < diag.related_count; j++)
-			from_rule(origin, &diag.related[j].span);
+			from_rule(&origin, &diag.related[j].span);
 		if (ours || diag.severity == SEVERITY_ERROR)
 			diags->list.items[kept++] = diag;
 		else
@@ -105,7 +120,8 @@ static void carry_by_number(struct call *call, const struct changing *changing, 
 
 		if (i >= number)
 			was += operation == WEIR_RULE_DELETE ? 1 : operation == WEIR_RULE_ADD ? UINT32_MAX : 0;
-		carry[SLOT_RULE(i)] = i == number && operation != WEIR_RULE_DELETE ? -1 : (int32_t)SLOT_RULE(was);
+		carry[SLOT_RULE(i)] = (i == number && operation != WEIR_RULE_DELETE) || was > changing->slots.count ?
+					      -1 : (int32_t)changing->slots.items[was - 1];
 	}
 	install->carry = carry;
 }
@@ -123,7 +139,6 @@ static int rebuild(struct call *call, struct changing *changing)
 {
 	struct text_edit edit = rule_text_edit(call->arena, &changing->rules, &changing->change);
 	struct source *edited = (struct source *)rule_text_apply(call->arena, changing->bundle.files.items[0], &edit);
-	const struct origin origin = { edited, edit.rule, changing->change.rule };
 	struct ruleset *ruleset = ARENA_NEW(call->arena, struct ruleset);
 	struct rulesets rulesets = { .items = ruleset, .count = 1 };
 	struct install install;
@@ -134,7 +149,7 @@ static int rebuild(struct call *call, struct changing *changing)
 	status = api_recompile(call, changing->policy, &changing->bundle, ruleset);
 	if (!status)
 		status = api_install(call, ruleset, -1, &changing->bundle, &install);
-	point_to_rule(call->diags, &origin);
+	rule_point(call->diags, edited, edit.rule, changing->change.rule);
 	if (!status && session_check(call, &rulesets, changing->options.force))
 		status = WEIR_INPUT;
 	if (status)
@@ -148,6 +163,22 @@ static int rebuild(struct call *call, struct changing *changing)
 	return kernel_apply(changing->kernel, &install, 1, NULL, 0, 0, call->diags) ? WEIR_SYSTEM : WEIR_OK;
 }
 
+/* What may cut the caller's own session is judged with all rules. */
+static int change_in_place(struct call *call, struct changing *changing)
+{
+	const struct diags before = *call->diags;
+	int status = RULE_REBUILD;
+
+	if (changing->options.force || !session_there(call))
+		status = rule_in_place(call, changing->kernel, changing->policy, &changing->change, &changing->result);
+	if (status != RULE_REBUILD)
+		return status;
+	call->diags->list.count = before.list.count; /* all is said once more */
+	call->diags->errors = before.errors;
+	call->diags->warnings = before.warnings;
+	return status;
+}
+
 static int change_rule(struct call *call, void *context)
 {
 	struct changing *changing = context;
@@ -157,6 +188,9 @@ static int change_rule(struct call *call, void *context)
 		return WEIR_INPUT;
 	if (kernel_open(KERNEL_WRITE, call->diags, &changing->kernel))
 		return WEIR_SYSTEM;
+	status = change_in_place(call, changing);
+	if (status != RULE_REBUILD)
+		return status;
 	status = read_policy(call, changing);
 	return status ? status : rebuild(call, changing);
 }
@@ -174,6 +208,7 @@ WEIR_EXPORT int weir_rule_change(struct weir *weir, const char *policy, enum wei
 		       options->size < sizeof changing.options ? options->size : sizeof changing.options);
 	status = api_call(weir, NULL, false, change_rule, &changing);
 	kernel_close(changing.kernel);
+	json_decref(changing.meta);
 	if (!status && ret_result)
 		*ret_result = changing.result;
 	return status;

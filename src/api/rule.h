@@ -11,6 +11,15 @@ struct rule_change {
 	struct span rule; /* the new one, in a source of its own */
 };
 
+enum { RULE_REBUILD = 1 }; /* in place of a status: not possible in place, all must be built anew */
+
+/* Changes the rule in place. */
+int rule_in_place(struct call *call, struct kernel *kernel, const char *policy, const struct rule_change *change,
+		  struct weir_rule_result *ret_result);
+
+/* Points what is said of the new rule, which is at `at` of `edited`, into the text as given. Drops other warnings. */
+void rule_point(struct diags *diags, const struct source *edited, size_t at, struct span rule);
+
 /* The bytes from .. to become `text`. */
 struct text_edit {
 	size_t from, to;

@@ -341,3 +341,8 @@ bool session_check(struct call *call, const struct rulesets *rulesets, bool forc
 			cut |= cuts(call, &rulesets->items[j], &found.items[i], force);
 	return cut && !force;
 }
+
+bool session_there(struct call *call)
+{
+	return find_sessions(call->arena).count > 0;
+}

@@ -62,7 +62,7 @@ static int open_set(struct call *call, struct set_call *at, enum kernel_access a
 
 	if (kernel_open(access, call->diags, &at->kernel))
 		return WEIR_SYSTEM;
-	error = kernel_policy(at->kernel, call->arena, at->policy, call->diags, &at->state);
+	error = api_policy(call, at->kernel, at->policy, call->diags, &at->state);
 	if (error == -ENOENT)
 		return api_fail(call, WEIR_INPUT, "no policy `%s` is in force", at->policy);
 	if (error)

@@ -59,7 +59,7 @@ static void view_rules(struct arena *arena, json_t *meta, const struct policy_st
 		to->number = (uint32_t)number(rule, "n");
 		to->line = (uint32_t)number(rule, "line") - view->source_line + 1;
 		to->text = copy_string(arena, rule, "text");
-		to->counter = counter_at(state, SLOT_RULE(to->number));
+		to->counter = counter_at(state, meta_slot(rule));
 		to->verdict = copy_string(arena, rule, "verdict");
 		add_decided(view, to->counter, to->verdict);
 	}
@@ -77,7 +77,7 @@ static void view_counters(struct arena *arena, json_t *meta, const struct policy
 		const char *text = json_string_value(name);
 
 		counters[index].name = arena_strndup(arena, text, strlen(text));
-		counters[index].counter = counter_at(state, (uint32_t)(SLOT_RULES + view->rule_count + index));
+		counters[index].counter = counter_at(state, meta_counter_slot(meta, index));
 	}
 	view->counters = counters;
 	view->counter_count = json_array_size(names);
@@ -142,7 +142,7 @@ struct viewing {
 static int view_one(struct call *call, struct viewing *viewing, const char *name)
 {
 	struct policy_state state;
-	int error = kernel_policy(viewing->kernel, call->arena, name, call->diags, &state);
+	int error = api_policy(call, viewing->kernel, name, call->diags, &state);
 
 	if (error == -ENOENT)
 		return api_fail(call, WEIR_INPUT, "no policy `%s` is in force", name);

@@ -25,6 +25,7 @@ struct {
 } table SEC(".maps");
 
 extern int classify_rest(struct packet *packet);
+extern volatile __u64 epoch;
 
 enum { WORDS = TABLE_REST }; /* of struct packet, that tests and nodes can name: all that rules look at */
 _Static_assert(WORDS * 8 <= sizeof(struct packet) && WORDS == 16, "they are words of the packet, in 4 bits");
@@ -246,6 +247,65 @@ __attribute__((noinline)) __u64 table_go_on6(struct packet *packet, __u64 index,
 	return go_on(packet, index, best, true);
 }
 
+/* --- single rules that were changed ------------------------------------------------------------------------------ */
+
+/* Below any order and answer: the packet cannot be judged. */
+#define LOST 0
+
+/* Whether the packet, whose judging goes on, began with this version (0: none). */
+static __always_inline bool began_with(const struct packet *packet, __u32 tag)
+{
+	return packet->reserved[0] >> TABLE_TAG_SHIFT == tag;
+}
+
+static __always_inline const struct table_version *version_at(const void *words, __u64 index)
+{
+	return index && inside(&index) ? words + index * 8 : NULL;
+}
+
+/* The better of `best` and what the version of the table in force says that is built beside the trees. */
+__attribute__((noinline)) __u64 table_changes(struct packet *packet, __u64 best)
+{
+	const void *words = blob();
+	const struct table_version *version;
+	__u64 root, leaf, index;
+	__u32 tag;
+	bool six;
+
+	if (!packet || !words || !table_config.changes)
+		return best;
+	index = *(const volatile __u64 *)words;
+	version = version_at(words, index);
+	if (version && (packet->resume ? !began_with(packet, version->tag) : epoch < version->since)) {
+		index = version->before;
+		version = version_at(words, index);
+	}
+	tag = version ? version->tag : 0;
+	if (!packet->resume)
+		packet->reserved[0] = (packet->reserved[0] & 1) | tag << TABLE_TAG_SHIFT;
+	else if (!began_with(packet, tag))
+		return LOST;
+	if (!version)
+		return best;
+	six = packet->family == FAMILY_IPV6;
+	root = six ? version->roots[1] : version->roots[0];
+	leaf = root ? find_leaf(packet, words, root, best) : NO_LEAF;
+	if (leaf == NO_LEAF)
+		return best;
+	return six ? scan(packet, words, leaf, best, TABLE_SCAN_MAX, true) :
+		     scan(packet, words, leaf, best, TABLE_SCAN_MAX, false);
+}
+
+static __always_inline bool has_changes(void)
+{
+	const void *words;
+
+	if (!table_config.changes)
+		return false;
+	words = blob();
+	return words && *(const volatile __u64 *)words;
+}
+
 /* --- the classifier --------------------------------------------------------------------------------------------- */
 
 /* All trees of a family, where no leaf is long: what calls cost is saved. */
@@ -306,6 +366,10 @@ __attribute__((noinline)) int classify(struct packet *packet)
 	__u64 best = table_config.start;
 
 	if (!packet)
+		return ANSWER(ANSWER_DROP, SLOT_MALFORMED);
+	if ((packet->family == FAMILY_IPV4 || packet->family == FAMILY_IPV6) && has_changes())
+		best = table_changes(packet, best);
+	if (best == LOST)
 		return ANSWER(ANSWER_DROP, SLOT_MALFORMED);
 	if (packet->family == FAMILY_IPV4 && !table_config.long4) {
 		best = table_walk_all4(packet, best);

@@ -7,6 +7,12 @@
  *   index of the child = base + ((word >> shift) & (2^bits - 1))
  * A leaf is a run of records, by order ascending; the last has TABLE_LAST set. Of all records that match, in all trees
  * of the packet's family, the one of least order that is not below packet.resume decides.
+ *
+ * Single rules are changed without building the trees anew: all that differs from them is in one more tree a family, which
+ * is built anew with each change and is searched first. It lies in the table's room, in words that no packet reads yet;
+ * `latest` then leads to it, and the epoch puts it in force. docs/classifier.md, "Changing single rules".
+ *
+ * The blob: header, tests, room, trees; and for user space alone, beyond table_config.limit, the entries as records.
  */
 #ifndef WEIR_BPF_TABLE_ABI_H
 #define WEIR_BPF_TABLE_ABI_H
@@ -99,6 +105,47 @@ enum { TABLE_YES = 1 << 3 };
 /* What the functions of the walker return in place of an order: the leaf goes on at the word in the lower half. */
 #define TABLE_GOES_ON (1ull << 63)
 
+enum {
+	TABLE_HEADER = 256,      /* bytes: tests begin behind it */
+	TABLE_HIDES = 1 << 14,   /* in `value` of an entry: trees lack something behind it */
+	TABLE_GONE = 1 << 13,    /* of a version's: a rule that was built and is no more; judging goes on behind it */
+	TABLE_TAGS = 127,
+	TABLE_TAG_SHIFT = 1,     /* bit 0 is the data plane's */
+	TABLE_LINKS = 40,
+};
+
+/* At the beginning of the blob. */
+struct table_header {
+	__u64 latest;         /* index of the newest struct table_version; 0: none. All that the walker reads of this. */
+	__u32 stride;         /* rule number n of those built has order n * stride; 0: rules cannot be changed in place */
+	__u32 rules;          /* as built */
+	__u32 room, room_end; /* words that versions may take */
+	__u32 entries[2];     /* index of each family's entries: records by order, flagged with TABLE_HIDES */
+	__u32 entry_count[2];
+	__u32 steps, steps_end; /* room in map `steps` */
+	__u32 scale;
+	__u32 hook;           /* enum hook */
+	__u32 needed;         /* plane_config.needed */
+	__u32 rejects;        /* some answer is ANSWER_REJECT */
+	__u32 levels;         /* cgroup levels, one a byte, and how many */
+	__u32 link_count;     /* rules that judge what is not IP, too: they cannot be changed in place */
+	__u32 links[TABLE_LINKS];
+};
+
+/* What differs from the trees as they were built. Followed by nothing that another version needs. */
+struct table_version {
+	__u64 since;    /* the epoch from which on it is in force */
+	__u32 before;   /* index of the one before; 0: none */
+	__u32 tag;      /* 1 .. TABLE_TAGS, in turn; kept in packet.reserved[0] while a packet's judging is interrupted */
+	__u32 roots[2]; /* IPv4, IPv6; 0: no tree */
+	__u32 start, end;             /* its words */
+	__u32 steps_start, steps_end; /* its steps */
+	__u32 entries[2];             /* for user space: its entries, as records by order */
+	__u32 entry_count[2];
+	__u32 limit;                  /* where words begin that packets may still read */
+	__u32 reserved;
+};
+
 /* Set before load, in section .rodata.table. */
 struct table_config {
 	__u32 roots4[TABLE_TREES]; /* indexes of root nodes */
@@ -112,6 +159,8 @@ struct table_config {
 	__u8 long4;     /* some leaf is longer than TABLE_SCAN_MAX */
 	__u8 long6;
 	__u32 zero;     /* the blob's key */
+	__u8 changes;   /* the blob has room for versions */
+	__u8 reserved[7];
 };
 
 #define TABLE_CONFIG ".rodata.table"
@@ -119,6 +168,8 @@ struct table_config {
 _Static_assert(sizeof(struct table_record4) == 32, "ABI");
 _Static_assert(sizeof(struct table_record6) == 64, "ABI");
 _Static_assert(sizeof(struct table_test) == 32, "ABI");
-_Static_assert(sizeof(struct table_config) == 64, "ABI");
+_Static_assert(sizeof(struct table_config) == 72, "ABI");
+_Static_assert(sizeof(struct table_header) <= TABLE_HEADER, "ABI");
+_Static_assert(sizeof(struct table_version) == 64, "ABI");
 
 #endif

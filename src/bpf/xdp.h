@@ -73,7 +73,7 @@ static __always_inline struct weight plane_weigh(struct xdp_md *context)
  */
 static __always_inline struct weight plane_weigh_parsed(struct xdp_md *context, const struct packet *packet)
 {
-	if (LIKELY(packet->reserved[0]))
+	if (LIKELY(packet->reserved[0] & 1))
 		return (struct weight){ .packets = 1, .bytes = frame_end(context) - frame_data(context) };
 	return plane_weigh(context);
 }

@@ -96,8 +96,9 @@ static int rule(struct cli *cli)
 	output_diagnostics(cli);
 	if (status)
 		return output_finish(cli, status, NULL);
-	return output_finish(cli, status, json_pack("{s:o, s:I, s:I}", "policy", json_text(cli->operands[1]), "rule",
-						    (json_int_t)result.number, "rules", (json_int_t)result.rules));
+	return output_finish(cli, status, json_pack("{s:o, s:I, s:I, s:b}", "policy", json_text(cli->operands[1]), "rule",
+						    (json_int_t)result.number, "rules", (json_int_t)result.rules,
+						    "in_place", result.in_place));
 }
 
 static const struct option rule_options[] = {

@@ -80,6 +80,7 @@ struct install_hook {
 	const struct table_config *table; /* the classifier has a table (bpf/table_abi.h): its constants, or NULL */
 	const void *table_words; /* and its blob */
 	size_t table_size;     /* in bytes */
+	size_t step_room;      /* steps to be kept free behind `steps` */
 	uint32_t needed;       /* plane_config.needed */
 	const struct step *steps; /* each hook has its own steps */
 	size_t step_count;
@@ -112,6 +113,8 @@ struct install {
 	size_t source_size;
 	const void *meta;      /* blob (JSON) that the API writes and reads */
 	size_t meta_size;
+	const void *frame;     /* blob for changes of single rules; NULL: they cannot be made in place */
+	size_t frame_size;
 	const int32_t *carry; /* for each slot: the slot of the policy in force whose count it takes over, or
 				 -1; NULL: none */
 };
@@ -147,6 +150,8 @@ struct policy_state {
 	size_t source_size;
 	const void *meta;
 	size_t meta_size;
+	const void *edits;   /* what kernel_rules_commit() was given since, one struct rules_edit after the other */
+	size_t edits_size;
 };
 
 /* Names of all policies in force, sorted; in the arena. */
@@ -171,6 +176,56 @@ int kernel_state_sizes(struct kernel *kernel, const char *policy, struct diags *
 
 /* Counters start from zero again, without losing a packet. */
 int kernel_counters_reset(struct kernel *kernel, const char *policy, struct diags *diags);
+
+/* --- single rules of tables, in place ---------------------------------------------------------------------------- */
+
+/* How the edits of a policy are kept: this, then `size` bytes, then up to 7 of nothing. */
+struct rules_edit {
+	uint64_t since; /* the epoch from which on it is in force */
+	uint32_t size;
+	uint32_t reserved;
+};
+
+/* The edit behind `edit` (NULL: the first one) in `size` bytes, or NULL. */
+const struct rules_edit *rules_edit_next(const void *edits, size_t size, const struct rules_edit *edit);
+
+/* One hook's table (bpf/table_abi.h), mapped; only kernel_rules_commit() writes. */
+struct rules_table {
+	const uint64_t *words;
+	size_t count;
+};
+
+/* A policy whose rules can be changed in place. */
+struct kernel_rules;
+struct rules_state {
+	const struct rules_table *tables; /* by hook */
+	size_t table_count;
+	const void *edits; /* in force */
+	size_t edits_size, edits_room; /* and so many bytes more may come */
+	const void *frame; /* as installed */
+	size_t frame_size;
+	uint32_t slots;
+	uint64_t epoch;    /* a change will be in force from the next one on */
+};
+
+/* What a change adds to one hook's table. */
+struct rules_version {
+	const uint64_t *words; /* of start .. end */
+	uint32_t start, end;
+	uint32_t index;        /* of the struct table_version among them */
+	const struct step *steps;
+	uint32_t steps_start, step_count;
+};
+
+/* -ENOENT without a diagnostic: no such policy, -EOPNOTSUPP: not in place. Close before anything else is done with the policy. */
+int kernel_rules_open(struct kernel *kernel, const char *policy, struct diags *diags, struct kernel_rules **ret_rules);
+const struct rules_state *kernel_rules_state(const struct kernel_rules *rules);
+/* Waits until no packet meets any version but the newest. */
+int kernel_rules_settle(struct kernel_rules *rules, struct diags *diags);
+/* Puts the versions, one a table, in force in one step, and keeps the edit that they come from. On failure nothing has changed. */
+int kernel_rules_commit(struct kernel_rules *rules, const struct rules_version *versions, const void *edit, size_t size,
+			struct diags *diags);
+void kernel_rules_close(struct kernel_rules *rules);
 
 /* --- run-time sets --------------------------------------------------------------------------------------------- */
 

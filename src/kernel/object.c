@@ -272,7 +272,7 @@ static uint32_t map_size(const struct load *load, const char *name)
 	if (!strcmp(name, "counters"))
 		return load->install->slots;
 	if (!strcmp(name, "steps"))
-		return at_least_one(load->hook->step_count);
+		return at_least_one(load->hook->step_count + load->hook->step_room);
 	if (!strcmp(name, "captures"))
 		return load->install->captures_size;
 	if (!strcmp(name, "logs"))
@@ -308,6 +308,8 @@ static int configure_map(struct bpf_map *map, const struct load *load)
 		error = bpf_map__set_max_entries(map, size);
 	if (!strcmp(name, "table") && load->hook->table)
 		error = bpf_map__set_value_size(map, table_bytes(load->hook));
+	if (!error && !strcmp(name, "table") && load->hook->step_room)
+		error = bpf_map__set_map_flags(map, bpf_map__map_flags(map) | BPF_F_MMAPABLE);
 	if (!error && bpf_map__type(map) == BPF_MAP_TYPE_LPM_TRIE)
 		error = bpf_map__set_map_flags(map, bpf_map__map_flags(map) | BPF_F_NO_PREALLOC);
 	return error;

@@ -12,6 +12,7 @@
 #include "kernel/attach.h"
 #include "kernel/counters.h"
 #include "kernel/qdisc.h"
+#include "kernel/rules.h"
 #include "kernel/sets.h"
 #include "kernel/statemap.h"
 
@@ -132,11 +133,13 @@ static int share_loaded(struct staging *staging, const struct bpf_object *object
 	return error;
 }
 
-/* Among the places of one hook, its steps and constants too. */
+/* Among the places of one hook, its steps, table and constants too. */
 static int share_hook(struct shares *shares, const struct install_hook *hook, const struct bpf_object *object)
 {
 	int error = share_map(shares, object, "steps");
 
+	if (!error && hook->table)
+		error = share_map(shares, object, "table");
 	for (size_t i = 0; !error && i < hook->set_count; i++)
 		error = share_map(shares, object, hook->sets[i].map);
 	return error;
@@ -169,6 +172,15 @@ static int pin_policy_maps(struct staging *staging)
 	if (!error)
 		error = state_stage(staging->change, staging->install, staging->generation, &staging->shares);
 	return error ? error : sets_stage(staging->change, staging->install, staging->generation, &staging->shares);
+}
+
+static int pin_hook(struct staging *staging, uint32_t source, const struct bpf_object *object)
+{
+	struct kernel *kernel = staging->change->kernel;
+	const char *folder = staging->generation->folder.text;
+	int error = pin_make(kernel, object_map(object, "table"), folder, "table_%u", source);
+
+	return error ? error : pin_make(kernel, object_map(object, "steps"), folder, "steps_%u", source);
 }
 
 static int pin_place(struct staging *staging, uint32_t index, const struct bpf_object *object, int prog)
@@ -226,6 +238,8 @@ static int load_places(struct staging *staging, uint32_t source, const struct el
 			error = object_load(staging->change->kernel, elf, &load, &object, &prog);
 			if (!error)
 				error = share_loaded(staging, object);
+			if (!error && !shared && staging->install->frame)
+				error = pin_hook(staging, source, object);
 			if (!shared)
 				shared = shares->count;
 			if (!error)
@@ -294,6 +308,8 @@ static int pin_blobs(struct staging *staging)
 
 	if (!error)
 		error = blob_pin(kernel, folder, "meta", install->meta, install->meta_size);
+	if (!error)
+		error = rules_stage(kernel, folder, install);
 	if (!error)
 		error = blob_pin(kernel, folder, "carry", install->carry,
 				 record->carry_count * sizeof *install->carry);

@@ -5,6 +5,7 @@
 
 #include "kernel/attach.h"
 #include "kernel/counters.h"
+#include "kernel/rules.h"
 #include "kernel/statemap.h"
 
 /* --- names ------------------------------------------------------------------------------------------------------ */
@@ -67,6 +68,8 @@ struct snapshot {
 	void *source;
 	void *meta;
 	struct lost lost;
+	void *edits;
+	size_t edits_size;
 };
 
 static void snapshot_free(struct snapshot *snapshot)
@@ -75,6 +78,7 @@ static void snapshot_free(struct snapshot *snapshot)
 	free(snapshot->counters);
 	free(snapshot->source);
 	free(snapshot->meta);
+	free(snapshot->edits);
 }
 
 static bool is_attached(const struct generation *generation, uint32_t index)
@@ -111,6 +115,8 @@ static int take(struct kernel *kernel, const struct generation *generation, stru
 		error = blob_load(kernel, folder, "source", record->source_size, &snapshot->source);
 	if (!error && record->meta_size)
 		error = blob_load(kernel, folder, "meta", record->meta_size, &snapshot->meta);
+	if (!error)
+		error = rules_edits(kernel, folder, &snapshot->edits, &snapshot->edits_size);
 	return error;
 }
 
@@ -178,6 +184,8 @@ static int copy_state(void *context)
 	state->source_size = record->source_size;
 	state->meta = arena_copy(call->arena, snapshot->meta ? snapshot->meta : "", record->meta_size);
 	state->meta_size = record->meta_size;
+	state->edits = arena_copy(call->arena, snapshot->edits ? snapshot->edits : "", snapshot->edits_size);
+	state->edits_size = snapshot->edits_size;
 	return 0;
 }
 

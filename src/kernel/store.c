@@ -28,6 +28,7 @@
 #include "kernel/internal.h"
 #include "kernel/object.h"
 #include "kernel/recover.h"
+#include "kernel/rules.h"
 
 static bool is_bpffs(const char *path)
 {
@@ -197,7 +198,9 @@ static int open_write(struct kernel *kernel)
 		error = make_and_lock(kernel);
 	if (!error)
 		error = open_epoch(kernel);
-	return error ? error : recover(kernel);
+	if (!error)
+		error = recover(kernel);
+	return error ? error : rules_recover(kernel);
 }
 
 static void set_paths(struct kernel *kernel)

@@ -114,6 +114,8 @@ struct plan_table {
 	struct table_config config;
 	const uint64_t *words;
 	size_t word_count;
+	size_t tree_words;     /* without the room for changed rules and the list of entries */
+	size_t step_room;      /* steps to be kept free behind the plan's own; 0: rules cannot be changed in place */
 	size_t entries;        /* of both families */
 	double nodes, records; /* visited on average, as predicted */
 	double ns;             /* a packet, as predicted */
@@ -161,6 +163,29 @@ struct plan_options {
  */
 int plan_build(struct arena *arena, const struct ruleset *ruleset, enum hook hook, const struct plan_options *options,
 	       struct diags *diags, const struct plan **ret_plan);
+
+/* What is to change in a table in force: rules that go, by order, and rules that come. */
+struct plan_delta {
+	const uint32_t *gone;
+	size_t gone_count;
+	const struct ruleset *rules; /* one chain; NULL: none comes */
+	const uint32_t *orders, *slots; /* of these by number; counted in which slot */
+};
+
+/* A new version of the table, as words and steps to be put into its room (bpf/table_abi.h). */
+struct plan_patch {
+	const uint64_t *words;
+	uint32_t start, end, index;
+	const struct step *steps;
+	uint32_t steps_start, step_count;
+};
+
+/*
+ * Makes the version that will be in force from the epoch behind `epoch` on. `settled`: no packet meets other versions than
+ * the newest. -EAGAIN: only if that is so; -EOPNOTSUPP: the table must be built anew; *ret_reason then.
+ */
+int plan_patch(struct arena *arena, const uint64_t *words, uint64_t epoch, bool settled,
+	       const struct plan_delta *delta, struct plan_patch *ret_patch, const char **ret_reason);
 
 /*
  * Warns about rules that can never match, naming (related place) a rule that hides them, exact where the diagram

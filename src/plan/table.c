@@ -13,6 +13,10 @@ enum {
 	BYTES_TARGET = 64,             /* for an entry */
 	BYTES_MAX = 256,
 	WORDS_LEAST = 1 << 12,
+	ROOM_LEAST = 1 << 15,          /* words for versions of the table: at least so many, */
+	ROOM_MOST = 1 << 19,           /* at most so many, */
+	ROOM_ENTRY = 1,                /* else so many for an entry */
+	ROOM_STEPS = 4096,
 };
 
 /* What the prediction adds up, in ns; docs/classifier.md says how it was measured. */
@@ -58,13 +62,18 @@ static void add_test_field(struct table_family *family, const struct table_test 
 		(struct cut_field){ (uint8_t)test->word, (uint8_t)bit, (uint8_t)width, BOX_FIELDS };
 }
 
-static void find_fields(const struct table_work *table, struct table_family *family)
+void table_fields(struct table_family *family)
 {
 	const struct cut_field *from = family->six ? fields6 : fields4;
 	unsigned count = family->six ? sizeof fields6 / sizeof *fields6 : sizeof fields4 / sizeof *fields4;
 
 	for (unsigned i = 0; i < count; i++)
 		family->fields[family->field_count++] = from[i];
+}
+
+static void find_fields(const struct table_work *table, struct table_family *family)
+{
+	table_fields(family);
 	for (size_t i = 1; i < table->extras.count; i++)
 		add_test_field(family, &table->extras.items[i]);
 }
@@ -75,6 +84,7 @@ static void find_fields(const struct table_work *table, struct table_family *fam
 struct attempt_table {
 	struct table_config config;
 	struct blob blob;
+	const bool *hides[2];
 	double nodes, records, ns;
 };
 
@@ -89,12 +99,28 @@ static unsigned find_scale(uint32_t order)
 
 static void put_extras(struct table_work *table, struct blob *blob)
 {
-	size_t count = table->extras.count ? table->extras.count : 1;
+	size_t header = TABLE_HEADER / sizeof(struct table_test);
+	size_t count = table->extras.count ? table->extras.count : header;
 
 	blob->count = blob->capacity = count * (sizeof(struct table_test) / 8);
 	blob->items = ARENA_ARRAY(table->work->arena, uint64_t, blob->capacity);
 	if (table->extras.count)
 		memcpy(blob->items, table->extras.items, table->extras.count * sizeof(struct table_test));
+}
+
+static size_t entry_count(const struct table_work *table)
+{
+	return table->families[0].entries.count + table->families[1].entries.count;
+}
+
+/* Before the trees, where an index of tests reaches it. */
+static size_t room_words(const struct table_work *table)
+{
+	size_t words = entry_count(table) * ROOM_ENTRY;
+
+	if (!table->stride)
+		return 0;
+	return words < ROOM_LEAST ? ROOM_LEAST : words > ROOM_MOST ? ROOM_MOST : words;
 }
 
 static bool build_one(struct table_work *table, const struct tree_shape *shape, struct attempt_table *attempt)
@@ -107,14 +133,18 @@ static bool build_one(struct table_work *table, const struct tree_shape *shape, 
 
 	*attempt = (struct attempt_table){ 0 };
 	put_extras(table, &attempt->blob);
+	blob_extend(table->work->arena, &attempt->blob, room_words(table), 1);
 	for (unsigned i = 0; i < 2; i++)
 		if (!trees_build(table, &table->families[i], shape, scale, &attempt->blob, &trees[i]))
 			return false;
 	attempt->config = (struct table_config){
 		.trees4 = trees[0].count, .trees6 = trees[1].count, .scale = scale, .start = end << 32 | code,
-		.limit = (uint32_t)attempt->blob.count, .resumes = table->resumes, .tests = table->extras.count > 1,
+		.limit = (uint32_t)attempt->blob.count, .resumes = table->resumes || table->stride,
+		.tests = table->extras.count || table->stride, .changes = table->stride != 0,
 		.long4 = trees[0].longest > TABLE_SCAN_MAX, .long6 = trees[1].longest > TABLE_SCAN_MAX,
 	};
+	attempt->hides[0] = trees[0].hides;
+	attempt->hides[1] = trees[1].hides;
 	memcpy(attempt->config.roots4, trees[0].roots, trees[0].count * sizeof *trees[0].roots);
 	memcpy(attempt->config.roots6, trees[1].roots, trees[1].count * sizeof *trees[1].roots);
 	return true;
@@ -122,7 +152,7 @@ static bool build_one(struct table_work *table, const struct tree_shape *shape, 
 
 static void predict(const struct table_work *table, struct plan *plan, struct attempt_table *attempt)
 {
-	double bytes = (double)attempt->blob.count * 8, misses = 0;
+	double bytes = (double)(attempt->blob.count - room_words(table)) * 8, misses = 0;
 
 	plan->table.config = attempt->config;
 	plan->table.words = attempt->blob.items;
@@ -146,16 +176,12 @@ static const struct tree_shape shapes[] = {
 	{ .threshold = 1, .growth = 1.2, .leaf = 5 },
 };
 
-static size_t entry_count(const struct table_work *table)
-{
-	return table->families[0].entries.count + table->families[1].entries.count;
-}
-
 /* In words: so much an entry, IPv6 ones twice. */
 static size_t words_for(const struct table_work *table, size_t bytes)
 {
 	size_t units = table->families[0].entries.count + 2 * table->families[1].entries.count;
-	size_t words = units * bytes / 8 + table->extras.count * (sizeof(struct table_test) / 8) + WORDS_LEAST;
+	size_t words = units * bytes / 8 + table->extras.count * (sizeof(struct table_test) / 8) + room_words(table) +
+		       WORDS_LEAST;
 
 	return words < TABLE_BASE_MAX ? words : TABLE_BASE_MAX;
 }
@@ -191,6 +217,100 @@ static void try_shapes(struct table_work *table, struct plan *plan, struct attem
 		try_shape(table, plan, (struct tree_shape){ .growth = 1, .leaf = UINT32_MAX }, BYTES_MAX, best);
 }
 
+/* --- for later changes of single rules -------------------------------------------------------------------------- */
+
+/* What is not IP is judged by code. Every `return` ends that, too. */
+static bool meets_link(const struct rule *rule)
+{
+	const struct action *terminal = rule_terminal(rule);
+
+	return rule->names_link || (terminal && terminal->kind == ACTION_RETURN);
+}
+
+static void note_links(const struct ruleset *ruleset, struct table_header *header)
+{
+	for (size_t i = 0; i < ruleset->chains[0].rule_count && header->stride; i++) {
+		if (!meets_link(&ruleset->chains[0].rules[i]))
+			continue;
+		if (header->link_count == TABLE_LINKS)
+			header->stride = 0;
+		else
+			header->links[header->link_count++] = ruleset->chains[0].rules[i].number;
+	}
+}
+
+/* What steps tell of a rule by the slot that it counts in, others read as its number: then it must stay so. */
+static bool names_rules(const struct answers *answers)
+{
+	for (size_t i = 0; i < answers->steps.count; i++) {
+		uint32_t kind = answers->steps.items[i].kind;
+
+		if (kind != STEP_COUNT && kind != STEP_MARK && kind != STEP_VERDICT && kind != STEP_RESUME)
+			return true;
+	}
+	return false;
+}
+
+static void put_entries(const struct table_work *table, struct attempt_table *best, unsigned index,
+			struct table_header *header)
+{
+	const struct table_family *family = &table->families[index];
+	size_t words = entry_words(family->six);
+	size_t at = blob_extend(table->work->arena, &best->blob, family->entries.count * words, words);
+
+	header->entries[index] = (uint32_t)at;
+	header->entry_count[index] = (uint32_t)family->entries.count;
+	for (size_t i = 0; i < family->entries.count; i++) {
+		struct table_entry entry = family->entries.items[i];
+
+		entry.value |= best->hides[index][i] ? TABLE_HIDES : 0;
+		entry_put(&best->blob.items[at + i * words], &entry, family->six, false);
+	}
+}
+
+static bool rejects(const struct answers *answers)
+{
+	for (size_t i = 0; i < answers->codes.count; i++)
+		if (!(answers->codes.items[i] & ANSWER_STEPS) && (answers->codes.items[i] & 3) == ANSWER_REJECT)
+			return true;
+	for (size_t i = 0; i < answers->steps.count; i++)
+		if (answers->steps.items[i].kind == STEP_VERDICT && answers->steps.items[i].a == ANSWER_REJECT)
+			return true;
+	return false;
+}
+
+uint32_t table_levels(const struct ruleset *ruleset)
+{
+	uint32_t levels = ruleset->cgroup_level_count;
+
+	for (unsigned i = 0; i < ruleset->cgroup_level_count; i++)
+		levels |= (uint32_t)ruleset->cgroup_levels[i] << 8 * (i + 1);
+	return levels;
+}
+
+/* Whether single rules can be changed in place. */
+static bool put_header(const struct table_work *table, const struct plan *plan, struct attempt_table *best)
+{
+	const struct ruleset *ruleset = table->work->ruleset;
+	size_t steps = table->answers->steps.count, room = room_words(table);
+	size_t start = table->extras.count * (sizeof(struct table_test) / 8);
+	struct table_header header = {
+		.stride = table->stride, .rules = ruleset->rule_count, .scale = best->config.scale,
+		.hook = table->work->hook, .needed = plan->needed, .rejects = rejects(table->answers), .levels = table_levels(ruleset),
+		.steps = (uint32_t)steps, .steps_end = (uint32_t)steps + ROOM_STEPS,
+	};
+
+	header.room = (uint32_t)(start ? start : TABLE_HEADER / 8);
+	header.room_end = header.room + (uint32_t)room;
+	note_links(ruleset, &header);
+	if (names_rules(table->answers))
+		header.stride = 0;
+	for (unsigned i = 0; i < 2 && header.stride; i++)
+		put_entries(table, best, i, &header);
+	memcpy(best->blob.items, &header, sizeof header);
+	return header.stride;
+}
+
 static void mark_needed(const struct work *work, struct plan *plan)
 {
 	for (size_t i = 0; i < work->dims.count; i++)
@@ -201,6 +321,8 @@ bool table_build(struct work *work, struct answers *answers, struct plan *plan, 
 {
 	struct table_work table = { .work = work, .answers = answers, .refused = NULL };
 	struct attempt_table best = { .ns = 0 };
+	size_t tree_words;
+	bool changes;
 
 	entries_build(&table, plan);
 	if (!table.refused) {
@@ -214,15 +336,18 @@ bool table_build(struct work *work, struct answers *answers, struct plan *plan, 
 		*ret_reason = table.refused;
 		return false;
 	}
+	mark_needed(work, plan);
+	tree_words = best.blob.count - room_words(&table);
+	changes = table.stride && put_header(&table, plan, &best);
 	plan->kind = PLAN_TABLE;
 	plan->table = (struct plan_table){
 		.config = best.config, .words = best.blob.items, .word_count = best.blob.count,
+		.tree_words = tree_words, .step_room = changes ? ROOM_STEPS : 0,
 		.entries = entry_count(&table), .nodes = best.nodes, .records = best.records, .ns = best.ns,
 	};
 	plan->items = table.items.items;
 	plan->item_count = table.items.count;
 	plan->dims = work->dims.items;
 	plan->dim_count = work->dims.count;
-	mark_needed(work, plan);
 	return true;
 }

@@ -13,6 +13,7 @@ enum {
 	TABLE_ENTRIES_LEAST = 200000, /* or this and so many for a rule, if that is fewer */
 	TABLE_ENTRIES_RULE = 4,
 	TABLE_EXTRAS_MAX = 200000,    /* record.tests has 20 bits, and the hash 2^18 places */
+	TABLE_EXTRA_HASH = 1 << 18,
 	TABLE_FIELDS_MAX = 16,        /* that trees may cut */
 };
 
@@ -70,6 +71,8 @@ struct table_work {
 	size_t extra_size, extra_runs;
 	uint32_t yes, no;                   /* answers */
 	uint32_t order;                     /* the next one */
+	uint32_t *orders;                   /* by rule number, where each rule's is given (no chains but the main one) */
+	uint32_t stride;                    /* between them as they are built; 0: rules cannot be changed in place */
 	bool resumes;
 	const char *refused;                /* why no table can be made, or NULL */
 };
@@ -94,6 +97,9 @@ bool entry_interval(const struct table_work *table, const struct table_family *f
 
 /* --- table_entries.c: rules to entries -------------------------------------------------------------------------- */
 
+/* Lays out the rules of a rule set with one chain for one family, in the orders given. */
+void entries_lay(struct table_work *table, struct table_family *family);
+
 /* Lays out the rules for both families, and the program of classify_rest(). */
 void entries_build(struct table_work *table, struct plan *plan);
 
@@ -116,7 +122,15 @@ struct trees {
 	uint32_t roots[TABLE_TREES];
 	unsigned count;
 	size_t longest; /* leaf, in records */
+	bool *hides;    /* by entry: nodes lack what stands behind it */
 };
+
+/* So many words at the end of the blob, beginning at a multiple of `align`; their index. */
+size_t blob_extend(struct arena *arena, struct blob *blob, size_t count, size_t align);
+/* Entries as records, and back. Which of them end the judging is found again where they hold no test. */
+void entry_put(uint64_t *to, const struct table_entry *entry, bool six, bool last);
+void entry_get(const uint64_t *from, bool six, struct table_entry *ret_entry);
+size_t entry_words(bool six);
 
 /* Appends the family's trees to the blob; false if that or a leaf grew beyond its limit. */
 bool trees_build(struct table_work *table, const struct table_family *family, const struct tree_shape *shape,
@@ -134,6 +148,11 @@ uint32_t table_walk(const struct plan *plan, const struct packet *packet, struct
 /* Average visits of about `count` packets drawn from the entries. */
 void table_sample(const struct table_work *table, const struct plan *plan, unsigned count, double *ret_nodes,
 		  double *ret_records);
+
+/* Cgroup levels that fields look at, as in struct table_header. */
+uint32_t table_levels(const struct ruleset *ruleset);
+/* What trees may always cut. */
+void table_fields(struct table_family *family);
 
 /* --- table.c ---------------------------------------------------------------------------------------------------- */
 

@@ -394,8 +394,6 @@ static uint64_t run_hash(const struct part *parts)
 	return hash;
 }
 
-enum { EXTRA_HASH = 1 << 18 };
-
 static uint32_t add_run(struct table_work *table, const struct part *parts)
 {
 	uint32_t first = (uint32_t)table->extras.count;
@@ -415,15 +413,15 @@ static uint32_t add_run(struct table_work *table, const struct part *parts)
 /* Where the box's tests are; the same ones are kept once. */
 static uint32_t find_run(struct table_work *table, const struct part *parts)
 {
-	size_t at = run_hash(parts) & (EXTRA_HASH - 1);
+	size_t at = run_hash(parts) & (TABLE_EXTRA_HASH - 1);
 
 	if (!parts)
 		return 0;
-	if (!table->extra_index) {
-		table->extra_index = ARENA_ARRAY(table->work->arena, uint32_t, EXTRA_HASH);
+	if (!table->extra_index)
+		table->extra_index = ARENA_ARRAY(table->work->arena, uint32_t, TABLE_EXTRA_HASH);
+	while (table->extras.count < TABLE_HEADER / sizeof(struct table_test)) /* are none */
 		VEC_PUSH(table->work->arena, &table->extras) = (struct table_test){ 0 };
-	}
-	for (; table->extra_index[at]; at = (at + 1) & (EXTRA_HASH - 1))
+	for (; table->extra_index[at]; at = (at + 1) & (TABLE_EXTRA_HASH - 1))
 		if (same_run(table, table->extra_index[at], parts))
 			return table->extra_index[at];
 	table->extra_index[at] = add_run(table, parts);

@@ -7,6 +7,9 @@
  */
 #include "plan/table.h"
 
+enum { STRIDE_MAX = 4096 };
+static const uint32_t orders_max = 0x78000000; /* below TABLE_GOES_ON */
+
 /* A place that steps resume at, known once it is reached. */
 typedef uint32_t label;
 
@@ -171,6 +174,8 @@ static void lay_rule(struct laying *laying, const struct frame *frame, const str
 		boxes = boxes_meet(laying->table, &frame->boxes, test);
 	if (!boxes.count)
 		return;
+	if (laying->table->orders)
+		laying->table->order = laying->table->orders[rule->number];
 	switch (terminal ? terminal->kind : ACTION_COUNT) {
 	case ACTION_JUMP:
 	case ACTION_GOTO:
@@ -192,8 +197,16 @@ static void lay_chain(struct laying *laying, const struct frame *frame)
 
 /* --- families --------------------------------------------------------------------------------------------------- */
 
-/* Steps get the orders they resume at. An entry that one of them jumps over hides nothing. */
+/* Steps get the orders they resume at. */
 static void resolve(struct laying *laying)
+{
+	for (size_t i = 0; i < laying->resumes.count; i++)
+		laying->table->answers->steps.items[laying->resumes.items[i].step].a =
+			laying->places.items[laying->resumes.items[i].to];
+}
+
+/* An entry that a step jumps over hides nothing. Without chains none does. */
+static void find_jumped(struct laying *laying)
 {
 	struct table_work *table = laying->table;
 	int32_t *over = ARENA_ARRAY(table->work->arena, int32_t, (size_t)table->order + 2);
@@ -201,11 +214,8 @@ static void resolve(struct laying *laying)
 	uint32_t order = 0;
 
 	for (size_t i = 0; i < laying->resumes.count; i++) {
-		uint32_t to = laying->places.items[laying->resumes.items[i].to];
-
-		table->answers->steps.items[laying->resumes.items[i].step].a = to;
 		over[laying->resumes.items[i].from + 1]++;
-		over[to]--;
+		over[laying->places.items[laying->resumes.items[i].to]]--;
 	}
 	for (size_t i = 0; i < laying->family->entries.count; i++) {
 		struct table_entry *entry = &laying->family->entries.items[i];
@@ -216,7 +226,7 @@ static void resolve(struct laying *laying)
 	}
 }
 
-static void lay_family(struct table_work *table, struct table_family *family)
+void entries_lay(struct table_work *table, struct table_family *family)
 {
 	struct laying laying = { .table = table, .family = family, .number = family->six ? FAMILY_IPV6 : FAMILY_IPV4 };
 	struct frame frame = { .chain = &table->work->ruleset->chains[0], .main = true, .boxes = boxes_all(table) };
@@ -224,8 +234,26 @@ static void lay_family(struct table_work *table, struct table_family *family)
 	frame.end = new_label(&laying);
 	table->order = 1;
 	lay_chain(&laying, &frame);
+	if (table->orders)
+		table->order = table->orders[table->work->ruleset->rule_count] + table->stride;
 	place(&laying, frame.end);
 	resolve(&laying);
+	if (!table->orders)
+		find_jumped(&laying);
+}
+
+/* Rules of one chain get orders with room between them, for those that come later. */
+static void give_orders(struct table_work *table)
+{
+	const struct ruleset *ruleset = table->work->ruleset;
+	uint32_t stride = orders_max / (ruleset->rule_count + 2);
+
+	if (ruleset->chain_count > 1)
+		return;
+	table->stride = stride < STRIDE_MAX ? stride : STRIDE_MAX;
+	table->orders = ARENA_ARRAY(table->work->arena, uint32_t, ruleset->rule_count + 1);
+	for (uint32_t i = 0; i <= ruleset->rule_count; i++)
+		table->orders[i] = i * table->stride;
 }
 
 /* --- what classify_rest() does ---------------------------------------------------------------------------------- */
@@ -266,10 +294,11 @@ void entries_build(struct table_work *table, struct plan *plan)
 	uint32_t order;
 
 	table->families[1].six = true;
-	lay_family(table, &table->families[0]);
+	give_orders(table);
+	entries_lay(table, &table->families[0]);
 	order = table->order;
 	if (!table->refused)
-		lay_family(table, &table->families[1]);
+		entries_lay(table, &table->families[1]);
 	if (table->order < order)
 		table->order = order;
 	if (table->refused)

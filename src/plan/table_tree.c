@@ -30,6 +30,7 @@ struct tree {
 	VEC(uint32_t) stack; /* lists of entries on the path from the root */
 	struct region regions[TABLE_FIELDS_MAX];
 	size_t longest;      /* leaf, in records */
+	bool *hides;
 	bool full;           /* the blob is */
 };
 
@@ -56,7 +57,16 @@ static void blob_grow(struct arena *arena, struct blob *blob, size_t room)
 	blob->capacity = capacity;
 }
 
-/* So many words, beginning at a multiple of `align`; their index. */
+size_t blob_extend(struct arena *arena, struct blob *blob, size_t count, size_t align)
+{
+	size_t at = (blob->count + align - 1) & ~(align - 1);
+
+	blob_grow(arena, blob, at + count - blob->count);
+	blob->count = at + count;
+	return at;
+}
+
+/* As blob_extend(), within the shape's limit. */
 static uint32_t blob_add(struct tree *tree, size_t count, size_t align)
 {
 	struct blob *blob = tree->blob;
@@ -66,9 +76,7 @@ static uint32_t blob_add(struct tree *tree, size_t count, size_t align)
 		tree->full = true;
 		return 0;
 	}
-	blob_grow(tree->table->work->arena, blob, at + count - blob->count);
-	blob->count = at + count;
-	return (uint32_t)at;
+	return (uint32_t)blob_extend(tree->table->work->arena, blob, count, align);
 }
 
 static uint64_t node_word(const struct tree *tree, uint32_t order, uint32_t base, const struct cut *cut)
@@ -119,10 +127,69 @@ static void put_record6(uint64_t *to, const struct table_entry *entry, bool last
 	memcpy(to, &record, sizeof record);
 }
 
+size_t entry_words(bool six)
+{
+	return (six ? sizeof(struct table_record6) : sizeof(struct table_record4)) / WORD_BYTES;
+}
+
+void entry_put(uint64_t *to, const struct table_entry *entry, bool six, bool last)
+{
+	if (six)
+		put_record6(to, entry, last);
+	else
+		put_record4(to, entry, last);
+}
+
+static void get_ports(struct table_entry *entry, unsigned i, uint16_t lo, uint16_t span)
+{
+	entry->port_lo[i] = lo;
+	entry->port_hi[i] = (uint16_t)(lo + span);
+}
+
+static void get_record4(const uint64_t *from, struct table_entry *entry)
+{
+	struct table_record4 record;
+
+	memcpy(&record, from, sizeof record);
+	*entry = (struct table_entry){ .order = record.order, .answer = record.answer, .value = record.value,
+				       .mask = record.mask, .tests = table_tests_of4(&record) };
+	entry->address[BOX_SRC] = record.src;
+	entry->address[BOX_DST] = record.dst;
+	entry->shift[BOX_SRC] = record.src_shift & 63;
+	entry->shift[BOX_DST] = record.dst_shift & 63;
+	get_ports(entry, 0, record.src_port, record.src_span);
+	get_ports(entry, 1, record.dst_port, record.dst_span);
+}
+
+static void get_record6(const uint64_t *from, struct table_entry *entry)
+{
+	struct table_record6 record;
+
+	memcpy(&record, from, sizeof record);
+	*entry = (struct table_entry){ .order = record.order, .answer = record.answer, .value = record.value,
+				       .mask = record.mask, .tests = record.tests };
+	for (unsigned i = 0; i < 4; i++) {
+		entry->address[i] = record.addresses[i];
+		entry->shift[i] = (uint8_t)(record.shifts[2 * i] + record.shifts[2 * i + 1]);
+	}
+	get_ports(entry, 0, record.src_port, record.src_span);
+	get_ports(entry, 1, record.dst_port, record.dst_span);
+}
+
+void entry_get(const uint64_t *from, bool six, struct table_entry *ret_entry)
+{
+	if (six)
+		get_record6(from, ret_entry);
+	else
+		get_record4(from, ret_entry);
+	ret_entry->value &= (uint16_t)~TABLE_LAST;
+	ret_entry->ends = !ret_entry->tests && !(ret_entry->answer & ANSWER_STEPS);
+}
+
 static uint64_t put_leaf(struct tree *tree, size_t first, size_t count)
 {
 	bool six = tree->family->six;
-	size_t words = (six ? sizeof(struct table_record6) : sizeof(struct table_record4)) / WORD_BYTES;
+	size_t words = entry_words(six);
 	uint32_t base;
 
 	if (!count)
@@ -131,12 +198,8 @@ static uint64_t put_leaf(struct tree *tree, size_t first, size_t count)
 	base = blob_add(tree, count * words, words);
 	for (size_t i = 0; i < count && !tree->full; i++) {
 		const struct table_entry *entry = &tree->family->entries.items[tree->stack.items[first + i]];
-		uint64_t *to = &tree->blob->items[base + i * words];
 
-		if (six)
-			put_record6(to, entry, i + 1 == count);
-		else
-			put_record4(to, entry, i + 1 == count);
+		entry_put(&tree->blob->items[base + i * words], entry, six, i + 1 == count);
 	}
 	return node_word(tree, tree->family->entries.items[tree->stack.items[first]].order, base, NULL);
 }
@@ -406,9 +469,14 @@ static bool covers(const struct tree *tree, const struct table_entry *entry)
 /* Nothing behind an entry that covers the whole node is ever reached. */
 static size_t drop_hidden(const struct tree *tree, size_t first, size_t count)
 {
-	for (size_t i = 0; i < count; i++)
-		if (covers(tree, &tree->family->entries.items[tree->stack.items[first + i]]))
-			return i + 1;
+	for (size_t i = 0; i + 1 < count; i++) {
+		uint32_t entry = tree->stack.items[first + i];
+
+		if (!covers(tree, &tree->family->entries.items[entry]))
+			continue;
+		tree->hides[entry] = true;
+		return i + 1;
+	}
 	return count;
 }
 
@@ -527,6 +595,8 @@ bool trees_build(struct table_work *table, const struct table_family *family, co
 {
 	struct tree tree = { .table = table, .family = family, .shape = shape, .scale = scale, .blob = blob };
 
+	tree.hides = ARENA_ARRAY(table->work->arena, bool, family->entries.count);
+	ret_trees->hides = tree.hides;
 	ret_trees->count = 0;
 	for (unsigned group = 0; group < TABLE_TREES && !tree.full; group++) {
 		size_t count = push_group(&tree, group);

@@ -136,13 +136,25 @@ static void walk_tree(const struct walk *walk, uint64_t index, uint64_t *best)
 		scan4(walk, index, best);
 }
 
+/* The tree of the newest version of the table, as if it were in force; 0: none. */
+static uint32_t changed_root(const struct plan *plan, bool six)
+{
+	const struct table_header *header = (const struct table_header *)plan->table.words;
+	const struct table_version *version = (const struct table_version *)(plan->table.words + header->latest);
+
+	return plan->table.config.changes && header->latest ? version->roots[six] : 0;
+}
+
 uint32_t table_walk(const struct plan *plan, const struct packet *packet, struct table_visits *visits,
 		    uint32_t (*rest)(const struct plan *plan, const struct packet *packet))
 {
 	const struct table_config *config = &plan->table.config;
 	const struct walk walk = { plan, packet, visits, rest };
 	uint64_t best = config->start;
+	uint32_t changed = changed_root(plan, packet->family == FAMILY_IPV6);
 
+	if (changed && (packet->family == FAMILY_IPV4 || packet->family == FAMILY_IPV6))
+		walk_tree(&walk, changed, &best);
 	if (packet->family == FAMILY_IPV4)
 		for (unsigned i = 0; i < config->trees4; i++)
 			walk_tree(&walk, config->roots4[i], &best);

@@ -465,7 +465,7 @@ int weir_rule_change(struct weir *weir, const char *policy, enum weir_rule_opera
 		return say(weir, WEIR_ERROR, NULL, "no such policy", WEIR_INPUT);
 	if (text && strstr(text, "bad"))
 		return say(weir, WEIR_ERROR, "rule", "not a rule", WEIR_INPUT);
-	*ret_result = (struct weir_rule_result){ number ? number : 3, 3 };
+	*ret_result = (struct weir_rule_result){ number ? number : 3, 3, true };
 	snprintf(all, sizeof all, "%s %u %s%s", operations[operation], number, text ? text : "-",
 		 options->force ? " force" : "");
 	return write_state("rule", all);

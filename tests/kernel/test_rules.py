@@ -3,6 +3,7 @@
 """Single rules of a policy in force: its text as if its file had been edited, counts kept, one switch for all hooks."""
 
 import json
+import random
 
 from weirtest import *
 
@@ -171,6 +172,199 @@ class Rules(TestCase):
         done = weir("rule", "add", "t", "drop if tcp and udp")
         self.assertIn("rule:1:17: warning: ", done.stderr)
         self.assertEqual(weir("rule", "add", "t", "drop if tcp.dst_port == 1").stderr, "")
+
+
+TABLE = """policy t {
+    on tc weir0 ingress
+    on netfilter input
+    default accept
+    classifier = table
+    set blocked : prefix { 192.0.2.0/24 }
+%s}
+"""
+PORTS = range(7001, 7009)
+PEOPLE = ("10.77.0.2", "10.77.0.0/16", "192.0.2.1")
+
+
+def table(rules):
+    return TABLE % "".join("    %s\n" % rule for rule in rules)
+
+
+def random_rule():
+    lo, hi = sorted(random.choices(PORTS, k=2))
+    port = "udp.dst_port in { %d-%d }" % (lo, hi) if random.random() < 0.5 else "udp.dst_port == %d" % lo
+    source = " and src == %s" % random.choice(PEOPLE) if random.random() < 0.5 else ""
+    return random.choice(("accept", "drop")) + " if " + port + source
+
+
+def decides(rules, port):
+    """The index of the first rule that a packet of the peer to this port meets; -1: none."""
+    for index, rule in enumerate(rules):
+        numbers = re.search(r"dst_port (?:== (\d+)|in { (\d+)-(\d+) })", rule).groups()
+        lo, hi = (numbers[0], numbers[0]) if numbers[0] else numbers[1:]
+        if int(lo) <= port <= int(hi) and "192.0.2.1" not in rule:
+            return index
+    return -1
+
+
+def change(*arguments):
+    """Whether it was in place."""
+    return json.loads(weir("rule", *arguments, "--json").stdout)["in_place"]
+
+
+def ptrace(request, pid):
+    check_call(libc.ptrace(request, pid, None, None))
+
+
+def run_killed(arguments, stops, steps):
+    """Runs weir until it has entered or left so many system calls and taken so many instructions more, then kills it.
+    How many stops there were, if it ended before."""
+    traceme, syscall, singlestep = 0, 24, 9
+    process = subprocess.Popen([WEIR, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                               preexec_fn=lambda: libc.ptrace(traceme, 0, None, None))
+    count = 0
+    _, status = os.waitpid(process.pid, 0)
+    while os.WIFSTOPPED(status) and count < stops + steps:
+        ptrace(syscall if count < stops else singlestep, process.pid)
+        _, status = os.waitpid(process.pid, 0)
+        count += 1
+    if os.WIFSTOPPED(status):
+        os.kill(process.pid, signal.SIGKILL)
+        os.waitpid(process.pid, 0)
+    process.returncode = 0
+    return count
+
+
+class Tables(TestCase):
+    """Tables are changed in place."""
+
+    def check(self, rules):
+        self.assertEqual([text for text, _ in self.rules()], rules)
+        self.assertEqual(source(), table(rules)[:-1] + "\n")
+
+    @staticmethod
+    def rules():
+        return rules()
+
+    def count(self, expected, listed):
+        """Sends to each port; `expected` counts what each rule should have counted, on both hooks."""
+        came = probe(PORTS)
+        self.assertEqual(came, {port for port in PORTS
+                                if decides(listed, port) < 0 or listed[decides(listed, port)].startswith("accept")})
+        for port in PORTS:
+            index = decides(listed, port)
+            if index >= 0:
+                expected[index] += 2 if listed[index].startswith("accept") else 1
+        self.assertEqual([packets for _, packets in rules()], expected)
+
+    def test_random_changes(self):
+        """Numbers, text, verdicts and counts are those of the edited list, after each change."""
+        random.seed(os.environ.get("WEIR_SEED", "1"))
+        listed = [random_rule() for _ in range(12)]
+        expected = [0] * len(listed)
+        apply(table(listed))
+        in_place = 0
+        for turn in range(60):
+            number = random.randrange(len(listed)) + 1
+            what = random.choice(("add", "delete", "replace"))
+            new = random_rule()
+            if what == "add":
+                in_place += change("add", "t", "before", str(number), new)
+                listed.insert(number - 1, new)
+                expected.insert(number - 1, 0)
+            elif what == "replace":
+                in_place += change("replace", "t", str(number), new)
+                listed[number - 1], expected[number - 1] = new, 0
+            elif len(listed) > 4:
+                in_place += change("delete", "t", str(number))
+                del listed[number - 1], expected[number - 1]
+            self.check(listed)
+            if turn % 6 == 5:
+                self.count(expected, listed)
+        self.assertGreater(in_place, 40)
+        text = table(listed)
+        apply(text)
+        self.count(expected, listed)
+
+    def test_what_needs_more_builds_all_anew(self):
+        listed = ["drop if udp.dst_port in { 7001-7003 }", "accept if udp.dst_port == 7004"]
+        apply(table(listed))
+        expected = [0, 0]
+        self.assertTrue(change("add", "t", "drop if udp.dst_port == 7005"))
+        listed.append("drop if udp.dst_port == 7005")
+        expected.append(0)
+        self.count(expected, listed)
+        for rule in ('log "x" accept if udp.dst_port == 7006', "drop if udp.dst_port == 7008 and src in blocked",
+                     "count seen drop if udp.dst_port == 9999"):
+            self.assertFalse(change("add", "t", rule), rule)
+            weir("rule", "delete", "t", "4")
+            self.assertEqual(rules(), list(zip(listed, expected)))
+        self.assertTrue(change("delete", "t", "1"))
+        self.count(expected[1:], listed[1:])
+
+    def test_until_there_is_no_more_room(self):
+        """Many changes: the table is built anew now and then, and counts go on."""
+        listed = ["drop if udp.dst_port == 7001", "accept if udp.dst_port in { 7001-7008 }"]
+        apply(table(listed))
+        expected = [0, 0]
+        anew = 0
+        for turn in range(560):
+            new = "drop if udp.dst_port == 7002 and src == 192.0.2.1"
+            anew += not change("add", "t", "before", "2", new)
+            listed.insert(1, new)
+            expected.insert(1, 0)
+            if turn % 140 == 0:
+                self.count(expected, listed)
+        self.count(expected, listed)
+        self.assertIn(anew, range(1, 10))
+
+    def test_marks_and_links(self):
+        """Steps, rules that judge what is not IP, and several devices at one hook, which have one table."""
+        apply(table(["mark 1 if udp.dst_port == 1", "accept if arp"]).replace("    on netfilter input\n", "").replace(
+            "tc weir0 ingress", "tc \"*\" ingress"))
+        self.assertTrue(change("add", "t", "before", "1", "mark 2"))
+        self.assertFalse(change("add", "t", "before", "1", "drop if arp and vlan == 7"))
+        self.assertFalse(change("delete", "t", "1"))
+        self.assertTrue(change("add", "t", "before", "1", "drop if udp.dst_port == 7001"))
+        self.assertEqual(probe([7001, 7002]), {7002})
+
+    def test_wrong_input_changes_nothing(self):
+        listed = ["drop if udp.dst_port == 7001"]
+        apply(table(listed))
+        for status, message, *arguments in ((1, "rule:1:9: error: unknown field `dst_prt`", "add", "t", "drop if dst_prt == 1"),
+                                            (1, "there is no chain `x`", "replace", "t", "1", "jump x"),
+                                            (1, "policy `t` has no rule 2: its rules are 1 to 1", "delete", "t", "2"),
+                                            (1, "no policy `nosuch` is in force", "delete", "nosuch", "2")):
+            done = weir("rule", *arguments, check=False)
+            self.assertEqual(done.returncode, status)
+            self.assertIn(message, done.stderr)
+        self.check(listed)
+
+    def test_killed_at_any_instruction(self):
+        """Afterwards the rule is there on both hooks and in the text, or nowhere; and it works on."""
+        random.seed(os.environ.get("WEIR_SEED", "1"))
+        ports = {True: "7002", False: "7001"}
+        apply(table(["drop if udp.dst_port == 7001", "accept"]))
+        tidy = len(bpffs_leftovers())
+        stops = run_killed(["rule", "replace", "t", "1", "drop if udp.dst_port == 7002"], 10 ** 6, 0)
+        now, killed = True, 0
+        for turn in range(int(os.environ.get("WEIR_KILLS", "40"))):
+            self.assertEqual(rules()[0][0], "drop if udp.dst_port == " + ports[now])
+            late = turn % 4
+            at = random.randrange(stops) if not late else stops - random.randrange(28, 52)
+            run_killed(["rule", "replace", "t", "1", "drop if udp.dst_port == " + ports[not now]], at,
+                       random.randrange(3000) if late else 0)
+            changed = ports[not now] in rules()[0][0]
+            came = probe([7001, 7002])
+            self.assertEqual(came, {7001 if changed != now else 7002}, "turn %d" % turn)
+            killed += not changed
+            weir("show", "t", "--reset")
+            self.assertEqual(probe([7001, 7002]), came, "turn %d: tidying changed what is in force" % turn)
+            self.assertEqual(len(bpffs_leftovers()), tidy)
+            now = not now
+            weir("rule", "replace", "t", "1", "drop if udp.dst_port == " + ports[now])
+        print("# %d of %d changes were killed before their end" % (killed, turn + 1))
+        self.assertGreater(killed, 0)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Tables changed rule by rule: after each change the newest version decides, counts and marks as the model does with the
+ * rules as they are then.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "plan/plan.h"
+#include "tests/lib/packets.h"
+#include "tests/lib/policies.h"
+#include "tests/lib/random.h"
+#include "tests/unit/plan/judge.h"
+
+enum { RULES = 40, EDITS = 25, PACKETS = 60, SLOTS = 400, LIST_MAX = RULES + EDITS };
+
+/* A rule that is there now. */
+struct entry {
+	const struct rule *rule;
+	uint32_t order, slot;
+};
+
+struct round {
+	struct arena *arena;
+	uint64_t seed;
+	enum hook hook;
+	struct random random;
+	const struct ruleset *all; /* the first half is built, the others may come */
+	struct entry list[LIST_MAX];
+	size_t count, next;
+	uint32_t came;
+	struct plan plan;          /* what is in force: words and steps are written to */
+	struct table_header *header;
+	struct step *steps;
+	size_t done, refused, settled;
+	const char *wrong;
+};
+
+/* --- rule sets --------------------------------------------------------------------------------------------------- */
+
+/* Events and named counters are not changed in place: those actions go. */
+static void keep_plain(struct arena *arena, struct rule *rule)
+{
+	struct action *actions = ARENA_ARRAY(arena, struct action, rule->action_count + 1);
+	size_t kept = 0;
+
+	for (size_t i = 0; i < rule->action_count; i++)
+		if (rule->actions[i].kind == ACTION_MARK || rule->actions[i].kind == ACTION_VERDICT ||
+		    rule->actions[i].kind == ACTION_RETURN)
+			actions[kept++] = rule->actions[i];
+	if (!kept)
+		actions[kept++] = (struct action){ .kind = ACTION_VERDICT, .verdict = VERDICT_DROP };
+	rule->actions = actions;
+	rule->action_count = kept;
+}
+
+/* These rules, numbered anew. */
+static const struct ruleset *ruleset_of(struct round *round, const struct entry *list, size_t count)
+{
+	struct ruleset *ruleset = arena_copy(round->arena, round->all, sizeof *ruleset);
+	struct chain *chain = arena_copy(round->arena, round->all->chains, sizeof *chain);
+	struct rule *rules = ARENA_ARRAY(round->arena, struct rule, count + 1);
+
+	for (size_t i = 0; i < count; i++) {
+		rules[i] = *list[i].rule;
+		rules[i].number = (uint32_t)i + 1;
+		keep_plain(round->arena, &rules[i]);
+	}
+	chain->rules = rules;
+	chain->rule_count = count;
+	ruleset->chains = chain;
+	ruleset->rule_count = (uint32_t)count;
+	ruleset->classifier = CLASSIFIER_TABLE;
+	ruleset->counter_count = 0;
+	return ruleset;
+}
+
+static bool build(struct round *round)
+{
+	const struct policy_options options = { .rules = RULES, .chains = 1, .exact_rules = true,
+						.simple = round->seed % 2, .terminal_only = round->seed % 3 == 0,
+						.depth = 2 };
+	const struct plan *plan;
+	struct ruleset *wide;
+
+	round->all = policies_random(round->arena, round->seed, round->hook, &options);
+	for (; round->count < round->all->chains[0].rule_count / 2; round->count++)
+		round->list[round->count].rule = &round->all->chains[0].rules[round->count];
+	round->next = round->count;
+	if (plan_build(round->arena, ruleset_of(round, round->list, round->count), round->hook, NULL,
+		       diags_new(round->arena), &plan) || !plan->table.step_room)
+		return false;
+	round->plan = *plan;
+	round->plan.table.words = arena_copy(round->arena, plan->table.words, (plan->table.word_count + 16) * 8);
+	round->header = (struct table_header *)round->plan.table.words;
+	round->steps = ARENA_ARRAY(round->arena, struct step, plan->step_count + plan->table.step_room);
+	if (plan->step_count)
+		memcpy(round->steps, plan->steps, plan->step_count * sizeof *plan->steps);
+	round->plan.steps = round->steps;
+	round->plan.step_count += plan->table.step_room;
+	wide = arena_copy(round->arena, plan->ruleset, sizeof *wide);
+	wide->rule_count = SLOTS - SLOT_RULES;
+	round->plan.ruleset = wide;
+	round->plan.slots = SLOTS;
+	for (size_t i = 0; i < round->count; i++) {
+		round->list[i].order = (uint32_t)(i + 1) * round->header->stride;
+		round->list[i].slot = SLOT_RULE((uint32_t)i + 1);
+	}
+	if (round->seed % 4 == 0) /* so little that versions must be settled */
+		round->header->room_end = round->header->room + 600;
+	return true;
+}
+
+/* --- changes ----------------------------------------------------------------------------------------------------- */
+
+static void install(struct round *round, const struct plan_patch *patch)
+{
+	memcpy((uint64_t *)round->plan.table.words + patch->start, patch->words, (patch->end - patch->start) * 8);
+	if (patch->step_count)
+		memcpy(round->steps + patch->steps_start, patch->steps, patch->step_count * sizeof *patch->steps);
+	round->header->latest = patch->index;
+}
+
+static bool change(struct round *round, const struct plan_delta *delta)
+{
+	struct plan_patch patch;
+	const char *reason;
+	int error = plan_patch(round->arena, round->plan.table.words, round->done, false, delta, &patch, &reason);
+
+	if (error == -EAGAIN) {
+		round->settled++;
+		error = plan_patch(round->arena, round->plan.table.words, round->done, true, delta, &patch, &reason);
+	}
+	round->refused += error != 0;
+	round->done += !error;
+	if (!error)
+		install(round, &patch);
+	return !error;
+}
+
+static void drop_one(struct round *round)
+{
+	size_t at = random_below(&round->random, (uint32_t)round->count);
+	const struct plan_delta delta = { .gone = &round->list[at].order, .gone_count = 1 };
+
+	if (!change(round, &delta))
+		return;
+	round->count--;
+	memmove(&round->list[at], &round->list[at + 1], (round->count - at) * sizeof *round->list);
+}
+
+/* Any order between the neighbours' that was not a built rule's. */
+static uint32_t order_between(struct round *round, size_t at)
+{
+	uint32_t before = at ? round->list[at - 1].order : 0;
+	uint32_t behind = at < round->count ? round->list[at].order : (round->header->rules + 1) * round->header->stride;
+	uint32_t order = behind - before < 2 ? 0 : before + 1 + random_below(&round->random, behind - before - 1);
+
+	return order % round->header->stride ? order : 0;
+}
+
+static void add_one(struct round *round)
+{
+	size_t at = random_below(&round->random, (uint32_t)round->count + 1);
+	struct entry entry = { &round->all->chains[0].rules[round->next], order_between(round, at),
+			       SLOT_RULE(round->header->rules + 1 + round->came) };
+	const uint32_t orders[] = { 0, entry.order }, slots[] = { 0, entry.slot };
+	const struct plan_delta delta = { .rules = ruleset_of(round, &entry, 1), .orders = orders, .slots = slots };
+
+	if (!entry.order || !change(round, &delta))
+		return;
+	memmove(&round->list[at + 1], &round->list[at], (round->count - at) * sizeof *round->list);
+	round->list[at] = entry;
+	round->count++;
+	round->came++;
+}
+
+static void change_one(struct round *round)
+{
+	if (round->count && random_below(&round->random, 2))
+		drop_one(round);
+	else if (round->next < round->all->chains[0].rule_count)
+		add_one(round), round->next++;
+}
+
+/* --- judging ----------------------------------------------------------------------------------------------------- */
+
+static uint32_t slot_of(const struct round *round, int32_t rule)
+{
+	return rule == DECIDED_DEFAULT ? (uint32_t)SLOT_DEFAULT :
+	       rule == DECIDED_NON_IP ? (uint32_t)SLOT_NON_IP : round->list[rule - 1].slot;
+}
+
+static const char *compare(const struct round *round, const struct model_result *truth, const struct judged *judged)
+{
+	if (judged->error)
+		return judged->error;
+	if (judged->verdict != (uint32_t)truth->verdict)
+		return "another verdict";
+	if (judged->slot != slot_of(round, truth->rule))
+		return arena_printf(round->arena, "slot %u, not %u", judged->slot, slot_of(round, truth->rule));
+	if (judged->mark != truth->mark)
+		return "another mark";
+	if (judged->hit_count != truth->hit_count)
+		return arena_printf(round->arena, "%zu hits, not %zu", judged->hit_count, truth->hit_count);
+	for (size_t i = 0; i < truth->hit_count; i++)
+		if (SLOT_RULE(judged->hits[i]) != slot_of(round, (int32_t)truth->hits[i]))
+			return "another hit";
+	return NULL;
+}
+
+static void judge_packets(struct round *round)
+{
+	const struct ruleset *ruleset = ruleset_of(round, round->list, round->count);
+	unsigned char buffer[PACKET_BYTES_MAX];
+	struct packet_source source;
+
+	packets_seed(&source, round->seed + round->done);
+	source.well_formed = true;
+	packets_add_ruleset(&source, round->all);
+	for (int i = 0; i < PACKETS && !round->wrong; i++) {
+		struct model_packet input;
+		struct model_fields fields;
+		struct model_result truth;
+		struct packet packet;
+		struct judged judged;
+
+		packets_next_at(&source, round->hook, buffer, sizeof buffer, &input);
+		model_parse(round->hook, &input, &fields);
+		if (fields.malformed)
+			continue;
+		judge_fill(&packet, &fields);
+		model_judge(round->arena, ruleset, round->hook, &input, &truth);
+		judged = judge(&round->plan, packet, plan_evaluate);
+		judged.mark = fields.has[FIELD_MARK] ? judged.mark : truth.mark;
+		round->wrong = compare(round, &truth, &judged);
+	}
+}
+
+static int run_round(void *context)
+{
+	struct round *round = context;
+
+	round->random = random_seed(round->seed);
+	if (!build(round))
+		return 0;
+	judge_packets(round);
+	for (int i = 0; i < EDITS && !round->wrong; i++) {
+		change_one(round);
+		judge_packets(round);
+	}
+	return 0;
+}
+
+static void versions_are_the_rules(void **state)
+{
+	static const enum hook hooks[] = { HOOK_XDP, HOOK_TC_INGRESS, HOOK_CGROUP_EGRESS, HOOK_NF_INPUT };
+	uint64_t rounds = 60 * random_setting("WEIR_ROUNDS", 1), seed = random_setting("WEIR_SEED", 1);
+	size_t done = 0, refused = 0, settled = 0;
+
+	(void)state;
+	for (uint64_t i = 0; i < rounds; i++) {
+		struct round round = { .arena = arena_new(), .seed = seed + i, .hook = hooks[(seed + i) % 4] };
+
+		assert_int_equal(arena_run(round.arena, run_round, &round), 0);
+		if (round.wrong)
+			fail_msg("seed %llu, after %zu changes: %s", (unsigned long long)(seed + i), round.done, round.wrong);
+		done += round.done;
+		refused += round.refused;
+		settled += round.settled;
+		arena_free(round.arena);
+	}
+	print_message("# %zu changes, %zu refused, %zu settled\n", done, refused, settled);
+	assert_true(done > rounds * EDITS / 4);
+	assert_true(settled > 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(versions_are_the_rules),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
