@@ -248,7 +248,7 @@ static void give_orders(struct table_work *table)
 	const struct ruleset *ruleset = table->work->ruleset;
 	uint32_t stride = orders_max / (ruleset->rule_count + 2);
 
-	if (ruleset->chain_count > 1)
+	if (ruleset->chain_count > 1 || ruleset->hidden_count) /* hidden rules' numbers are not in their order */
 		return;
 	table->stride = stride < STRIDE_MAX ? stride : STRIDE_MAX;
 	table->orders = ARENA_ARRAY(table->work->arena, uint32_t, ruleset->rule_count + 1);
