@@ -4,9 +4,10 @@
 
     bench/rules.py FOLDER [--classifier KIND] [--rounds N] [SET...]
 
-FOLDER is that of bench/classbench.py. For each set: `weir apply`, `weir version` (what any command takes), then `weir rule`
-add (a random rule before a random rule), delete of a rule that came, delete of a rule that was built, each N times:
-median, and how many were in place. Runs in namespaces of its own; needs root, and WEIR or build/src/cli/weir.
+FOLDER is that of bench/classbench.py. For each set: `weir apply`; `weir version` (what any command takes); then `weir rule`
+add (a random rule before a random rule), delete of a rule that came, delete of a rule that was built, and `weir apply` of the
+file with one rule more, each N times: median of the time from start to end, of the time on the processor in brackets, and how
+many were in place. Runs in namespaces of its own; needs root, and WEIR or build/src/cli/weir.
 """
 
 import argparse
@@ -20,6 +21,8 @@ import tempfile
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+FOLDER = tempfile.gettempdir()
+NAME = os.path.join(FOLDER, "weir-bench-rules-%d.weir" % os.getpid())
 WEIR = os.environ.get("WEIR", os.path.join(ROOT, "build/src/cli/weir"))
 
 
@@ -37,12 +40,16 @@ def own_world():
 
 
 def weir(*arguments):
+    """Milliseconds from start to end and on the processor, and what it said."""
     begin = time.perf_counter()
-    done = subprocess.run([WEIR, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    took = (time.perf_counter() - begin) * 1000
-    if done.returncode:
-        sys.exit("weir %s: %s" % (" ".join(arguments), done.stderr))
-    return took, done.stdout
+    process = subprocess.Popen([WEIR, *arguments], stdout=subprocess.PIPE)
+    output = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    took = (time.perf_counter() - begin) * 1000, (usage.ru_utime + usage.ru_stime) * 1000
+    if process.returncode:
+        sys.exit("weir %s failed" % " ".join(arguments))
+    return took, output
 
 
 def policy(options, name):
@@ -62,32 +69,50 @@ class Times:
     def __init__(self):
         self.took, self.in_place = [], 0
 
-    def change(self, *arguments):
-        took, output = weir("rule", *arguments, "--json")
+    def run(self, *arguments):
+        took, output = weir(*arguments)
         self.took.append(took)
-        self.in_place += json.loads(output)["in_place"]
+        return output
+
+    def change(self, *arguments):
+        self.in_place += json.loads(self.run("rule", *arguments, "--json"))["in_place"]
+
+    def apply(self, text):
+        """In place, if it is still what was loaded then."""
+        before = loaded()
+        with open(NAME, "w") as file:
+            file.write(text)
+        self.run("apply", "--no-verify", NAME)
+        os.unlink(NAME)
+        self.in_place += loaded() == before
 
     def __str__(self):
-        return "%7.1f (%d of %d)" % (statistics.median(self.took), self.in_place, len(self.took))
+        return "%6.1f [%6.1f] %2d" % (*(statistics.median(took[i] for took in self.took) for i in (0, 1)), self.in_place)
+
+
+def loaded():
+    listed = json.loads(weir("list", "--json")[1])["policies"]
+    return listed and listed[0]["loaded"]
 
 
 def measure(options, name):
     text = policy(options, name)
+    first, version, add, own, built, again = (Times() for _ in range(6))
+    first.apply(text)
     count = text.count("accept if")
-    add, own, built = Times(), Times(), Times()
-    with tempfile.NamedTemporaryFile("w", suffix=".weir") as file:
-        file.write(text)
-        file.flush()
-        apply, _ = weir("apply", "--no-verify", file.name)
     for _ in range(options.rounds):
+        version.run("version")
         number = str(random.randrange(count) + 1)
         add.change("add", "classbench", "before", number, random_rule())
         own.change("delete", "classbench", number)
         built.change("delete", "classbench", str(random.randrange(count) + 1))
         count -= 1
+    first.apply(text)
+    for _ in range(min(options.rounds, 5)):
+        text = text.replace("\taccept", "\t%s\n\taccept" % random_rule(), 1)
+        again.apply(text)
     weir("delete", "classbench")
-    version = statistics.median(weir("version")[0] for _ in range(options.rounds))
-    print("%-10s %8d %8.0f %6.1f %s %s %s" % (name, count, apply, version, add, own, built), flush=True)
+    print("%-10s %7d" % (name, count), first, version, add, own, built, again, flush=True)
 
 
 def main():
@@ -99,7 +124,8 @@ def main():
     options = parser.parse_intermixed_args()
     own_world()
     random.seed(1)
-    print("set           rules    apply version  add               delete it         delete a built one")
+    print("%-10s %7s" % ("set", "rules"), *("%-18s" % what for what in (
+        "apply", "version", "add", "delete it", "delete a built one", "apply one more")))
     for name in options.sets or ("acl1_1k", "fw1_1k", "ipc1_1k", "acl1_10k", "fw1_10k", "ipc1_10k", "acl1_100k",
                                  "fw1_100k", "ipc1_100k", "acl1_1m"):
         measure(options, name)

@@ -150,6 +150,9 @@ enum { RULE_CHANGES_MAX = 512 }; /* of tables, in place; then they are built ane
 /* What changes of single rules in place need: the policy's file without its rules. NULL: not in place. */
 const void *api_frame(struct arena *arena, const struct ruleset *ruleset, const struct bundle *bundle, size_t *ret_size);
 
+/* Beside it, where each rule is and what it means. */
+const void *api_rule_index(struct arena *arena, const struct ruleset *ruleset, size_t *ret_size);
+
 /* kernel_policy(), whose text and description are as single rules were changed since. */
 int api_policy(struct call *call, struct kernel *kernel, const char *policy, struct diags *diags,
 	       struct policy_state *ret_state);

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/api.h"
+#include "api/rule.h"
 
 typedef VEC(struct install_set) install_sets;
 
@@ -198,6 +198,8 @@ int api_install(struct call *call, const struct ruleset *ruleset, int only, cons
 	install.set_count = sets.count;
 	if (only < 0 && changes_in_place(&install))
 		install.frame = api_frame(call->arena, ruleset, bundle, &install.frame_size);
+	if (install.frame)
+		install.index = api_rule_index(call->arena, ruleset, &install.index_size);
 	install.slots += install.frame ? RULE_CHANGES_MAX : 0;
 	install.malformed_accept = ruleset->malformed_accept;
 	install.observe = ruleset->observe;
@@ -346,6 +348,32 @@ static int commit(struct call *call, struct applying *applying, struct install *
 		? WEIR_SYSTEM : WEIR_OK;
 }
 
+/* A file that differs from the policy in force in a few rules. */
+static int apply_in_place(struct call *call, struct applying *applying)
+{
+	struct stale stale = { .kept = applying->rulesets, .file = applying->bundle->files.items[0]->name };
+	const struct diags before = *call->diags;
+	int status;
+
+	if (session_check(call, applying->rulesets, applying->options.force))
+		return WEIR_INPUT;
+	if (kernel_open(KERNEL_WRITE, call->diags, &applying->kernel))
+		return WEIR_SYSTEM;
+	status = rule_apply_in_place(call, applying->kernel, applying->rulesets->items, applying->bundle);
+	if (!status && strcmp(stale.file, "-") && find_stale(call, applying->kernel, &stale))
+		status = WEIR_SYSTEM;
+	if (status != RULE_REBUILD) {
+		warn_stale(call, &stale);
+		return status;
+	}
+	kernel_close(applying->kernel);
+	applying->kernel = NULL;
+	call->diags->list.count = before.list.count; /* all is said once more */
+	call->diags->errors = before.errors;
+	call->diags->warnings = before.warnings;
+	return RULE_REBUILD;
+}
+
 enum { PROOF_MILLISECONDS = 800 }; /* for all programs of an apply together */
 
 static int apply(struct call *call, void *context)
@@ -357,6 +385,12 @@ static int apply(struct call *call, void *context)
 	unsigned milliseconds = PROOF_MILLISECONDS;
 	int status;
 
+	if (!applying->options.dry_run && !applying->options.reset_sets && !applying->options.prune &&
+	    applying->rulesets->count == 1 && !applying->rulesets->items[0].expression) {
+		status = apply_in_place(call, applying);
+		if (status != RULE_REBUILD)
+			return status;
+	}
 	call->proof_milliseconds = applying->options.no_verify ? NULL : &milliseconds;
 	status = install_all(call, applying, items, installs);
 	if (status)

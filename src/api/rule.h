@@ -13,6 +13,10 @@ struct rule_change {
 
 enum { RULE_REBUILD = 1 }; /* in place of a status: not possible in place, all must be built anew */
 
+/* Puts the rules of a file in force that differ from those of the policy of that name in little else than a few rules. */
+int rule_apply_in_place(struct call *call, struct kernel *kernel, const struct ruleset *ruleset,
+			const struct bundle *bundle);
+
 /* Changes the rule in place. */
 int rule_in_place(struct call *call, struct kernel *kernel, const char *policy, const struct rule_change *change,
 		  struct weir_rule_result *ret_result);

@@ -14,11 +14,28 @@
 
 enum { FRAME_MAX = 256 << 10 };
 
-static bool is_blank(const char *text, size_t from, size_t to)
+/* Behind blanks and comments. */
+static size_t skip_blank(const char *text, size_t from, size_t to)
 {
-	while (from < to && strchr(" \t\r\n", text[from]))
-		from++;
-	return from == to;
+	bool comment = false;
+
+	for (; from < to && (comment || strchr(" \t\r\n#", text[from])); from++)
+		comment = text[from] == '#' || (comment && text[from] != '\n');
+	return from;
+}
+
+/* Before the lines at the end that are blank or comments. */
+static size_t drop_blank(const char *text, size_t to)
+{
+	for (;;) {
+		size_t start = to;
+
+		while (start && text[start - 1] != '\n')
+			start--;
+		if (!start || skip_blank(text, start, to) != to)
+			return to;
+		to = start - 1;
+	}
 }
 
 /* The text without the rules; what is between them and blank goes, too. */
@@ -32,13 +49,16 @@ static struct source *without_rules(struct arena *arena, const struct ruleset *r
 
 	for (size_t i = 0; i <= main->rule_count; i++) {
 		size_t end = i < main->rule_count ? main->rules[i].span.offset : source->length;
+		size_t from = i ? skip_blank(source->text, at, end) : 0;
+		size_t to = !i && main->rule_count ? drop_blank(source->text, end) : end;
 
-		if (!at || i == main->rule_count || !is_blank(source->text, at, end)) {
-			memcpy(text + length, source->text + at, end - at);
-			length += end - at;
+		if (from < to) {
+			text[length] = '\n';
+			length += i != 0;
+			memcpy(text + length, source->text + from, to - from);
+			length += to - from;
 		}
-		if (i < main->rule_count)
-			at = end + main->rules[i].span.length;
+		at = i < main->rule_count ? end + main->rules[i].span.length : end;
 	}
 	*frame = (struct source){ source->name, text, length };
 	return frame;
@@ -93,19 +113,16 @@ static int compile_rule(struct call *call, const struct rules_state *state, cons
 	return status;
 }
 
-/* --- the change -------------------------------------------------------------------------------------------------- */
+/* --- changes --------------------------------------------------------------------------------------------------- */
 
-struct in_place {
-	struct call *call;
-	const char *policy;
+struct one {
+	struct in_place in_place;
 	const struct rule_change *change;
-	struct kernel_rules *rules;
-	const struct rules_state *state;
-	struct rule_places places;
 	struct rule_op op;
 	struct ruleset ruleset; /* of the new rule */
 	uint32_t gone;          /* order */
-	struct plan_delta delta;
+	struct weir_rule_result *result;
+	int status;
 };
 
 static const struct table_header *header_of(const struct in_place *in_place, size_t table)
@@ -113,7 +130,7 @@ static const struct table_header *header_of(const struct in_place *in_place, siz
 	return (const struct table_header *)in_place->state->tables[table].words;
 }
 
-static void read_places(struct in_place *in_place)
+void in_place_read(struct in_place *in_place)
 {
 	struct op_cursor cursor = { .edits = in_place->state->edits, .size = in_place->state->edits_size };
 	const struct table_header *header = header_of(in_place, 0);
@@ -124,59 +141,11 @@ static void read_places(struct in_place *in_place)
 		places_apply(&in_place->places, op);
 }
 
-/* The messages of a wrong number are those of the long way. */
-static bool good_number(const struct in_place *in_place)
+bool in_place_give(struct in_place *in_place, uint32_t before, uint32_t behind, struct rule_op *op)
 {
-	const struct rule_change *change = in_place->change;
-
-	return change->number <= in_place->places.count && (change->number || change->operation == WEIR_RULE_ADD);
-}
-
-static uint32_t ending_verdict(const struct rule *rule)
-{
-	const struct action *last = &rule->actions[rule->action_count - 1];
-
-	return last->kind == ACTION_VERDICT ? (uint32_t)last->verdict + 1 : 0;
-}
-
-static int prepare_rule(struct in_place *in_place)
-{
-	struct rule_op *op = &in_place->op;
-	const struct rule_places *places = &in_place->places;
-	bool replaces = op->operation == WEIR_RULE_REPLACE;
-	int status = compile_rule(in_place->call, in_place->state, in_place->policy, in_place->change->rule,
-				  &in_place->ruleset);
-
-	if (status)
-		return status;
-	op->order = places_between(places, places_order(places, replaces ? op->number : op->number - 1),
-				   places_order(places, replaces ? op->number + 1 : op->number));
-	op->slot = in_place->state->slots - RULE_CHANGES_MAX + places->came;
-	op->verdict = ending_verdict(&in_place->ruleset.chains[0].rules[0]);
-	op->length = in_place->change->rule.length;
-	return op->order && places->came < RULE_CHANGES_MAX ? WEIR_OK : RULE_REBUILD;
-}
-
-static int prepare(struct in_place *in_place)
-{
-	struct arena *arena = in_place->call->arena;
-	struct rule_op *op = &in_place->op;
-	uint32_t *orders = ARENA_ARRAY(arena, uint32_t, 2), *slots = ARENA_ARRAY(arena, uint32_t, 2);
-	int status = WEIR_OK;
-
-	op->operation = in_place->change->operation;
-	op->number = in_place->change->number ? in_place->change->number : in_place->places.count + 1;
-	if (op->operation != WEIR_RULE_DELETE)
-		status = prepare_rule(in_place);
-	if (status)
-		return status;
-	in_place->gone = places_order(&in_place->places, op->number);
-	orders[1] = op->order;
-	slots[1] = op->slot;
-	in_place->delta = (struct plan_delta){ .gone = &in_place->gone, .orders = orders, .slots = slots };
-	in_place->delta.gone_count = op->operation != WEIR_RULE_ADD;
-	in_place->delta.rules = op->operation != WEIR_RULE_DELETE ? &in_place->ruleset : NULL;
-	return WEIR_OK;
+	op->order = places_between(&in_place->places, before, behind);
+	op->slot = in_place->state->slots - RULE_CHANGES_MAX + in_place->places.came;
+	return op->order && in_place->places.came < RULE_CHANGES_MAX;
 }
 
 static int patch_table(struct in_place *in_place, size_t index, bool settled, struct rules_version *ret_version)
@@ -204,73 +173,139 @@ static int patch_all(struct in_place *in_place, bool settled, struct rules_versi
 	return error;
 }
 
-static int commit(struct in_place *in_place, const struct rules_version *versions)
-{
-	struct call *call = in_place->call;
-	size_t size = op_size(in_place->op.length);
-	char *edit = arena_alloc(call->arena, size);
-	struct span rule = in_place->change->rule;
-
-	memcpy(edit, &in_place->op, sizeof in_place->op);
-	if (in_place->op.length)
-		memcpy(edit + sizeof in_place->op, rule.source->text + rule.offset, rule.length);
-	if (size + 2 * sizeof(struct rules_edit) > in_place->state->edits_room)
-		return RULE_REBUILD;
-	return kernel_rules_commit(in_place->rules, versions, edit, size, call->diags) ? WEIR_SYSTEM : WEIR_OK;
-}
-
-static int change(struct in_place *in_place, struct weir_rule_result *ret_result)
+int in_place_commit(struct in_place *in_place, const void *edit, size_t size)
 {
 	struct call *call = in_place->call;
 	struct rules_version *versions = ARENA_ARRAY(call->arena, struct rules_version, in_place->state->table_count);
-	int status, error;
+	int error;
 
-	read_places(in_place);
-	status = good_number(in_place) ? prepare(in_place) : RULE_REBUILD;
-	if (status)
-		return status;
+	if (size + 2 * sizeof(struct rules_edit) > in_place->state->edits_room)
+		return RULE_REBUILD;
 	error = patch_all(in_place, false, versions);
 	if (error == -EAGAIN) {
 		if (kernel_rules_settle(in_place->rules, call->diags))
 			return WEIR_SYSTEM;
 		error = patch_all(in_place, true, versions);
 	}
-	status = error ? RULE_REBUILD : commit(in_place, versions);
+	if (error)
+		return RULE_REBUILD;
+	return kernel_rules_commit(in_place->rules, versions, edit, size, call->diags) ? WEIR_SYSTEM : WEIR_OK;
+}
+
+/* --- one rule ---------------------------------------------------------------------------------------------------- */
+
+/* The messages of a wrong number are those of the long way. */
+static bool good_number(const struct one *one)
+{
+	const struct rule_change *change = one->change;
+
+	return change->number <= one->in_place.places.count && (change->number || change->operation == WEIR_RULE_ADD);
+}
+
+uint32_t rule_ending_verdict(const struct rule *rule)
+{
+	const struct action *last = &rule->actions[rule->action_count - 1];
+
+	return last->kind == ACTION_VERDICT ? (uint32_t)last->verdict + 1 : 0;
+}
+
+static int prepare_rule(struct one *one)
+{
+	struct rule_op *op = &one->op;
+	const struct rule_places *places = &one->in_place.places;
+	bool replaces = op->operation == WEIR_RULE_REPLACE;
+	int status = compile_rule(one->in_place.call, one->in_place.state, one->in_place.policy, one->change->rule,
+				  &one->ruleset);
+
 	if (status)
 		return status;
-	places_apply(&in_place->places, &in_place->op);
-	*ret_result = (struct weir_rule_result){ .number = in_place->op.number, .rules = in_place->places.count,
-						 .in_place = true };
+	op->verdict = rule_ending_verdict(&one->ruleset.chains[0].rules[0]);
+	op->length = one->change->rule.length;
+	op->hash = rule_hash(&one->ruleset.chains[0].rules[0]);
+	return in_place_give(&one->in_place, places_order(places, replaces ? op->number : op->number - 1),
+			     places_order(places, replaces ? op->number + 1 : op->number), op) ? WEIR_OK : RULE_REBUILD;
+}
+
+static int prepare(struct one *one)
+{
+	struct in_place *in_place = &one->in_place;
+	uint32_t *orders = ARENA_ARRAY(in_place->call->arena, uint32_t, 2);
+	uint32_t *slots = ARENA_ARRAY(in_place->call->arena, uint32_t, 2);
+	struct rule_op *op = &one->op;
+	int status = WEIR_OK;
+
+	op->operation = one->change->operation;
+	op->number = one->change->number ? one->change->number : in_place->places.count + 1;
+	if (op->operation != WEIR_RULE_DELETE)
+		status = prepare_rule(one);
+	if (status)
+		return status;
+	one->gone = places_order(&in_place->places, op->number);
+	orders[1] = op->order;
+	slots[1] = op->slot;
+	in_place->delta = (struct plan_delta){ .gone = &one->gone, .orders = orders, .slots = slots };
+	in_place->delta.gone_count = op->operation != WEIR_RULE_ADD;
+	in_place->delta.rules = op->operation != WEIR_RULE_DELETE ? &one->ruleset : NULL;
 	return WEIR_OK;
 }
 
-struct changing {
-	struct in_place in_place;
-	struct weir_rule_result *result;
+static int commit(struct one *one)
+{
+	size_t size = op_size(one->op.length);
+	char *edit = arena_alloc(one->in_place.call->arena, size);
+	struct span rule = one->change->rule;
+
+	memcpy(edit, &one->op, sizeof one->op);
+	if (one->op.length)
+		memcpy(edit + sizeof one->op, rule.source->text + rule.offset, rule.length);
+	return in_place_commit(&one->in_place, edit, size);
+}
+
+static int change(struct one *one)
+{
 	int status;
-};
+
+	in_place_read(&one->in_place);
+	status = good_number(one) ? prepare(one) : RULE_REBUILD;
+	if (!status)
+		status = commit(one);
+	if (status)
+		return status;
+	places_apply(&one->in_place.places, &one->op);
+	*one->result = (struct weir_rule_result){ .number = one->op.number, .rules = one->in_place.places.count,
+						  .in_place = true };
+	return WEIR_OK;
+}
 
 static int run_change(void *context)
 {
-	struct changing *changing = context;
+	struct one *one = context;
 
-	changing->status = change(&changing->in_place, changing->result);
+	one->status = change(one);
 	return 0;
+}
+
+int in_place_open(struct in_place *in_place, struct kernel *kernel)
+{
+	int error = kernel_rules_open(kernel, in_place->policy, in_place->call->diags, &in_place->rules);
+
+	if (error)
+		return error == -ENOENT || error == -EOPNOTSUPP ? RULE_REBUILD : WEIR_SYSTEM;
+	in_place->state = kernel_rules_state(in_place->rules);
+	return WEIR_OK;
 }
 
 int rule_in_place(struct call *call, struct kernel *kernel, const char *policy, const struct rule_change *rule_change,
 		  struct weir_rule_result *ret_result)
 {
-	struct changing changing = { .in_place = { .call = call, .policy = policy, .change = rule_change },
-				     .result = ret_result };
-	int error = kernel_rules_open(kernel, policy, call->diags, &changing.in_place.rules);
+	struct one one = { .in_place = { .call = call, .policy = policy }, .change = rule_change, .result = ret_result };
+	int status = in_place_open(&one.in_place, kernel), error;
 
-	if (error)
-		return error == -ENOENT || error == -EOPNOTSUPP ? RULE_REBUILD : WEIR_SYSTEM;
-	changing.in_place.state = kernel_rules_state(changing.in_place.rules);
-	error = arena_run(call->arena, run_change, &changing); /* comes back before anything is closed */
-	kernel_rules_close(changing.in_place.rules);
-	return error ? error : changing.status;
+	if (status)
+		return status;
+	error = arena_run(call->arena, run_change, &one); /* comes back before anything is closed */
+	kernel_rules_close(one.in_place.rules);
+	return error ? error : one.status;
 }
 
 /* --- what is in force then --------------------------------------------------------------------------------------- */
@@ -281,81 +316,60 @@ struct editing {
 	struct policy_state *state;
 	json_t *meta;
 	struct bundle bundle;
-	VEC(struct lang_rule) rules;
-	uint32_t line; /* of the policy */
+	struct edited edited;
 };
+
+static uint32_t number_of(json_t *object, const char *key)
+{
+	return (uint32_t)json_integer_value(json_object_get(object, key));
+}
 
 static void load_rules(struct editing *editing)
 {
+	struct edited *edited = &editing->edited;
 	json_t *rule;
 	size_t index;
 
-	json_array_foreach(json_object_get(editing->meta, "rules"), index, rule) {
-		struct lang_rule *to = &VEC_PUSH(editing->call->arena, &editing->rules);
+	edited->arena = editing->call->arena;
+	edited->source = editing->bundle.files.items[0];
+	edited->policy = (struct span){ edited->source, number_of(editing->meta, "offset"),
+					number_of(editing->meta, "length") };
+	json_array_foreach(json_object_get(editing->meta, "rules"), index, rule)
+		VEC_PUSH(edited->arena, &edited->rules) = (struct edited_rule){
+			.span = { edited->source, number_of(rule, "at"), number_of(rule, "size") },
+			.slot = meta_slot(rule),
+		};
+}
 
-		to->main = true;
-		to->span = (struct span){ .source = editing->bundle.files.items[0],
-					  .offset = (uint32_t)json_integer_value(json_object_get(rule, "at")),
-					  .length = (uint32_t)json_integer_value(json_object_get(rule, "size")) };
-		json_object_set_new(rule, "slot", json_integer(meta_slot(rule)));
+static json_t *describe_rule(struct editing *editing, json_t *old, const struct edited_rule *rule)
+{
+	if (!rule->came) {
+		json_t *kept = json_array_get(old, rule->slot - SLOT_RULES);
+
+		json_object_set_new(kept, "slot", json_integer(rule->slot));
+		return json_incref(kept);
 	}
+	return json_pack("{s:s, s:s, s:i}", "text", span_fold(editing->call->arena, rule->span), "verdict",
+			 rule->verdict ? verdict_name(rule->verdict - 1) : "", "slot", (int)rule->slot);
 }
 
-static struct span policy_span(const struct editing *editing)
+/* Those that were built are in their old order. */
+static void describe_rules(struct editing *editing)
 {
-	return (struct span){ editing->bundle.files.items[0],
-			      (uint32_t)json_integer_value(json_object_get(editing->meta, "offset")),
-			      (uint32_t)json_integer_value(json_object_get(editing->meta, "length")) };
-}
+	const struct edited *edited = &editing->edited;
+	json_t *old = json_object_get(editing->meta, "rules"), *rules = json_array();
+	struct lang_rule *places = ARENA_ARRAY(editing->call->arena, struct lang_rule, edited->rules.count);
 
-static json_t *describe_op(struct editing *editing, const struct rule_op *op, struct span rule)
-{
-	return json_pack("{s:s, s:s, s:i}", "text", span_fold(editing->call->arena, rule), "verdict",
-			 op->verdict ? verdict_name(op->verdict - 1) : "", "slot", (int)op->slot);
-}
-
-/* The list of rules as the edited text has them. */
-static void move_rules(struct editing *editing, const struct rule_op *op, const struct text_edit *edit,
-		       const struct source *edited)
-{
-	json_t *rules = json_object_get(editing->meta, "rules");
-	size_t at = op->number - 1;
-	int64_t grown = (int64_t)strlen(edit->text) - (int64_t)(edit->to - edit->from);
-	struct lang_rule new = { { edited, (uint32_t)edit->rule, op->length }, true };
-
-	if (op->operation != WEIR_RULE_ADD) {
-		memmove(&editing->rules.items[at], &editing->rules.items[at + 1],
-			(editing->rules.count - at - 1) * sizeof new);
-		editing->rules.count--;
-		json_array_remove(rules, at);
+	for (size_t i = 0; i < edited->rules.count; i++) {
+		places[i] = (struct lang_rule){ edited->rules.items[i].span, true };
+		json_array_append_new(rules, describe_rule(editing, old, &edited->rules.items[i]));
 	}
-	for (size_t i = 0; i < editing->rules.count; i++) {
-		editing->rules.items[i].span.source = edited;
-		if (i >= at)
-			editing->rules.items[i].span.offset = (uint32_t)(editing->rules.items[i].span.offset + grown);
-	}
-	json_object_set_new(editing->meta, "length", json_integer(json_integer_value(json_object_get(editing->meta, "length")) + grown));
-	if (op->operation == WEIR_RULE_DELETE)
-		return;
-	VEC_PUSH(editing->call->arena, &editing->rules) = new;
-	memmove(&editing->rules.items[at + 1], &editing->rules.items[at], (editing->rules.count - at - 1) * sizeof new);
-	editing->rules.items[at] = new;
-	json_array_insert_new(rules, at, describe_op(editing, op, new.span));
-}
-
-static void edit_once(struct editing *editing, const struct rule_op *op)
-{
-	struct source rule = { "rule", op_text(op), op->length };
-	const struct rule_change change = { .operation = (enum weir_rule_operation)op->operation,
-					    .number = op->operation == WEIR_RULE_ADD && op->number > editing->rules.count ?
-						      0 : op->number,
-					    .rule = { &rule, 0, op->length } };
-	const struct lang_rules rules = { policy_span(editing), editing->rules.items, editing->rules.count };
-	struct text_edit edit = rule_text_edit(editing->call->arena, &rules, &change);
-	const struct source *edited = rule_text_apply(editing->call->arena, editing->bundle.files.items[0], &edit);
-
-	move_rules(editing, op, &edit, edited);
-	editing->bundle.files.items[0] = edited;
+	json_object_set_new(editing->meta, "rules", rules);
+	json_object_set_new(editing->meta, "offset", json_integer(edited->policy.offset));
+	json_object_set_new(editing->meta, "length", json_integer(edited->policy.length));
+	json_object_set_new(editing->meta, "line",
+			    json_integer(source_position(edited->source, edited->policy.offset).line));
+	meta_number(editing->call->arena, editing->meta, places);
 }
 
 static int finish(struct editing *editing)
@@ -364,7 +378,8 @@ static int finish(struct editing *editing)
 	struct policy_state *state = editing->state;
 	char *text;
 
-	meta_number(arena, editing->meta, editing->rules.items);
+	describe_rules(editing);
+	editing->bundle.files.items[0] = editing->edited.source;
 	text = json_dumps(editing->meta, JSON_COMPACT);
 	if (!text)
 		return -ENOMEM;
@@ -374,8 +389,9 @@ static int finish(struct editing *editing)
 	return bundle_encode(arena, &editing->bundle, &state->source, &state->source_size);
 }
 
-static int edit_all(struct editing *editing)
+static int run_edit(void *context)
 {
+	struct editing *editing = context;
 	struct op_cursor cursor = { .edits = editing->state->edits, .size = editing->state->edits_size };
 	const struct rule_op *op;
 
@@ -383,13 +399,8 @@ static int edit_all(struct editing *editing)
 		return -EPROTO;
 	load_rules(editing);
 	while ((op = op_next(&cursor)))
-		edit_once(editing, op);
+		edited_apply(&editing->edited, op);
 	return finish(editing);
-}
-
-static int run_edit(void *context)
-{
-	return edit_all(context);
 }
 
 int api_policy(struct call *call, struct kernel *kernel, const char *policy, struct diags *diags,

@@ -86,6 +86,8 @@ static void put_in(struct rule_places *places, uint32_t number, uint32_t order, 
 
 void places_apply(struct rule_places *places, const struct rule_op *op)
 {
+	if (op->operation == RULE_TEXT)
+		return;
 	if (op->operation != WEIR_RULE_ADD)
 		take_out(places, op->number);
 	if (op->operation != WEIR_RULE_DELETE)

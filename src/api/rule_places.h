@@ -8,13 +8,19 @@
 
 #include "api/api.h"
 
+/* Beside enum weir_rule_operation: bytes of the text that are no rule's; `number` .. `order` become the op's text. */
+enum { RULE_TEXT = WEIR_RULE_REPLACE + 1 };
+
 /* One change of one rule, as it was made. */
 struct rule_op {
-	uint32_t operation; /* enum weir_rule_operation */
+	uint32_t operation; /* enum weir_rule_operation, or RULE_TEXT */
 	uint32_t number;    /* that the new rule got, or the old one had */
 	uint32_t order, slot; /* of the new rule */
 	uint32_t verdict;   /* that it ends in + 1; 0: none */
 	uint32_t length;    /* of its text, which follows, up to 7 bytes of nothing behind it */
+	uint32_t placed;    /* RULE_TEXTs before it have changed the text for it: it begins there - 1; 0: none has */
+	uint32_t size;      /* and is so long */
+	uint64_t hash;      /* of what it means: rule_hash() */
 };
 
 /* The op behind `op` (NULL: the first) of all edits of those bytes, or NULL. Ops of one edit follow each other. */
@@ -50,5 +56,53 @@ void places_apply(struct rule_places *places, const struct rule_op *op);
 uint32_t places_order(const struct rule_places *places, uint32_t number);
 /* An order for a new rule between two others; 0: there is none left. */
 uint32_t places_between(const struct rule_places *places, uint32_t before, uint32_t behind);
+
+/* --- changing them: rule_in_place.c ------------------------------------------------------------------------------ */
+
+struct in_place {
+	struct call *call;
+	const char *policy;
+	struct kernel_rules *rules;
+	const struct rules_state *state;
+	struct rule_places places;
+	struct plan_delta delta;
+};
+
+/* A status, or RULE_REBUILD; kernel_rules_close() what was opened. */
+int in_place_open(struct in_place *in_place, struct kernel *kernel);
+/* Fills in the places. Only inside arena_run(). */
+void in_place_read(struct in_place *in_place);
+/* Gives a new rule its order, between those, and its slot. False if there is none. */
+bool in_place_give(struct in_place *in_place, uint32_t before, uint32_t behind, struct rule_op *op);
+/* Puts the delta in force, and keeps the edit. A status, or RULE_REBUILD. */
+int in_place_commit(struct in_place *in_place, const void *edit, size_t size);
+uint32_t rule_ending_verdict(const struct rule *rule);
+
+/* --- the text with its rules: rule_edited.c ---------------------------------------------------------------------- */
+
+/* A rule as it is now. */
+struct edited_rule {
+	struct span span;
+	uint32_t slot;
+	uint32_t verdict; /* as in struct rule_op; of one that came later */
+	bool came;
+	uint64_t hash;
+};
+
+struct edited {
+	struct arena *arena;
+	const struct source *source; /* the policy's file */
+	struct span policy;
+	VEC(struct edited_rule) rules;
+};
+
+void edited_apply(struct edited *edited, const struct rule_op *op);
+
+/* What is kept of each rule of a policy with one chain, in their order. */
+struct rule_mark {
+	uint32_t at, size; /* in the policy's file */
+	uint64_t hash;
+};
+uint64_t rule_hash(const struct rule *rule);
 
 #endif

@@ -141,7 +141,7 @@ static bool is_remote(const struct session *session)
 	return memcmp(session->remote, loopback6, 16) != 0;
 }
 
-static void collect_sessions(struct arena *arena, const char *path, int family, const sockets *owned, sessions *found)
+static void collect_sessions(struct arena *arena, const char *path, int family, sessions *found)
 {
 	char line[512];
 	FILE *file = fopen(path, "re");
@@ -151,10 +151,7 @@ static void collect_sessions(struct arena *arena, const char *path, int family, 
 	while (fgets(line, sizeof line, file)) {
 		struct session session = { 0 };
 
-		if (!parse_session(line, family, &session) || !is_remote(&session))
-			continue;
-		session.pid = holder(owned, session.inode);
-		if (session.pid)
+		if (parse_session(line, family, &session) && is_remote(&session))
 			VEC_PUSH(arena, found) = session;
 	}
 	fclose(file);
@@ -163,13 +160,20 @@ static void collect_sessions(struct arena *arena, const char *path, int family, 
 static sessions find_sessions(struct arena *arena)
 {
 	sockets owned = { 0 };
-	sessions found = { 0 };
+	sessions all = { 0 }, found = { 0 };
 	pid_t pid = getpid();
 
 	for (int i = 0; i < ANCESTORS_MAX && pid > 0; i++, pid = parent_of(pid))
 		collect_sockets(arena, pid, &owned);
-	collect_sessions(arena, "/proc/self/net/tcp", AF_INET, &owned, &found);
-	collect_sessions(arena, "/proc/self/net/tcp6", AF_INET6, &owned, &found);
+	if (!owned.count)
+		return found; /* the kernel takes a millisecond to list connections */
+	collect_sessions(arena, "/proc/self/net/tcp", AF_INET, &all);
+	collect_sessions(arena, "/proc/self/net/tcp6", AF_INET6, &all);
+	for (size_t i = 0; i < all.count; i++) {
+		all.items[i].pid = holder(&owned, all.items[i].inode);
+		if (all.items[i].pid)
+			VEC_PUSH(arena, &found) = all.items[i];
+	}
 	return found;
 }
 

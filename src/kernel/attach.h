@@ -39,6 +39,9 @@ struct link_state {
 };
 int attach_state(const struct place *place, int link, struct link_state *ret_state);
 
+/* Whether the place's program is still where it was attached. */
+bool place_attached(const char *folder, const struct record *record, uint32_t index);
+
 /* clsact only: the filter is of the kernel's, not of a pin's, lifetime. 0 if it is not there. */
 int attach_remove_filter(struct kernel *kernel, const struct place *place);
 bool attach_filter_there(const struct place *place);

@@ -4,7 +4,7 @@
  *
  *   record            what is here (struct record), one blob
  *   source, meta, carry  the caller's blobs; carry: int32_t a slot
- *   frame, edits      where single rules can be changed in place: the caller's blob, and what was changed (rules.h)
+ *   frame, index, edits  where single rules can be changed in place: the caller's blob, and what was changed (rules.h)
  *   table_N, steps_N  there too: of hook N
  *   counters          per-CPU counts of this generation; base: what they start from
  *   events, captures (if a rule captures), status, logs: each generation has its own, so that a reader can tell whose rules an event names

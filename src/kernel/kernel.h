@@ -115,6 +115,8 @@ struct install {
 	size_t meta_size;
 	const void *frame;     /* blob for changes of single rules; NULL: they cannot be made in place */
 	size_t frame_size;
+	const void *index;     /* with a frame: one more blob */
+	size_t index_size;
 	const int32_t *carry; /* for each slot: the slot of the policy in force whose count it takes over, or
 				 -1; NULL: none */
 };
@@ -220,6 +222,10 @@ struct rules_version {
 /* -ENOENT without a diagnostic: no such policy, -EOPNOTSUPP: not in place. Close before anything else is done with the policy. */
 int kernel_rules_open(struct kernel *kernel, const char *policy, struct diags *diags, struct kernel_rules **ret_rules);
 const struct rules_state *kernel_rules_state(const struct kernel_rules *rules);
+/* `source` or `index` as they were installed. The caller frees it. */
+int kernel_rules_blob(struct kernel_rules *rules, const char *name, struct diags *diags, void **ret_data, size_t *ret_size);
+/* Whether all of the policy's programs are where they were attached. */
+bool kernel_rules_attached(struct kernel_rules *rules);
 /* Waits until no packet meets any version but the newest. */
 int kernel_rules_settle(struct kernel_rules *rules, struct diags *diags);
 /* Puts the versions, one a table, in force in one step, and keeps the edit that they come from. On failure nothing has changed. */

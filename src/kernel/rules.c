@@ -12,6 +12,8 @@
  */
 #include "kernel/rules.h"
 
+#include "kernel/attach.h"
+
 #include <bpf/bpf.h>
 #include <dirent.h>
 #include <errno.h>
@@ -121,6 +123,8 @@ int rules_stage(struct kernel *kernel, const char *folder, const struct install 
 	if (!install->frame)
 		return 0;
 	error = blob_pin(kernel, folder, "frame", install->frame, install->frame_size);
+	if (!error)
+		error = blob_pin(kernel, folder, "index", install->index, install->index_size);
 	if (error)
 		return error;
 	fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "weir_edits", sizeof(uint32_t), EDITS_BYTES, 1, &options);
@@ -192,6 +196,33 @@ static int read_frame(struct kernel_rules *rules)
 		return fd < 0 ? fd : -errno;
 	rules->state.frame_size = info.value_size;
 	return blob_load(rules->kernel, rules->folder.text, "frame", 0, &rules->frame);
+}
+
+int kernel_rules_blob(struct kernel_rules *rules, const char *name, struct diags *diags, void **ret_data, size_t *ret_size)
+{
+	struct bpf_map_info info = { 0 };
+	uint32_t info_size = sizeof info;
+	CLEANUP_CLOSE int fd = pin_open(rules->folder.text, "%s", name);
+	int error = fd < 0 ? fd : bpf_obj_get_info_by_fd(fd, &info, &info_size) ? -errno : 0;
+
+	if (!error)
+		error = blob_load(rules->kernel, rules->folder.text, name, 0, ret_data);
+	*ret_size = info.value_size;
+	return problem_report(rules->kernel, diags, error);
+}
+
+bool kernel_rules_attached(struct kernel_rules *rules)
+{
+	CLEANUP_FREE struct record *record = NULL;
+	bool attached = true;
+
+	if (record_load(rules->kernel, rules->folder.text, &record)) {
+		problem_forget(rules->kernel);
+		return false;
+	}
+	for (uint32_t i = 0; i < record->place_count; i++)
+		attached &= place_attached(rules->folder.text, record, i);
+	return attached;
 }
 
 static int open_rules(struct kernel_rules *rules)

@@ -2,7 +2,7 @@
 /*
  * Single rules of tables changed in place: what is pinned for it, and what a killed command left.
  *
- *   frame      the caller's blob
+ *   frame, index  the caller's blobs
  *   edits      struct rules_edit, one after the other, the last followed by one of size 0; mapped
  *   table_N    the table of hook N; mapped
  *   steps_N    its steps

@@ -81,9 +81,9 @@ static void snapshot_free(struct snapshot *snapshot)
 	free(snapshot->edits);
 }
 
-static bool is_attached(const struct generation *generation, uint32_t index)
+bool place_attached(const char *folder, const struct record *record, uint32_t index)
 {
-	const struct place *place = &generation->record->places[index];
+	const struct place *place = &record->places[index];
 	CLEANUP_CLOSE int link = -1;
 	struct link_state state;
 
@@ -91,7 +91,7 @@ static bool is_attached(const struct generation *generation, uint32_t index)
 		return attach_filter_there(place);
 	if (hook_table[place->hook].target == TARGET_CGROUP && !attach_cgroup_there(place))
 		return false;
-	link = pin_open(generation->folder.text, "link_%u", index);
+	link = pin_open(folder, "link_%u", index);
 	return link >= 0 && !attach_state(place, link, &state) && state.alive;
 }
 
@@ -107,7 +107,7 @@ static int take(struct kernel *kernel, const struct generation *generation, stru
 	if (!snapshot->attached || !snapshot->counters)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < record->place_count; i++)
-		snapshot->attached[i] = is_attached(generation, i);
+		snapshot->attached[i] = place_attached(folder, record, i);
 	error = counters_total(kernel, generation, snapshot->counters);
 	if (!error)
 		error = counters_lost(kernel, generation, &snapshot->lost);

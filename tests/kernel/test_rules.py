@@ -286,6 +286,43 @@ class Tables(TestCase):
         apply(text)
         self.count(expected, listed)
 
+    def test_apply_finds_the_difference(self):
+        """A file with a few other rules or comments is applied in place; one that differs in more is built anew."""
+        random.seed(os.environ.get("WEIR_SEED", "1"))
+        listed = [random_rule() for _ in range(14)]
+        expected, in_place = [0] * len(listed), 0
+        plain = TABLE.replace("    set blocked : prefix { 192.0.2.0/24 }\n", "")
+
+        def applied(text):
+            loaded = json.loads(weir("show", "t", "--json").stdout)["loaded"]
+            apply(text)
+            return json.loads(weir("show", "t", "--json").stdout)["loaded"] == loaded
+
+        def text():
+            return plain % "".join("    %s%s\n" % (rule, random.choice(("", "", "   # so", "\n    # why"))) for rule in listed)
+        apply(text())
+        for turn in range(24):
+            for _ in range(random.randrange(4)):
+                at = random.randrange(len(listed))
+                if random.random() < 0.5:
+                    listed.insert(at, random_rule())
+                    expected.insert(at, 0)
+                elif len(listed) > 5:
+                    del listed[at], expected[at]
+            wanted = text()
+            in_place += applied(wanted)
+            self.assertEqual(source(), wanted)
+            self.assertEqual([text for text, _ in rules()], listed)
+            if turn % 4 == 3:
+                expected = [packets for _, packets in rules()]
+                self.count(expected, listed)
+                self.assertTrue(change("add", "t", "before", "3", "drop if udp.dst_port == 7001 and src == 10.1.1.1"))
+                listed.insert(2, "drop if udp.dst_port == 7001 and src == 10.1.1.1")
+                expected.insert(2, 0)
+        self.assertGreater(in_place, 20)
+        self.assertFalse(applied(text().replace("default accept", "default drop")))
+        self.assertFalse(applied(text().replace("default accept", "default drop\n    define x = 7")))
+
     def test_what_needs_more_builds_all_anew(self):
         listed = ["drop if udp.dst_port in { 7001-7003 }", "accept if udp.dst_port == 7004"]
         apply(table(listed))
