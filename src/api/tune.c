@@ -31,7 +31,7 @@ struct tuning {
 static int read_policy(struct call *call, struct tuning *tuning)
 {
 	struct policy_state state;
-	int error = kernel_policy(tuning->kernel, call->arena, tuning->policy, diags_new(call->arena), &state);
+	int error = api_policy(call, tuning->kernel, tuning->policy, diags_new(call->arena), &state);
 
 	if (error == -ENOENT)
 		return api_fail(call, WEIR_INPUT, "no policy `%s` is in force", tuning->policy);
@@ -107,7 +107,7 @@ const char *tune_changes(struct call *call, struct kernel *kernel, const char *p
 	const char *changes;
 	json_t *meta;
 
-	if (kernel_policy(kernel, call->arena, policy, diags_new(call->arena), &state))
+	if (api_policy(call, kernel, policy, diags_new(call->arena), &state))
 		return NULL;
 	meta = meta_decode(state.meta, state.meta_size);
 	changes = take_text(call, json_incref(json_object_get(meta, TUNED)));
