@@ -43,6 +43,8 @@ const struct table *table_read(struct prove *prove)
 		prove_stop(prove, "the table's constants contradict its size");
 	if (config->trees4 > TABLE_TREES || config->trees6 > TABLE_TREES)
 		prove_stop(prove, "the table has more trees than are walked");
+	if (config->changes && table->count && table->words[0])
+		prove_stop(prove, "the table begins with changes");
 	if (table->start & TABLE_GOES_ON)
 		prove_stop(prove, "a search in the table begins with what is no order");
 	return prove->why ? NULL : table;
