@@ -12,7 +12,7 @@
 #include "api/rule.h"
 #include "api/rule_places.h"
 
-enum { CHANGES_MAX = 64 }; /* rules that come or go */
+enum { DIFFERENCES_MAX = 64 }; /* rules that come or go */
 
 struct applying {
 	struct in_place in_place;
@@ -102,7 +102,7 @@ static bool same_rule(const struct applying *applying, size_t old, size_t new)
  * Myers' way of finding the fewest changes. On diagonal k (old index - new index) so many old rules can be passed with d
  * changes, for each d; -1: none lead there.
  */
-enum { WIDTH = 2 * CHANGES_MAX + 3, MIDDLE = CHANGES_MAX + 1 };
+enum { WIDTH = 2 * DIFFERENCES_MAX + 3, MIDDLE = DIFFERENCES_MAX + 1 };
 
 struct differing {
 	struct applying *applying;
@@ -138,14 +138,14 @@ static void take_way(const struct differing *differing, int d, int k)
 	}
 }
 
-/* Fills in `match`; false if it takes more than CHANGES_MAX. */
+/* Fills in `match`; false if it takes more than DIFFERENCES_MAX. */
 static bool find_matches(struct applying *applying, size_t old_count, size_t new_count)
 {
 	struct differing differing = { applying, (int64_t)old_count, (int64_t)new_count, NULL };
 
-	differing.reach = (void *)ARENA_ARRAY(applying->in_place.call->arena, int64_t, (CHANGES_MAX + 1) * WIDTH);
-	memset(differing.reach, 0xff, (CHANGES_MAX + 1) * sizeof *differing.reach);
-	for (int d = 0; d <= CHANGES_MAX; d++) {
+	differing.reach = (void *)ARENA_ARRAY(applying->in_place.call->arena, int64_t, (DIFFERENCES_MAX + 1) * WIDTH);
+	memset(differing.reach, 0xff, (DIFFERENCES_MAX + 1) * sizeof *differing.reach);
+	for (int d = 0; d <= DIFFERENCES_MAX; d++) {
 		for (int k = -d; k <= d; k += 2) {
 			int from;
 			int64_t old = enter(&differing, d, k, &from);
@@ -227,7 +227,7 @@ static bool put_texts(struct applying *applying, size_t matches)
 
 static uint32_t *new_numbers(struct arena *arena)
 {
-	return ARENA_ARRAY(arena, uint32_t, CHANGES_MAX + 2);
+	return ARENA_ARRAY(arena, uint32_t, DIFFERENCES_MAX + 2);
 }
 
 /* From the last to the first. */
@@ -275,7 +275,7 @@ static bool put_additions(struct applying *applying)
 	const struct chain *main = &applying->ruleset->chains[0];
 	struct ruleset *ruleset = arena_copy(arena, applying->ruleset, sizeof *ruleset);
 	struct chain *chain = arena_copy(arena, main, sizeof *chain);
-	struct rule *rules = ARENA_ARRAY(arena, struct rule, CHANGES_MAX + 1);
+	struct rule *rules = ARENA_ARRAY(arena, struct rule, DIFFERENCES_MAX + 1);
 	uint32_t *orders = new_numbers(arena), *slots = new_numbers(arena), count = 0;
 
 	for (size_t i = 0; i < main->rule_count; i++) {

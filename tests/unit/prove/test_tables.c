@@ -385,7 +385,12 @@ static void harm_tree(struct hunt *hunt, size_t at, bool six)
 		harm_tree(hunt, base + i, six);
 }
 
-/* Tests are at the beginning, before the first root; the first one is none. */
+static const struct table_header *header_of(const struct hunt *hunt)
+{
+	return (const struct table_header *)hunt->words;
+}
+
+/* Tests are behind the header, before the first root and the room for changes. */
 static void harm_tests(struct hunt *hunt)
 {
 	size_t words = sizeof(struct table_test) / 8, end = hunt->subject.plan->table.word_count;
@@ -394,7 +399,9 @@ static void harm_tests(struct hunt *hunt)
 		end = hunt->config.roots4[i] < end ? hunt->config.roots4[i] : end;
 	for (unsigned i = 0; i < hunt->config.trees6; i++)
 		end = hunt->config.roots6[i] < end ? hunt->config.roots6[i] : end;
-	for (size_t at = words; at + words <= end; at += words) {
+	if (hunt->config.changes)
+		end = header_of(hunt)->room;
+	for (size_t at = TABLE_HEADER / 8; at + words <= end; at += words) {
 		struct table_test test, harmed;
 
 		memcpy(&test, &hunt->words[at], sizeof test);
@@ -596,7 +603,8 @@ static int run_large(void *context)
 	try_bug(hunt, "nothing", 0);
 	assert_int_equal(hunt->tally.same, 1);
 	while (hunt->tally.planted < LARGE_BUGS) {
-		size_t at = random_below(&random, (uint32_t)hunt->subject.plan->table.word_count);
+		uint32_t first = hunt->config.changes ? header_of(hunt)->room_end : 0;
+		size_t at = first + random_below(&random, hunt->config.limit - first);
 		uint64_t harmed = hunt->words[at] ^ (uint64_t)1 << random_below(&random, 64);
 
 		try_bytes(hunt, at, &harmed, sizeof harmed, "a bit");
