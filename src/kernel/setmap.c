@@ -439,6 +439,7 @@ static void sort(struct setmap_elements *elements)
 int setmap_assign(struct kernel *kernel, int to, int from, struct setmap_form form)
 {
 	struct setmap_elements wanted = { 0 }, there = { 0 };
+	bool crowded = false;
 	int error = setmap_read(kernel, from, form, &wanted);
 
 	if (!error) {
@@ -449,13 +450,15 @@ int setmap_assign(struct kernel *kernel, int to, int from, struct setmap_form fo
 		error = setmap_write(kernel, to, form, wanted.items, wanted.count);
 	if (error == -ENOSPC) { /* both together are too many: room first */
 		problem_forget(kernel);
+		crowded = true;
 		error = 0;
 	}
-	sort(&wanted);
-	sort(&there);
-	if (!error)
+	if (!error && there.count) {
+		sort(&wanted);
+		sort(&there);
 		error = erase_others(kernel, to, form, &there, &wanted);
-	if (!error)
+	}
+	if (!error && crowded)
 		error = setmap_write(kernel, to, form, wanted.items, wanted.count);
 	setmap_elements_free(&wanted);
 	setmap_elements_free(&there);
