@@ -307,34 +307,12 @@ WEIR_EXPORT void weir_set_listing_free(struct weir_set_listing *listing)
 
 /* --- testing ----------------------------------------------------------------------------------------------------- */
 
-static bool covers(const struct set_element *element, uint8_t key, u128 value)
-{
-	unsigned bits = key == KEY_IPV4 ? 32 : 128;
-
-	if (element->key != key)
-		return false;
-	if (key == KEY_VALUE || element->prefix >= bits)
-		return element->lo == value;
-	return !element->prefix || (element->lo ^ value) >> (bits - element->prefix) == 0;
-}
-
-static bool is_element(const struct set_call *at, const struct set *wanted)
-{
-	bool six = wanted->count6 > 0;
-	uint8_t key = six ? KEY_IPV6 : at->like.type == SET_ADDRESS || at->like.type == SET_PREFIX ? KEY_IPV4 : KEY_VALUE;
-	u128 value = six ? wanted->ranges6[0].lo : wanted->ranges[0].lo;
-
-	for (size_t i = 0; i < at->count; i++)
-		if (covers(&at->elements[i], key, value))
-			return true;
-	return false;
-}
-
 static int test(struct call *call, void *context)
 {
 	struct set_call *at = context;
 	struct set wanted = { 0 };
-	int status = list(call, context);
+	int status = open_set(call, at, KERNEL_READ), answer;
+	uint8_t key;
 
 	if (status)
 		return status;
@@ -342,7 +320,13 @@ static int test(struct call *call, void *context)
 		return WEIR_INPUT;
 	if (wanted.count + wanted.count6 != 1)
 		return api_fail(call, WEIR_INPUT, "`%s`: one element is asked for", at->text.text);
-	at->found = is_element(at, &wanted);
+	key = at->like.type != SET_ADDRESS && at->like.type != SET_PREFIX ? KEY_VALUE :
+	      wanted.count6						    ? KEY_IPV6 : KEY_IPV4;
+	answer = kernel_set_test(at->kernel, at->policy, at->set, key,
+				 wanted.count6 ? wanted.ranges6[0].lo : wanted.ranges[0].lo, call->diags);
+	if (answer < 0)
+		return WEIR_SYSTEM;
+	at->found = answer;
 	return WEIR_OK;
 }
 

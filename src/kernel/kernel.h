@@ -252,6 +252,10 @@ struct set_element {
 int kernel_set_list(struct kernel *kernel, struct arena *arena, const char *policy, const char *set,
 		    struct diags *diags, const struct set_element **ret_elements, size_t *ret_count);
 
+/* Whether a packet with that value would find it in the set: 1 or 0. */
+int kernel_set_test(struct kernel *kernel, const char *policy, const char *set, uint8_t key, u128 value,
+		    struct diags *diags);
+
 /* How many changes packets could not make in the named set of that index since the policy was loaded; 0 if none can. */
 int kernel_set_refused(struct kernel *kernel, const char *policy, uint32_t index, struct diags *diags,
 		       uint64_t *ret_count);

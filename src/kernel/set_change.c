@@ -371,3 +371,30 @@ int kernel_set_refused(struct kernel *kernel, const char *policy, uint32_t index
 	*ret_count = count;
 	return problem_report(kernel, diags, error);
 }
+
+static int test_one(struct kernel *kernel, const char *policy, const char *set, uint8_t key, u128 value)
+{
+	struct target target = { .fd = -1 };
+	struct view view = { 0 };
+	int error = view_read(kernel, &view);
+
+	if (!error)
+		error = find_target(kernel, &view, policy, set, key, &target);
+	if (!error)
+		error = setmap_covers(target.fd, target.form, value);
+	close_cleanup(&target.fd);
+	view_free(&view);
+	return error;
+}
+
+int kernel_set_test(struct kernel *kernel, const char *policy, const char *set, uint8_t key, u128 value,
+		    struct diags *diags)
+{
+	int answer = store_lock(kernel);
+
+	if (!answer) {
+		answer = test_one(kernel, policy, set, key, value);
+		store_unlock(kernel);
+	}
+	return answer < 0 ? problem_report(kernel, diags, answer) : answer;
+}

@@ -388,6 +388,25 @@ int setmap_has(int fd, struct setmap_form form, const struct setmap_element *ele
 	return 1;
 }
 
+int setmap_covers(int fd, struct setmap_form form, u128 value)
+{
+	unsigned length = setmap_key_bits(form);
+	uint64_t now = setmap_now();
+	char key[SETMAP_KEY_BYTES];
+	struct set_value found;
+
+	for (;;) {
+		setmap_key_encode(form, value, length, key);
+		if (bpf_map_lookup_elem(fd, key, &found))
+			return errno == ENOENT ? 0 : -errno;
+		if (setmap_lives(&found, now))
+			return 1;
+		if (!form.lpm || !found.reserved || found.reserved > length)
+			return 0;
+		length = found.reserved - 1; /* what has expired hides shorter prefixes */
+	}
+}
+
 int setmap_fill(struct kernel *kernel, int fd, const struct install_set *set, struct setmap_start start)
 {
 	const struct setmap_form form = { set->key, set->lpm };

@@ -60,6 +60,8 @@ int setmap_has(int fd, struct setmap_form form, const struct setmap_element *ele
 int setmap_push(struct setmap_elements *elements, const struct setmap_element *element);
 /* Writes elements with all of their values, as they once were; what cannot be is left. */
 void setmap_restore(int fd, struct setmap_form form, const struct setmap_elements *elements);
+/* Whether a value is found, and lives: in a trie by a prefix around it. 1, 0 or -errno. */
+int setmap_covers(int fd, struct setmap_form form, u128 value);
 void setmap_elements_free(struct setmap_elements *elements);
 
 int setmap_fill(struct kernel *kernel, int fd, const struct install_set *set, struct setmap_start start);
