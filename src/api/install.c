@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/flows.h"
 #include "api/rule.h"
 
 typedef VEC(struct install_set) install_sets;
@@ -112,7 +113,7 @@ static int install_hook(struct call *call, const struct ruleset *ruleset, const 
 		.table_words = built.plan->table.words,
 		.table_size = built.plan->table.word_count * sizeof *built.plan->table.words,
 		.step_room = built.plan->kind == PLAN_TABLE ? built.plan->table.step_room : 0,
-		.needed = built.plan->needed,
+		.needed = built.plan->needed | flows_needed(ruleset, attach->hook),
 		.no_reject = !rejects(built.plan),
 		.steps = built.plan->steps,
 		.step_count = built.plan->step_count,
@@ -175,13 +176,33 @@ static bool changes_in_place(const struct install *install)
 	return install->hook_count;
 }
 
+/* Behind the hooks that judge. They count nothing, so they have as many slots as the others. */
+static int install_tracks(struct call *call, const struct ruleset *ruleset, struct install *install,
+			  struct install_hook *hooks)
+{
+	const struct ruleset *tracker = flows_tracker(call->arena, ruleset);
+	const struct plan *plan;
+	install_sets none = { 0 };
+
+	for (size_t i = 0; i < ruleset->track_count; i++) {
+		struct install_hook *hook = &hooks[install->hook_count++];
+		struct install ignored = { 0 };
+		int status = install_hook(call, tracker, &ruleset->tracks[i], &none, &ignored, hook, &plan);
+
+		if (status)
+			return status;
+		hook->track = true;
+	}
+	return WEIR_OK;
+}
+
 int api_install(struct call *call, const struct ruleset *ruleset, int only, const struct bundle *bundle,
 		struct install *ret_install)
 {
 	struct attach alone = { .hook = (enum hook)(only < 0 ? 0 : only), .priority = PRIORITY_DEFAULT };
 	const struct attach *attaches = only < 0 ? ruleset->attaches : &alone;
 	size_t count = only < 0 ? ruleset->attach_count : 1;
-	struct install_hook *hooks = ARENA_ARRAY(call->arena, struct install_hook, count);
+	struct install_hook *hooks = ARENA_ARRAY(call->arena, struct install_hook, count + ruleset->track_count);
 	struct install install = { .policy = ruleset->name, .hooks = hooks, .hook_count = count };
 	const struct plan *plan = NULL;
 	install_sets sets = { 0 };
@@ -194,6 +215,9 @@ int api_install(struct call *call, const struct ruleset *ruleset, int only, cons
 		if (status)
 			return status;
 	}
+	status = only < 0 ? install_tracks(call, ruleset, &install, hooks) : WEIR_OK;
+	if (status)
+		return status;
 	install.sets = sets.items;
 	install.set_count = sets.count;
 	if (only < 0 && changes_in_place(&install))
@@ -212,6 +236,7 @@ int api_install(struct call *call, const struct ruleset *ruleset, int only, cons
 		return status;
 	install_knocks(call->arena, keyed, &install, &states);
 	install_owners(call->arena, ruleset, &install, &states);
+	install_flows(call->arena, ruleset, &install, &states);
 	install.states = states.items;
 	install.state_count = states.count;
 	status = describe(call, ruleset, plan, bundle, &install);

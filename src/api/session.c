@@ -300,6 +300,7 @@ static const struct model_result *judge(struct arena *arena, const struct rulese
 	packet.in_iface = incoming ? interface : 0;
 	packet.out_iface = incoming ? 0 : interface;
 	packet.user = session->user;
+	packet.flow = FLOW_ESTABLISHED; /* flows are seeded from open sockets */
 	model_judge(arena, ruleset, attach->hook, &packet, result);
 	return result;
 }

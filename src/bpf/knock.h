@@ -64,8 +64,8 @@ static __always_inline __u8 open_of(struct knock_source source, __u8 asked)
 	return result;
 }
 
-/* The value of packet->knocked. */
-static __always_inline __u8 knocks_open(const struct packet *packet)
+/* The value of packet->knocked. Its own function, so that its part of the stack is free while rules judge. */
+OUT_OF_LINE __u8 knocks_open(const struct packet *packet)
 {
 	__u8 whole = knocks.whole, all = (1u << knocks.count) - 1;
 

@@ -102,19 +102,24 @@ static __always_inline void set_metadata(struct bpf_nf_ctx *context, struct pack
 		set_owner(context->skb, packet, needed);
 }
 
-static __always_inline int plane_parse(struct bpf_nf_ctx *context, struct packet *packet)
+/* Its own function, so that its part of the stack is free while rules judge. */
+OUT_OF_LINE int parse_bytes(struct bpf_nf_ctx *context, struct packet *packet)
 {
-	const __u32 needed = config.needed;
 	struct sk_buff *skb = context->skb;
 	struct bpf_dynptr bytes;
-	struct view view = { .source = &bytes, .length = skb->len, .needed = needed };
+	struct view view = { .source = &bytes, .length = skb->len, .needed = config.needed };
 
-	packet_clear(packet);
-	if (!config.trace)
-		set_metadata(context, packet, needed);
 	if (bpf_dynptr_from_skb(skb, 0, &bytes))
 		return PARSE_MALFORMED;
 	return parse_network(&view, packet, RAW16(context->state->pf == PF_IPV6 ? ETHER_IPV6 : ETHER_IPV4), 0, NULL);
+}
+
+static __always_inline int plane_parse(struct bpf_nf_ctx *context, struct packet *packet)
+{
+	packet_clear(packet);
+	if (!config.trace)
+		set_metadata(context, packet, config.needed);
+	return parse_bytes(context, packet);
 }
 
 static __always_inline struct weight plane_weigh(struct bpf_nf_ctx *context)
@@ -153,13 +158,19 @@ static __always_inline __u32 plane_length(struct bpf_nf_ctx *context)
 	return context->skb->len;
 }
 
-static __always_inline int plane_copy(struct bpf_nf_ctx *context, __u32 offset, void *buffer, __u32 size)
+/* Its own function: the verifier wants no dynptr beside what is written at unknown offsets. */
+OUT_OF_LINE int copy_bytes(struct bpf_nf_ctx *context, __u32 offset, void *buffer, __u32 size)
 {
 	struct bpf_dynptr bytes;
 
 	if (bpf_dynptr_from_skb(context->skb, 0, &bytes))
 		return -1;
 	return bpf_dynptr_read(buffer, size, &bytes, offset, 0);
+}
+
+static __always_inline int plane_copy(struct bpf_nf_ctx *context, __u32 offset, void *buffer, __u32 size)
+{
+	return copy_bytes(context, offset, buffer, size);
 }
 
 /* A policy with `mark` is refused at netfilter: programs may not write it. */
@@ -175,6 +186,7 @@ static __always_inline void plane_set_mark(struct bpf_nf_ctx *context, __u32 mar
 }
 
 #include "bpf/knock_key.h"
+#include "bpf/flow_plane.h"
 
 /* The kernel turns a drop at output into EPERM for the sender; that is all that `reject` can do here. */
 SEC("netfilter")

@@ -7,7 +7,7 @@
  * reads the linear part in place, and says PARSE_AGAIN where that does not settle it (headers beyond the
  * linear part, options, extension headers, fragments, anything odd); the thorough one copies header by header
  * and always settles it. What is tested and stored in the fast one is all that most packets cost: count the
- * instructions when changing it. It notes in packet->reserved[0] that the IP packet ends where the linear part
+ * instructions when changing it. It notes in packet->whole that the IP packet ends where the linear part
  * does.
  *
  * The includer defines, before: `parse_source`, the type that bytes are copied from (a hook's context), and
@@ -239,6 +239,10 @@ static __always_inline int parse_transport(const struct view *view, struct packe
 	packet->proto = ip->proto;
 	if (!view->fast)
 		packet->fragment = ip->fragment;
+	if (UNLIKELY(view->needed & NEEDS(FIELD_FLOW))) {
+		packet->transport = ip->at;
+		packet->end = ip->end;
+	}
 	if (LIKELY(ip->proto == PROTO_TCP))
 		return parse_tcp(view, packet, ip);
 	if (LIKELY(ip->proto == PROTO_UDP))
@@ -302,7 +306,7 @@ static __always_inline int parse_ipv4(const struct view *view, struct packet *pa
 	if (view->fast) {
 		if (UNLIKELY(ip[0] != (4 << 4 | IPV4_SIZE / 4) || fragment || total < IPV4_SIZE || total > left))
 			return PARSE_AGAIN;
-		packet->reserved[0] = total == left;
+		packet->whole = total == left;
 		walk.zero_length = false;
 	} else {
 		header = (ip[0] & 15) * 4u;
@@ -419,7 +423,7 @@ static __always_inline int parse_ipv6(const struct view *view, struct packet *pa
 	if (UNLIKELY(IPV6_SIZE + payload > left))
 		return view_bad(view);
 	if (view->fast)
-		packet->reserved[0] = IPV6_SIZE + payload == left;
+		packet->whole = IPV6_SIZE + payload == left;
 	if (payload)
 		left = IPV6_SIZE + payload;
 	packet->family = FAMILY_IPV6;
@@ -555,8 +559,9 @@ static __always_inline void packet_clear(struct packet *packet)
 	PACKET_WORD(packet, user) = (__u64)ABSENT_OWNER << 32 | ABSENT_OWNER;
 	PACKET_WORD(packet, eth_type) = WORD(0, ABSENT_VLAN, ABSENT_PROTO, ABSENT_FLAGS);
 	PACKET_WORD(packet, icmp_type) = WORD(ABSENT_ICMP, ABSENT_ICMP, 0, 0); /* family, ttl, dscp, ecn */
-	PACKET_WORD(packet, fragment) = 0; /* reserved, program */
-	PACKET_WORD(packet, resume) = 0;
+	PACKET_WORD(packet, fragment) = 0; /* whole, flow, knocked, program */
+	PACKET_WORD(packet, resume) = 0;   /* transport */
+	PACKET_WORD(packet, end) = 0;
 }
 
 #endif

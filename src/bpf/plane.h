@@ -17,6 +17,7 @@
 
 #include <bpf/bpf_helpers.h>
 
+#include "bpf/flow_abi.h"
 #include "bpf/plane_abi.h"
 #include "packet/field.h"
 #include "packet/hook.h"
@@ -39,6 +40,7 @@
 volatile __u64 epoch SEC(".data.epoch") = 0;
 volatile struct plane_control control SEC(".data.control") = { .until = ~0ull };
 const volatile struct plane_config config SEC(".rodata.config") = { 0 };
+const volatile struct flow_config flow_config SEC(".rodata.flow") = { 0 };
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -496,6 +498,16 @@ static __always_inline struct weight plane_weigh_parsed(plane_context *context, 
 }
 #endif
 
+/* --- judging with memory: flow_plane.h --------------------------------------------------------------------------- */
+
+/* The rules ask for the state of connections. */
+static __always_inline bool plane_tracks(void)
+{
+	return config.needed & 1u << FIELD_FLOW;
+}
+
+VERIFIED_ONCE int plane_judge_flow(plane_context *context, struct packet *packet);
+
 /* --- judging ---------------------------------------------------------------------------------------------------- */
 
 /* Fills in what the policy remembers of the packet's source, then asks for the answer. */
@@ -511,10 +523,15 @@ static __always_inline __u32 decide(plane_context *context, struct packet *packe
 {
 	__u32 answer;
 
-	if (__builtin_expect(plane_parse(context, packet), 0))
+	if (__builtin_expect(plane_parse(context, packet), 0)) {
+		if (flow_config.track)
+			return ANSWER_ACCEPT;
 		answer = ANSWER(config.malformed_accept ? ANSWER_ACCEPT : ANSWER_DROP, SLOT_MALFORMED);
-	else
+	} else if (plane_tracks()) {
+		return plane_judge_flow(context, packet);
+	} else {
 		answer = classify_with_state(packet);
+	}
 	if (__builtin_expect(answer & ANSWER_STEPS, 0))
 		return plane_run_steps(context, packet, answer >> ANSWER_SHIFT);
 	return settle(answer & 3, answer >> ANSWER_SHIFT, plane_weigh_parsed(context, packet));

@@ -24,6 +24,7 @@
 #include <linux/ipv6.h>
 #include <linux/tcp.h>
 
+#include "bpf/icmp.h"
 #include "bpf/parse.h"
 #include "bpf/plane.h"
 
@@ -42,7 +43,7 @@ struct asked {
 	__u32 end;      /* where the IP length ends */
 };
 
-/* Of both versions. (linux/icmp.h would want the C library.) */
+/* Of both versions. */
 struct icmp_header {
 	__u8 type;
 	__u8 code;
@@ -59,16 +60,9 @@ enum {
 	QUOTE_IPV6 = 1232,   /* RFC 4443 3.1: at most 1280 */
 	CHUNK = 64,
 	ICMP_HEADER = sizeof(struct icmp_header),
-	ICMP_UNREACHABLE = 3,
-	ICMP_SOURCE_QUENCH = 4,
-	ICMP_REDIRECT = 5,
-	ICMP_TIME_EXCEEDED = 11,
-	ICMP_PARAMETER_PROBLEM = 12,
 	ICMP_PROHIBITED = 13,
-	ICMPV6_UNREACHABLE = 1,
 	ICMPV6_PROHIBITED = 1,
 	ICMPV6_FIRST_QUERY = 128,
-	ICMPV6_REDIRECT = 137,
 };
 
 /* An answer from the IP header on. */

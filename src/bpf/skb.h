@@ -160,5 +160,6 @@ static __always_inline void plane_set_mark(struct __sk_buff *skb, __u32 mark)
 }
 
 #include "bpf/knock_key.h"
+#include "bpf/flow_plane.h"
 
 #endif

@@ -255,7 +255,7 @@ __attribute__((noinline)) __u64 table_go_on6(struct packet *packet, __u64 index,
 /* Whether the packet, whose judging goes on, began with this version (0: none). */
 static __always_inline bool began_with(const struct packet *packet, __u32 tag)
 {
-	return packet->reserved[0] >> TABLE_TAG_SHIFT == tag;
+	return packet->whole >> TABLE_TAG_SHIFT == tag;
 }
 
 static __always_inline const struct table_version *version_at(const void *words, __u64 index)
@@ -282,7 +282,7 @@ __attribute__((noinline)) __u64 table_changes(struct packet *packet, __u64 best)
 	}
 	tag = version ? version->tag : 0;
 	if (!packet->resume)
-		packet->reserved[0] = (packet->reserved[0] & 1) | tag << TABLE_TAG_SHIFT;
+		packet->whole = (packet->whole & 1) | tag << TABLE_TAG_SHIFT;
 	else if (!began_with(packet, tag))
 		return LOST;
 	if (!version)

@@ -136,7 +136,7 @@ struct table_header {
 struct table_version {
 	__u64 since;    /* the epoch from which on it is in force */
 	__u32 before;   /* index of the one before; 0: none */
-	__u32 tag;      /* 1 .. TABLE_TAGS, in turn; kept in packet.reserved[0] while a packet's judging is interrupted */
+	__u32 tag;      /* 1 .. TABLE_TAGS, in turn; kept in packet.whole while a packet's judging is interrupted */
 	__u32 roots[2]; /* IPv4, IPv6; 0: no tree */
 	__u32 start, end;             /* its words */
 	__u32 steps_start, steps_end; /* its steps */

@@ -73,7 +73,7 @@ static __always_inline struct weight plane_weigh(struct xdp_md *context)
  */
 static __always_inline struct weight plane_weigh_parsed(struct xdp_md *context, const struct packet *packet)
 {
-	if (LIKELY(packet->reserved[0] & 1))
+	if (LIKELY(packet->whole & 1))
 		return (struct weight){ .packets = 1, .bytes = frame_end(context) - frame_data(context) };
 	return plane_weigh(context);
 }
@@ -115,5 +115,6 @@ static __always_inline void plane_set_mark(struct xdp_md *context, __u32 mark)
 }
 
 #include "bpf/knock_key.h"
+#include "bpf/flow_plane.h"
 
 #endif

@@ -52,7 +52,8 @@ static const struct packet_member {
 	MEMBER(dst_port), MEMBER(length), MEMBER(in_iface), MEMBER(out_iface), MEMBER(mark), MEMBER(user),
 	MEMBER(group), MEMBER(eth_type), MEMBER(vlan), MEMBER(proto), MEMBER(tcp_flags), MEMBER(icmp_type),
 	MEMBER(icmp_code), MEMBER(family), MEMBER(ttl), MEMBER(dscp), MEMBER(ecn), MEMBER(fragment),
-	MEMBER(reserved), MEMBER(knocked), MEMBER(program), MEMBER(resume), MEMBER(unused),
+	MEMBER(whole), MEMBER(flow), MEMBER(knocked), MEMBER(program), MEMBER(resume), MEMBER(transport), MEMBER(end),
+	MEMBER(unused),
 };
 
 enum { PACKET_MEMBERS = sizeof packet_members / sizeof packet_members[0] };
@@ -91,8 +92,6 @@ static uint32_t member_type(struct writer *writer, const struct packet_member *m
 		return writer->types.u32;
 	case 8:
 		return writer->types.u64;
-	case 3:
-		return btf_array(&writer->btf, writer->types.u8, writer->types.u32, 3);
 	default:
 		return btf_array(&writer->btf, writer->types.u64, writer->types.u32, member->size / 8);
 	}

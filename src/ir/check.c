@@ -510,21 +510,42 @@ static bool target_is_none(enum hook hook)
 	return hook_table[hook].target == TARGET_NONE || hook_table[hook].target == TARGET_SOCKET;
 }
 
+static bool check_places(struct check *check, const char *what, const struct attach *places, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		const struct attach *attach = &places[i];
+
+		if ((unsigned)attach->hook >= HOOK_COUNT)
+			return fail(check, "%s %zu: no such hook", what, i + 1);
+		if (!attach->target != target_is_none(attach->hook))
+			return fail(check, "%s %zu: %s takes %s", what, i + 1, hook_table[attach->hook].name,
+				    attach->target ? "no target" : "a target");
+	}
+	return true;
+}
+
 static bool check_attaches(struct check *check)
 {
 	const struct ruleset *ruleset = check->ruleset;
 
 	if (!ruleset->attach_count && !ruleset->expression)
 		return fail(check, "the policy is attached nowhere");
-	for (size_t i = 0; i < ruleset->attach_count; i++) {
-		const struct attach *attach = &ruleset->attaches[i];
+	for (size_t i = 0; i < ruleset->track_count; i++)
+		if (!(field_table[FIELD_FLOW].hooks & HOOK_BIT(ruleset->tracks[i].hook)))
+			return fail(check, "track %zu: there are no connections", i + 1);
+	return check_places(check, "attach", ruleset->attaches, ruleset->attach_count) &&
+	       check_places(check, "track", ruleset->tracks, ruleset->track_count);
+}
 
-		if ((unsigned)attach->hook >= HOOK_COUNT)
-			return fail(check, "attach %zu: no such hook", i + 1);
-		if (!attach->target != target_is_none(attach->hook))
-			return fail(check, "attach %zu: %s takes %s", i + 1, hook_table[attach->hook].name,
-				    attach->target ? "no target" : "a target");
-	}
+static bool check_flows(struct check *check)
+{
+	const struct flow_settings *flows = &check->ruleset->flows;
+
+	if (flows->max > FLOWS_MAX)
+		return fail(check, "more than %d connections", FLOWS_MAX);
+	for (int age = 0; age < AGE_COUNT; age++)
+		if (flows->seconds[age] > FLOW_SECONDS_MAX)
+			return fail(check, "%s connections for more than a year", flow_ages[age].name);
 	return true;
 }
 
@@ -542,7 +563,7 @@ static bool check_head(struct check *check)
 	    (ruleset->captures_size < CAPTURES_SIZE_LEAST || ruleset->captures_size > CAPTURES_SIZE_MOST ||
 	     ruleset->captures_size & (ruleset->captures_size - 1)))
 		return fail(check, "a ring of captures cannot have %u bytes", ruleset->captures_size);
-	return check_attaches(check);
+	return check_attaches(check) && check_flows(check);
 }
 
 static bool check_sets(struct check *check)

@@ -230,6 +230,52 @@ struct attach {
 enum { CAPTURES_SIZE = 8 << 20, CAPTURES_SIZE_LEAST = 256 << 10, CAPTURES_SIZE_MOST = 256 << 20,
        CAPTURE_SNAP_MAX = 65535 };
 
+/*
+ * How long a connection is remembered from its last packet on, by what it has come to. docs/flows.md; the order is that
+ * of enum flow_timeout (bpf/flow_abi.h).
+ */
+enum flow_age {
+	AGE_TCP_OPENING,
+	AGE_TCP_ESTABLISHED,
+	AGE_TCP_CLOSING,
+	AGE_TCP_CLOSED,
+	AGE_UDP_NEW,
+	AGE_UDP_ESTABLISHED,
+	AGE_ICMP,
+	AGE_SCTP_OPENING,
+	AGE_SCTP_ESTABLISHED,
+	AGE_SCTP_CLOSING,
+	AGE_OTHER,
+	AGE_COUNT,
+};
+struct flow_age_info {
+	const char *name; /* "tcp.established" */
+	uint32_t seconds; /* unless the policy says otherwise */
+};
+extern const struct flow_age_info flow_ages[AGE_COUNT];
+
+/* The table of connections. 0: as it is without a word of the policy. */
+struct flow_settings {
+	uint32_t max;  /* assured ones; half as many others beside them */
+	bool shared;   /* with all policies that say so */
+	uint32_t seconds[AGE_COUNT];
+};
+enum { FLOWS_DEFAULT_MAX = 65536, FLOWS_MAX = 64 * 1024 * 1024, FLOW_SECONDS_MAX = 365 * 86400 };
+
+struct ruleset;
+/* A rule asks for the state of connections, or `track on` asks to see them. */
+bool flows_used(const struct ruleset *ruleset);
+
+static inline uint32_t flows_max(const struct flow_settings *flows)
+{
+	return flows->max ? flows->max : FLOWS_DEFAULT_MAX;
+}
+
+static inline uint32_t flows_seconds(const struct flow_settings *flows, enum flow_age age)
+{
+	return flows->seconds[age] ? flows->seconds[age] : flow_ages[age].seconds;
+}
+
 enum classifier { CLASSIFIER_AUTO, CLASSIFIER_DIAGRAM, CLASSIFIER_TABLE, CLASSIFIER_LIST };
 
 struct ruleset {
@@ -238,6 +284,9 @@ struct ruleset {
 	bool expression;
 	const struct attach *attaches;
 	size_t attach_count; /* 0 only for expressions */
+	const struct attach *tracks; /* where packets are seen for the sake of connections, and not judged */
+	size_t track_count;
+	struct flow_settings flows;
 	const struct chain *chains; /* [0] is where judging begins */
 	size_t chain_count;
 	uint32_t rule_count; /* over all chains: the greatest rule number */

@@ -215,6 +215,8 @@ static void judge(struct judging *judging)
 
 static void judge_packet(struct judging *judging, enum hook hook, const struct model_packet *packet)
 {
+	bool tracked = packet->state && model_tracks(judging->ruleset, hook);
+
 	judging->packet = packet;
 	judging->result.mark = packet->mark;
 	judging->state = packet->state;
@@ -223,11 +225,17 @@ static void judge_packet(struct judging *judging, enum hook hook, const struct m
 	model_parse(hook, packet, &judging->fields);
 	if (packet->state && judging->fields.has[FIELD_KNOCKED])
 		judging->fields.value[FIELD_KNOCKED] = model_knocked(packet->state, judging->ruleset, &judging->fields);
+	if (tracked) {
+		judging->fields.value[FIELD_FLOW] = model_flow(packet->state, &judging->fields);
+		judging->fields.has[FIELD_FLOW] = judging->fields.value[FIELD_FLOW] != FLOW_UNTRACKED;
+	}
 	judge(judging);
 	for (size_t i = 0; packet->state && i < judging->changes.count; i++)
 		model_set_change(packet->state, judging->ruleset, judging->changes.items[i], &judging->fields, i);
 	if (packet->state)
 		model_knock(judging->ruleset, hook, packet, &judging->fields);
+	if (tracked && judging->result.verdict == VERDICT_ACCEPT)
+		model_flow_accept(packet->state, judging->ruleset, &judging->fields);
 	judging->result.hits = judging->hits.items;
 	judging->result.hit_count = judging->hits.count;
 }

@@ -29,11 +29,14 @@ struct model_bucket {
 	uint64_t looked_ns; /* when that was */
 };
 
+struct model_flow;
+
 /* What a policy remembers between packets; all zero at first. The clock is the caller's. */
 struct model_state {
 	uint64_t now_ns;
 	struct arena *arena;
 	struct model_set *sets; /* what named sets hold; see model_sets_begin() */
+	struct model_flow *flows; /* newest first */
 	VEC(struct model_knocker) knockers;
 	VEC(struct model_bucket) buckets;
 	const bool *granted; /* by rule number: instead of buckets, which rates have tokens; NULL: buckets count */
@@ -54,6 +57,7 @@ struct model_packet {
 	uint32_t group;
 	uint32_t program; /* ABSENT_PROGRAM: unknown */
 	uint64_t cgroup[PACKET_CGROUPS];
+	uint8_t flow;    /* enum packet_flow, where there is no state */
 	uint8_t knocked; /* FIELD_KNOCKED, where there is no state */
 	struct model_state *state; /* NULL: nothing is remembered, and rates have tokens */
 };
@@ -74,6 +78,8 @@ struct model_fields {
 	bool malformed;
 	bool has[FIELD_COUNT];
 	u128 value[FIELD_COUNT];
+	const unsigned char *transport; /* the transport header, up to the end of the IP packet; NULL: there is none */
+	size_t transport_length;
 };
 
 /* Judges one packet. Only inside arena_run(); the result's hits are in the arena. */
@@ -128,6 +134,17 @@ void model_knock(const struct ruleset *ruleset, enum hook hook, const struct mod
 /* Takes the tokens that the packet costs from a bucket of the rule's rate, if they are there. */
 bool model_take_tokens(struct model_state *state, const struct rule *rule, const struct rate *rate,
 		       const struct model_packet *packet, const struct model_fields *fields);
+
+/* --- connections (model_flow.c) ------------------------------------------------------------------------------- */
+
+/* Whether the packets of a policy have FIELD_FLOW at that hook. */
+bool model_tracks(const struct ruleset *ruleset, enum hook hook);
+/* The value of FIELD_FLOW; FLOW_UNTRACKED: the packet has none. Changes nothing. */
+enum packet_flow model_flow(const struct model_state *state, const struct model_fields *fields);
+/* The packet, whose state was asked for just before, was accepted. */
+void model_flow_accept(struct model_state *state, const struct ruleset *ruleset, const struct model_fields *fields);
+/* Connections that have not run out. */
+size_t model_flow_count(const struct model_state *state);
 
 void model_parse(enum hook hook, const struct model_packet *packet, struct model_fields *ret_fields);
 

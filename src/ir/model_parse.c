@@ -164,6 +164,8 @@ static bool parse_transport(struct parse *parse, unsigned number, struct view vi
 	bool ipv6 = parse->fields->value[FIELD_FAMILY] == FAMILY_IPV6;
 
 	set(parse, FIELD_PROTO, number);
+	parse->fields->transport = view.at;
+	parse->fields->transport_length = view.left;
 	if (number == NUMBER_TCP)
 		return parse_tcp(parse, view);
 	if (number == NUMBER_UDP)
@@ -349,6 +351,7 @@ static void set_metadata(struct parse *parse, enum hook hook, const struct model
 	set(parse, FIELD_DIRECTION, hook_table[hook].direction);
 	set_unless(parse, FIELD_IN_IFACE, packet->in_iface, ABSENT_IFACE);
 	set_unless(parse, FIELD_OUT_IFACE, packet->out_iface, ABSENT_IFACE);
+	set_unless(parse, FIELD_FLOW, packet->flow, FLOW_UNTRACKED);
 	set(parse, FIELD_MARK, packet->mark);
 	set_unless(parse, FIELD_USER, packet->user, ABSENT_OWNER);
 	set_unless(parse, FIELD_GROUP, packet->group, ABSENT_OWNER);

@@ -287,6 +287,7 @@ static void metadata(const struct building *building, struct model_packet *packe
 
 	packet->in_iface = fields->has[FIELD_IN_IFACE] ? (uint32_t)get(building, FIELD_IN_IFACE) : ABSENT_IFACE;
 	packet->out_iface = fields->has[FIELD_OUT_IFACE] ? (uint32_t)get(building, FIELD_OUT_IFACE) : ABSENT_IFACE;
+	packet->flow = (uint8_t)get(building, FIELD_FLOW);
 	packet->mark = (uint32_t)get(building, FIELD_MARK);
 	packet->knocked = (uint8_t)get(building, FIELD_KNOCKED);
 	packet->user = fields->has[FIELD_USER] ? (uint32_t)get(building, FIELD_USER) : ABSENT_OWNER;

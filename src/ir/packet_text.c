@@ -115,6 +115,15 @@ static const struct {
 	{ FIELD_MARK, " mark=0x%llx", 0 },
 };
 
+static void add_state(struct line *line, const struct model_fields *fields)
+{
+	static const char *const names[] = { NULL, "new", "established", "related", "invalid" };
+	uint64_t state = u128_lo(fields->value[FIELD_FLOW]);
+
+	if (fields->has[FIELD_FLOW] && state < sizeof names / sizeof *names && names[state])
+		add(line, " flow=%s", names[state]);
+}
+
 static void add_extras(struct line *line, const struct model_fields *fields)
 {
 	for (size_t i = 0; i < sizeof extras / sizeof *extras; i++)
@@ -174,6 +183,7 @@ char *packet_print(struct arena *arena, enum hook hook, const struct model_packe
 	if (fields.has[FIELD_LENGTH] && !has_plain_length(&fields))
 		add(&line, " length=%llu", (unsigned long long)u128_lo(fields.value[FIELD_LENGTH]));
 	add_link(&line, &fields);
+	add_state(&line, &fields);
 	add_extras(&line, &fields);
 	add_cgroups(&line, &fields, ruleset);
 	add_knocked(&line, &fields, ruleset);

@@ -169,7 +169,7 @@ static bool expect_attach_options(struct reader *reader, struct attach *attach)
 	return true;
 }
 
-static bool expect_attach(struct reader *reader)
+static bool expect_place(struct reader *reader, struct attach *ret_attach)
 {
 	struct attach attach = { .span = reader->token.span, .priority = PRIORITY_DEFAULT };
 	const char *names[HOOK_COUNT];
@@ -184,8 +184,48 @@ static bool expect_attach(struct reader *reader)
 		attach.target = reader_take(reader).text;
 	if (!expect_attach_options(reader, &attach))
 		return false;
+	*ret_attach = attach;
+	return true;
+}
+
+static bool expect_attach(struct reader *reader)
+{
+	struct attach attach;
+
+	if (!expect_place(reader, &attach))
+		return false;
 	VEC_PUSH(reader->arena, &reader->attaches) = attach;
 	return true;
+}
+
+static bool expect_track(struct reader *reader)
+{
+	struct attach attach;
+
+	if (!expect_place(reader, &attach))
+		return false;
+	VEC_PUSH(reader->arena, &reader->tracks) = attach;
+	return true;
+}
+
+static bool expect_flows(struct reader *reader)
+{
+	struct flow_settings *flows = &reader->ruleset->flows;
+	const char *names[AGE_COUNT];
+	unsigned age;
+
+	if (reader_accept_word(reader, "shared")) {
+		flows->shared = true;
+		return true;
+	}
+	if (reader_accept_word(reader, "max"))
+		return reader_expect_number32(reader, &flows->max);
+	for (int i = 0; i < AGE_COUNT; i++)
+		names[i] = flow_ages[i].name;
+	if (!reader_accept_word(reader, "timeout"))
+		return reader_fail(reader, reader->token, "expected `max`, `shared` or `timeout`");
+	return reader_expect_name(reader, "a state of connections", names, AGE_COUNT, &age) &&
+	       reader_expect_number32(reader, &flows->seconds[age]);
 }
 
 static bool expect_default(struct reader *reader)
@@ -275,6 +315,8 @@ static const struct statement {
 	bool (*read)(struct reader *reader);
 } statements[] = {
 	{ "attach", expect_attach },
+	{ "track", expect_track },
+	{ "flows", expect_flows },
 	{ "observe", expect_observe },
 	{ "default", expect_default },
 	{ "program", expect_program_statement },
@@ -321,6 +363,8 @@ static bool finish_policy(struct reader *reader, struct text_token head)
 
 	ruleset->attaches = reader->attaches.items;
 	ruleset->attach_count = reader->attaches.count;
+	ruleset->tracks = reader->tracks.items;
+	ruleset->track_count = reader->tracks.count;
 	ruleset->chains = reader->chains.items;
 	ruleset->chain_count = reader->chains.count;
 	ruleset->sets = reader->sets.items;

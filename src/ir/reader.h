@@ -25,6 +25,7 @@ struct reader {
 	/* The policy being read. */
 	struct ruleset *ruleset;
 	VEC(struct attach) attaches;
+	VEC(struct attach) tracks;
 	VEC(struct chain) chains;
 	VEC(struct set) sets;
 	VEC(const char *) counters;

@@ -75,9 +75,9 @@ static void put_priority(struct printer *printer, int32_t priority)
 		   negative ? (uint64_t)-(int64_t)priority : (uint64_t)priority);
 }
 
-static void put_attach(struct printer *printer, const struct attach *attach)
+static void put_attach(struct printer *printer, const char *word, const struct attach *attach)
 {
-	put(printer, "\tattach ");
+	put(printer, word);
 	put(printer, hook_table[attach->hook].name);
 	if (attach->target)
 		put_string(printer, " ", attach->target);
@@ -90,6 +90,23 @@ static void put_attach(struct printer *printer, const struct attach *attach)
 	put(printer, attach->optional ? " optional\n" : "\n");
 }
 
+static void put_flows(struct printer *printer, const struct flow_settings *flows)
+{
+	if (flows->max) {
+		put_number(printer, "\tflows max ", flows->max);
+		put(printer, "\n");
+	}
+	put(printer, flows->shared ? "\tflows shared\n" : "");
+	for (int age = 0; age < AGE_COUNT; age++) {
+		if (!flows->seconds[age])
+			continue;
+		put(printer, "\tflows timeout ");
+		put(printer, flow_ages[age].name);
+		put_number(printer, " ", flows->seconds[age]);
+		put(printer, "\n");
+	}
+}
+
 static void put_head(struct printer *printer)
 {
 	const struct ruleset *ruleset = printer->ruleset;
@@ -97,12 +114,15 @@ static void put_head(struct printer *printer)
 	put_string(printer, ruleset->expression ? "expression " : "policy ", ruleset->name);
 	put(printer, " {\n");
 	for (size_t i = 0; i < ruleset->attach_count; i++)
-		put_attach(printer, &ruleset->attaches[i]);
+		put_attach(printer, "\tattach ", &ruleset->attaches[i]);
+	for (size_t i = 0; i < ruleset->track_count; i++)
+		put_attach(printer, "\ttrack ", &ruleset->tracks[i]);
 	put(printer, ruleset->observe ? "\tobserve\n" : "");
 	put(printer, "\tdefault ");
 	put(printer, verdict_names[ruleset->default_verdict]);
 	put(printer, ruleset->malformed_accept ? "\n\tmalformed accept\n" : "\n");
 	put(printer, ruleset->non_ip_accept ? "\tnon_ip accept\n" : "");
+	put_flows(printer, &ruleset->flows);
 	if (ruleset->classifier != CLASSIFIER_AUTO) {
 		put(printer, "\tclassifier ");
 		put(printer, classifier_names[ruleset->classifier]);

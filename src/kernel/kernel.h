@@ -12,6 +12,7 @@
 
 #include "base/diag.h"
 #include "base/u128.h"
+#include "bpf/flow_abi.h"
 #include "bpf/knock_abi.h"
 #include "bpf/note_abi.h"
 #include "bpf/plane_abi.h"
@@ -75,6 +76,7 @@ struct install_hook {
 	int xdp_mode;          /* enum xdp_mode */
 	bool optional;         /* a missing interface is a warning */
 	bool no_reject;        /* no rule rejects: plane_config.no_reject */
+	bool track;            /* sees connections, judges nothing: flow_config.track */
 	const void *classifier; /* object from emit/ */
 	size_t classifier_size;
 	const struct table_config *table; /* the classifier has a table (bpf/table_abi.h): its constants, or NULL */
@@ -109,6 +111,7 @@ struct install {
 	uint8_t level_count;
 	struct plane_knocks knocks; /* count 0: none */
 	struct plane_programs programs;
+	uint64_t flow_timeout_ns[FLOW_TIMEOUT_COUNT];
 	const void *source;    /* blob for `show` and rollback; opaque here */
 	size_t source_size;
 	const void *meta;      /* blob (JSON) that the API writes and reads */

@@ -341,6 +341,13 @@ static void fill_config(struct plane_config *config, const struct load *load)
 		config->rated |= (uint8_t)(1 << install->rates[i].key);
 }
 
+static void fill_flow_config(struct flow_config *config, const struct load *load)
+{
+	memset(config, 0, sizeof *config);
+	memcpy(config->timeout_ns, load->install->flow_timeout_ns, sizeof config->timeout_ns);
+	config->track = load->hook->track;
+}
+
 /* The bytes of a variable in a read-only section of its own, or NULL. */
 static void *rodata(struct bpf_object *object, const char *section, size_t size)
 {
@@ -355,6 +362,7 @@ static int configure(struct bpf_object *object, const struct load *load)
 {
 	struct plane_config *config = rodata(object, ".rodata.config", sizeof *config);
 	uint32_t *frames = rodata(object, ".rodata.frames", sizeof *frames);
+	struct flow_config *flow = rodata(object, FLOW_CONFIG, sizeof *flow);
 	struct table_config *table = rodata(object, TABLE_CONFIG, sizeof *table);
 	struct plane_knocks *knocks = rodata(object, MAP_KNOCKS, sizeof *knocks);
 	struct plane_programs *programs = rodata(object, MAP_PROGRAMS, sizeof *programs);
@@ -362,6 +370,8 @@ static int configure(struct bpf_object *object, const struct load *load)
 
 	if (config)
 		fill_config(config, load);
+	if (flow)
+		fill_flow_config(flow, load);
 	if (table && load->hook->table)
 		*table = *load->hook->table;
 	if (knocks)

@@ -157,12 +157,20 @@ struct on_node {
 	struct word mode;
 	struct word priority;
 	bool optional;
+	bool track; /* `track on`: sees connections, judges nothing */
+};
+
+/* `flows max N`, `flows shared`, `flows timeout STATE TIME`. */
+struct flows_node {
+	struct word what;
+	struct word state; /* timeout */
+	struct word value; /* max, timeout */
 };
 
 enum setting_kind { SETTING_DEFAULT, SETTING_MALFORMED, SETTING_NON_IP, SETTING_CLASSIFIER, SETTING_CAPTURES,
 		    SETTING_COUNT };
 
-enum item_kind { ITEM_DEFINE, ITEM_SET, ITEM_ON, ITEM_SETTING, ITEM_RULE, ITEM_CHAIN, ITEM_KNOCK,
+enum item_kind { ITEM_DEFINE, ITEM_SET, ITEM_ON, ITEM_SETTING, ITEM_FLOWS, ITEM_RULE, ITEM_CHAIN, ITEM_KNOCK,
 		 ITEM_POLICY };
 
 /* One statement; `index` into the policy's or file's array of its kind (a rule: of the main chain; setting: kind). */
@@ -176,6 +184,7 @@ struct policy_node {
 	struct span span;
 	VEC(struct item) items;
 	VEC(struct on_node) ons;
+	VEC(struct flows_node) flows;
 	VEC(struct define_node) defines;
 	VEC(struct set_node) sets;
 	VEC(struct chain_node) chains; /* [0]: main */

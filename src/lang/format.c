@@ -213,13 +213,22 @@ static void put_set(struct out *out, const struct set_node *set)
 
 static void put_on(struct out *out, const struct on_node *on)
 {
-	put(out, "on ");
+	put(out, on->track ? "track on " : "on ");
 	put_word(out, &on->family);
 	put_option(out, " ", &on->target);
 	put(out, on->optional ? " optional" : "");
 	put_option(out, " ", &on->point);
 	put_option(out, " ", &on->mode);
 	put_option(out, " priority ", &on->priority);
+	put(out, "\n");
+}
+
+static void put_flows(struct out *out, const struct flows_node *flows)
+{
+	put(out, "flows ");
+	put_word(out, &flows->what);
+	put_option(out, " ", &flows->state);
+	put_option(out, " ", &flows->value);
 	put(out, "\n");
 }
 
@@ -285,6 +294,9 @@ static void put_item(struct out *out, const struct policy_node *policy, const st
 	case ITEM_ON:
 		put_on(out, &policy->ons.items[item->index]);
 		return;
+	case ITEM_FLOWS:
+		put_flows(out, &policy->flows.items[item->index]);
+		return;
 	case ITEM_SETTING:
 		put_setting(out, policy, item->index);
 		return;
@@ -302,7 +314,7 @@ static void put_item(struct out *out, const struct policy_node *policy, const st
 /* A blank line goes between statements of different kinds: head, names, chains, rules. */
 static int paragraph(enum item_kind kind)
 {
-	if (kind == ITEM_ON || kind == ITEM_SETTING)
+	if (kind == ITEM_ON || kind == ITEM_SETTING || kind == ITEM_FLOWS)
 		return 0;
 	return kind == ITEM_DEFINE || kind == ITEM_SET || kind == ITEM_KNOCK ? 1 : 2 + (int)kind;
 }

@@ -51,6 +51,7 @@ struct lower {
 	struct policy_node *policy; /* NULL: a bare expression */
 	VEC(struct local) names;    /* of the file and the policy, sorted */
 	hook_mask hooks;            /* where it sits; 0: an expression that may go anywhere */
+	hook_mask tracks;           /* where it sees connections besides */
 	hook_mask possible;         /* then: the hooks that know all fields so far */
 	VEC(struct set) sets;
 	VEC(struct set_node *) set_nodes; /* beside `sets` */
@@ -177,6 +178,10 @@ bool rate_parse(const char *text, struct rate *ret_rate);
 void rate_misplaced(struct lower *lower, struct span span);
 /* The condition tests the Ethernet type: its rule judges frames that are not IP, too. */
 bool cond_names_link(const struct cond *cond);
+/* `flows ...` of the policy. */
+void flows_lower(struct lower *lower, const struct policy_node *policy, struct flow_settings *ret_flows);
+/* `established` and its like; NULL: `word` is none of them. */
+const struct cond *flow_state(struct lower *lower, const struct word *word, hook_mask hooks);
 /* Reports cycles of jumps, and chains that nothing leads to. */
 void chains_check(struct lower *lower, const struct ruleset *ruleset);
 

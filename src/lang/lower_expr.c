@@ -444,12 +444,16 @@ static const struct cond *predicate(struct lower *lower, const struct expr *expr
 				    hook_mask hooks)
 {
 	struct span span = lower_span(lower, expr->span);
+	const struct cond *cond;
 	enum direction direction;
 
 	if (is_side(expr, &direction))
 		return side(lower, direction, lower->hooks, span);
 	if (!strcmp(word->name, "loopback"))
 		return loopback(lower, hooks, span);
+	cond = flow_state(lower, &expr->field, hooks);
+	if (cond)
+		return cond;
 	if (!strcmp(word->name, "ip"))
 		return cond_match(lower->arena, FIELD_FAMILY, FAMILY_IPV4, FAMILY_IPV4, span);
 	if (!strcmp(word->name, "ipv6"))

@@ -73,25 +73,61 @@ static void check_duplicate(struct lower *lower, const struct attach *attaches, 
 	}
 }
 
-void policy_attaches(struct lower *lower, struct policy_node *policy, struct ruleset *ruleset)
+/* Those of `on ...`, or of `track on ...`. */
+static size_t places(struct lower *lower, const struct policy_node *policy, bool track,
+		     const struct attach **ret_places)
 {
-	struct attach *attaches = ARENA_ARRAY(lower->arena, struct attach, policy->ons.count);
-	struct diag *diag;
+	struct attach *places = ARENA_ARRAY(lower->arena, struct attach, policy->ons.count);
+	size_t count = 0;
 
 	for (size_t i = 0; i < policy->ons.count; i++) {
 		const struct on_node *node = &policy->ons.items[i];
 		enum hook hook = (enum hook)hook_of(node);
 
-		attaches[i] = (struct attach){ .hook = hook, .target = node->target.text, .span = node->span,
-					       .priority = priority(lower, &node->priority),
-					       .xdp_mode = mode_of(node), .optional = node->optional };
-		lower->hooks |= HOOK_BIT(hook);
+		if (node->track != track)
+			continue;
+		places[count] = (struct attach){ .hook = hook, .target = node->target.text, .span = node->span,
+						 .priority = priority(lower, &node->priority),
+						 .xdp_mode = mode_of(node), .optional = node->optional };
+		if (track)
+			lower->tracks |= HOOK_BIT(hook);
+		else
+			lower->hooks |= HOOK_BIT(hook);
 		check_target(lower, node, hook);
-		check_duplicate(lower, attaches, i);
+		check_duplicate(lower, places, count++);
 	}
-	ruleset->attaches = attaches;
-	ruleset->attach_count = policy->ons.count;
-	if (policy->ons.count || policy->broken_on)
+	*ret_places = places;
+	return count;
+}
+
+/* What is judged is seen anyway; a socket's packets alone tell nothing. */
+static void check_tracks(struct lower *lower, const struct ruleset *ruleset)
+{
+	struct diag *diag;
+
+	for (size_t i = 0; i < ruleset->track_count; i++) {
+		const struct attach *track = &ruleset->tracks[i];
+
+		if (!(field_table[FIELD_FLOW].hooks & HOOK_BIT(track->hook)))
+			diag_error(lower->diags, track->span, "connections are not tracked at %s",
+				   hook_table[track->hook].name);
+		for (size_t j = 0; j < ruleset->attach_count; j++) {
+			if (!same_place(track, &ruleset->attaches[j]))
+				continue;
+			diag = diag_error(lower->diags, track->span, "the policy judges there: it sees all packets anyway");
+			diag_relate(lower->diags, diag, ruleset->attaches[j].span, "here");
+		}
+	}
+}
+
+void policy_attaches(struct lower *lower, struct policy_node *policy, struct ruleset *ruleset)
+{
+	struct diag *diag;
+
+	ruleset->attach_count = places(lower, policy, false, &ruleset->attaches);
+	ruleset->track_count = places(lower, policy, true, &ruleset->tracks);
+	check_tracks(lower, ruleset);
+	if (ruleset->attach_count || policy->broken_on)
 		return;
 	diag = diag_error(lower->diags, policy->name.span, "the policy `%s` does not say where it sits",
 			  policy->name.text);
@@ -372,6 +408,7 @@ static void start(struct lower *lower, struct policy_node *policy)
 {
 	lower->policy = policy;
 	lower->hooks = 0;
+	lower->tracks = 0;
 	lower->possible = 0;
 	lower->elements = 0;
 	lower->level_count = 0;
@@ -402,6 +439,7 @@ void policy_lower(struct lower *lower, struct policy_node *policy, struct rulese
 	scope_check_policy(lower);
 	policy_attaches(lower, policy, ret_ruleset);
 	apply_settings(lower, policy, ret_ruleset);
+	flows_lower(lower, policy, &ret_ruleset->flows);
 	for (size_t i = 0; i < policy->sets.count; i++)
 		if (!policy->sets.items[i].failed)
 			scope_set(lower, &policy->sets.items[i]);

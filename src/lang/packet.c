@@ -299,6 +299,7 @@ static const struct key {
 	{ "user", KEY_USER, FIELD_USER, TYPE_COUNT },
 	{ "group", KEY_USER, FIELD_GROUP, TYPE_COUNT },
 	{ "program", KEY_PROGRAM, FIELD_PROGRAM, TYPE_COUNT },
+	{ "flow", KEY_NAMED, FIELD_FLOW, TYPE_FLOW },
 	{ "mark", KEY_NUMBER, FIELD_MARK, TYPE_COUNT },
 	{ "iface", KEY_SIDE, FIELD_COUNT, TYPE_COUNT },
 	{ "in_iface", KEY_IFACE, FIELD_IN_IFACE, TYPE_COUNT },
@@ -424,7 +425,7 @@ static bool read_pair(struct reading *reading, const struct token *token, const 
 	return unknown_word(reading, name, span);
 }
 
-/* A word behind the addresses: KEY=VALUE, or as in the log: flags, an ICMP type, `fragment`, `length 60`. */
+/* A word behind the addresses: KEY=VALUE, or as in the log: flags, an ICMP type, `fragment`, `length 60`; or `new`. */
 static bool read_word(struct reading *reading, size_t *at)
 {
 	const struct token *token = &reading->tokens[(*at)++];
@@ -441,6 +442,8 @@ static bool read_word(struct reading *reading, size_t *at)
 
 		return set_key(reading, key, value->text, value->span);
 	}
+	if (words_value(TYPE_FLOW, token->text) >= 0)
+		return set(reading, FIELD_FLOW, (u128)words_value(TYPE_FLOW, token->text), token->span);
 	if (tcp_flags_parse(token->text) > 0)
 		return set_flags(reading, token->text, token->span);
 	if (icmp_type(reading, token->text) >= 0)

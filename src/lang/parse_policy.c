@@ -228,10 +228,9 @@ static bool on_words(struct parser *parser, struct on_node *node)
 	return false;
 }
 
-static bool on(struct parser *parser, struct place *place)
+static bool on_or_track(struct parser *parser, struct place *place, bool track, uint32_t offset)
 {
-	struct on_node node = { 0 };
-	uint32_t offset = parser->tokens.items[parser->at - 1].offset;
+	struct on_node node = { .track = track };
 
 	if (!on_words(parser, &node)) {
 		place->policy->broken_on = true;
@@ -240,6 +239,51 @@ static bool on(struct parser *parser, struct place *place)
 	node.span = parse_span_since(parser, offset);
 	item_add(parser, place, ITEM_ON, place->policy->ons.count);
 	VEC_PUSH(parser->arena, &place->policy->ons) = node;
+	return true;
+}
+
+static bool on(struct parser *parser, struct place *place)
+{
+	return on_or_track(parser, place, false, parser->tokens.items[parser->at - 1].offset);
+}
+
+static bool track(struct parser *parser, struct place *place)
+{
+	uint32_t offset = parser->tokens.items[parser->at - 1].offset;
+
+	if (!parse_is_word(parser, "on")) {
+		parse_unexpected(parser, "`on` and a hook");
+		return false;
+	}
+	parse_next(parser);
+	return on_or_track(parser, place, true, offset);
+}
+
+/* --- flows --------------------------------------------------------------------------------------------------- */
+
+static bool flows_words(struct parser *parser, struct flows_node *node)
+{
+	if (!parse_is_word(parser, "max") && !parse_is_word(parser, "shared") && !parse_is_word(parser, "timeout")) {
+		parse_unexpected(parser, "`max`, `shared` or `timeout`");
+		return false;
+	}
+	node->what = parse_word_token(parser, parse_next(parser));
+	if (!strcmp(node->what.text, "shared"))
+		return true;
+	if (!strcmp(node->what.text, "max"))
+		return parse_word(parser, "a number", &node->value);
+	return parse_word(parser, "a state like `tcp.established`", &node->state) &&
+	       parse_word(parser, "a time", &node->value);
+}
+
+static bool flows(struct parser *parser, struct place *place)
+{
+	struct flows_node node = { 0 };
+
+	if (!flows_words(parser, &node))
+		return false;
+	item_add(parser, place, ITEM_FLOWS, place->policy->flows.count);
+	VEC_PUSH(parser->arena, &place->policy->flows) = node;
 	return true;
 }
 
@@ -344,10 +388,10 @@ static const struct statement {
 	{ "classifier", IN_POLICY, setting_classifier },
 	{ "captures", IN_POLICY, setting_captures },
 	{ "chain", IN_POLICY, chain },
-	{ "track", IN_POLICY, NULL },
+	{ "track", IN_POLICY, track },
 	{ "observe", IN_POLICY, observe },
 	{ "knock", IN_POLICY, knock },
-	{ "flows", IN_POLICY, NULL },
+	{ "flows", IN_POLICY, flows },
 };
 
 enum { STATEMENT_COUNT = sizeof statements / sizeof statements[0] };

@@ -30,6 +30,7 @@ const struct type_info type_table[TYPE_COUNT] = {
 	[TYPE_FLAGS] = { "TCP flags", "TCP flag", true, false, true, 0 },
 	[TYPE_DSCP] = { "a DSCP value", "DSCP class", true, true, true, 0 },
 	[TYPE_ECN] = { "an ECN value", "ECN codepoint", true, true, true, 0 },
+	[TYPE_FLOW] = { "the state of a connection", NULL, false, false, false, 0 },
 	[TYPE_FRAGMENT] = { "`first` or `later`", "kind of fragment", false, false, false, 0 },
 };
 
@@ -90,6 +91,10 @@ static const struct predicate_word predicates[] = {
 	{ "ingress", "" },
 	{ "egress", "" },
 	{ "loopback", "" },
+	{ "new", "" },
+	{ "established", "" },
+	{ "related", "" },
+	{ "invalid", "" },
 	{ "arp", "eth.type == 0x0806" },
 	{ "tcp", "proto == 6" },
 	{ "udp", "proto == 17" },
@@ -117,7 +122,7 @@ static const struct predicate_word predicates[] = {
 };
 
 static const char *const reserved_conditions[] = {
-	"established", "new", "related", "invalid", "unit",
+	"unit",
 };
 static const char *const calls[] = { "knocked", "rate" }; /* conditions with a form of their own */
 static const char *const reserved_prefixes[] = { "http.", "tls.", "dns." };

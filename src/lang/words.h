@@ -30,6 +30,7 @@ enum value_type {
 	TYPE_DSCP,
 	TYPE_ECN,
 	TYPE_FRAGMENT,
+	TYPE_FLOW,
 	TYPE_COUNT,
 };
 

@@ -39,6 +39,9 @@ static const struct value_name dscp_names[] = {
 /* RFC 3168 5 */
 static const struct value_name ecn_names[] = { { "not-ect", 0 }, { "ect1", 1 }, { "ect0", 2 }, { "ce", 3 } };
 
+static const struct value_name state_names[] = {
+	{ "new", FLOW_NEW }, { "established", FLOW_ESTABLISHED }, { "related", FLOW_RELATED }, { "invalid", FLOW_INVALID },
+};
 static const struct value_name fragment_names[] = { { "first", FRAGMENT_FIRST }, { "later", FRAGMENT_LATER } };
 
 static const struct {
@@ -50,6 +53,7 @@ static const struct {
 	[TYPE_ETHERTYPE] = { ethertype_names, COUNT(ethertype_names) },
 	[TYPE_DSCP] = { dscp_names, COUNT(dscp_names) },
 	[TYPE_ECN] = { ecn_names, COUNT(ecn_names) },
+	[TYPE_FLOW] = { state_names, COUNT(state_names) },
 	[TYPE_FRAGMENT] = { fragment_names, COUNT(fragment_names) },
 };
 

@@ -68,6 +68,8 @@ const struct field_info field_table[FIELD_COUNT] = {
 	[FIELD_ECN] = { "ecn", 2, AT(ecn), PRESENT_IP, 0, FORM_NUMBER, false, PACKETS, "RFC 3168 5" },
 	[FIELD_LENGTH] = { "length", 32, AT(length), PRESENT_IP, 0, FORM_NUMBER, false, PACKETS,
 			   "RFC 791 3.1, RFC 8200 3" },
+	[FIELD_FLOW] = { "flow", 3, AT(flow), PRESENT_VALUE, FLOW_UNTRACKED, FORM_NUMBER, false,
+			 PACKETS & ~HOOK_BIT(HOOK_SOCKET), "packet/packet.h" },
 	[FIELD_MARK] = { "mark", 32, AT(mark), PRESENT_ALWAYS, 0, FORM_NUMBER, false, SKB, "linux/bpf.h __sk_buff" },
 	[FIELD_KNOCKED] = { "knocked", 8, AT(knocked), PRESENT_IP, 0, FORM_NUMBER, false, ARRIVING, "ir/ir.h" },
 	[FIELD_USER] = { "user", 32, AT(user), PRESENT_VALUE, ABSENT_OWNER, FORM_NUMBER, true, OWNED,

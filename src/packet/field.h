@@ -33,6 +33,7 @@ enum field {
 	FIELD_DSCP,
 	FIELD_ECN,
 	FIELD_LENGTH,
+	FIELD_FLOW, /* enum packet_flow */
 	FIELD_MARK,
 	FIELD_KNOCKED, /* struct packet's bits; in IR text a number */
 	FIELD_USER,

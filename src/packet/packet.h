@@ -24,6 +24,15 @@ enum packet_family {
 /* struct packet's `fragment`. An IPv6 atomic fragment (offset 0, no more) is FRAGMENT_NONE. */
 enum packet_fragment { FRAGMENT_NONE = 0, FRAGMENT_FIRST = 1, FRAGMENT_LATER = 2 };
 
+/* struct packet's `flow`: the state of the connection that the packet belongs to (docs/flows.md). */
+enum packet_flow {
+	FLOW_UNTRACKED = 0, /* absent: not IP, a later fragment, ICMP of no connection; or no rule asks */
+	FLOW_NEW = 1,
+	FLOW_ESTABLISHED = 2,
+	FLOW_RELATED = 3,
+	FLOW_INVALID = 4,
+};
+
 #define ABSENT_PORT 0x10000u
 #define ABSENT_PROTO 256u
 #define ABSENT_ICMP 256u
@@ -70,13 +79,16 @@ struct packet {
 	__u8 dscp;     /* IP only */
 	__u8 ecn;      /* IP only */
 	__u8 fragment; /* enum packet_fragment; IP only */
-	__u8 reserved[2]; /* the data plane's own notes */
+	__u8 whole;    /* the data plane's own notes. Bit 0: the IP packet ends where the linear part does; the others: table_abi.h */
+	__u8 flow;     /* enum packet_flow */
 	__u8 knocked;  /* bit i: knock i of the policy is open for this source; 0 of what is not IP */
 	__u32 program; /* the executable of the local socket's owner; absent: ABSENT_PROGRAM */
 	__u32 resume; /* where classify() goes on after STEP_RESUME (bpf/plane_abi.h); first 0 */
+	__u32 transport; /* the data plane's own notes, if a rule asks for `flow`: offset of the transport header, */
+	__u32 end;       /* and of the IP packet's end */
 	__u32 unused;
 };
 
-_Static_assert(sizeof(struct packet) == 136, "struct packet is an ABI");
+_Static_assert(sizeof(struct packet) == 144, "struct packet is an ABI");
 
 #endif

@@ -525,8 +525,8 @@ static bool take_link(struct finding *finding)
 
 static bool take_metadata(struct finding *finding)
 {
-	static const enum field fields[] = { FIELD_IN_IFACE, FIELD_OUT_IFACE, FIELD_USER, FIELD_GROUP, FIELD_PROGRAM,
-					     FIELD_CGROUP_0,
+	static const enum field fields[] = { FIELD_FLOW, FIELD_IN_IFACE, FIELD_OUT_IFACE, FIELD_USER, FIELD_GROUP,
+					     FIELD_PROGRAM, FIELD_CGROUP_0,
 					     FIELD_CGROUP_1, FIELD_CGROUP_2 };
 
 	for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)

@@ -47,6 +47,8 @@ static const struct wish {
 	{ FIELD_DSCP, 0 },
 	{ FIELD_ECN, 0 },
 	{ FIELD_LENGTH, 60 },
+	{ FIELD_FLOW, FLOW_NEW },
+	{ FIELD_FLOW, FLOW_UNTRACKED },
 	{ FIELD_MARK, 0 },
 	{ FIELD_USER, 1000 },
 	{ FIELD_USER, ABSENT_OWNER },

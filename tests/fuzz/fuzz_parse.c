@@ -41,7 +41,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (status == PARSE_OK)
 		check(packet_differs(hook, &packet, &model) < 0, &in);
 	if (host_parse(hook, &in, linear, true, &fast) == PARSE_OK) {
-		fast.reserved[0] = 0;
+		fast.whole = 0;
 		check(!memcmp(&fast, &packet, sizeof fast), &in);
 	}
 	return 0;

@@ -609,6 +609,7 @@ static void add_metadata(struct packet_source *source, struct model_packet *pack
 {
 	packet->in_iface = (uint32_t)pick(source, FIELD_IN_IFACE, random_below(&source->random, 4));
 	packet->out_iface = (uint32_t)pick(source, FIELD_OUT_IFACE, random_below(&source->random, 4));
+	packet->flow = (uint8_t)(random_below(&source->random, FLOW_INVALID + 1));
 	packet->mark = (uint32_t)pick(source, FIELD_MARK, random_below(&source->random, 4));
 	packet->user = (uint32_t)pick(source, FIELD_USER, random_once_in(&source->random, 2) ? 0 : ABSENT_OWNER);
 	packet->group = (uint32_t)pick(source, FIELD_GROUP, random_once_in(&source->random, 2) ? 0 : ABSENT_OWNER);

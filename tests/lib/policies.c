@@ -50,6 +50,7 @@ static const struct known {
 	[FIELD_DSCP] = { 3, { 0, 46, 63 } },
 	[FIELD_ECN] = { 4, { 0, 1, 2, 3 } },
 	[FIELD_LENGTH] = { 6, { 20, 40, 48, 60, 100, 1500 } },
+	[FIELD_FLOW] = { 4, { FLOW_NEW, FLOW_ESTABLISHED, FLOW_RELATED, FLOW_INVALID } },
 	[FIELD_MARK] = { 4, { 0, 1, 2, 0xffffffff } },
 	[FIELD_KNOCKED] = { 6, { 0, 1, 2, 3, 4, 255 } },
 	[FIELD_USER] = { 4, { 0, 1, 1000, 65534 } },

@@ -108,6 +108,10 @@ static uint64_t steps_matched(const struct ruleset *ruleset, const struct model_
 static void read_fields(struct subject *subject, const struct model_packet *packet, struct model_fields *fields)
 {
 	model_parse(subject->hook, packet, fields);
+	if (packet->state && model_tracks(subject->ruleset, subject->hook)) {
+		fields->value[FIELD_FLOW] = model_flow(packet->state, fields);
+		fields->has[FIELD_FLOW] = fields->value[FIELD_FLOW] != FLOW_UNTRACKED;
+	}
 	if (!packet->state || !fields->has[FIELD_KNOCKED])
 		return;
 	fields->value[FIELD_KNOCKED] = model_knocked(packet->state, subject->ruleset, fields);

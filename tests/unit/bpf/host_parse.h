@@ -37,6 +37,7 @@ static inline int host_parse(enum hook hook, const struct model_packet *in, size
 	packet_clear(ret_packet);
 	ret_packet->in_iface = in->in_iface;
 	ret_packet->out_iface = in->out_iface;
+	ret_packet->flow = in->flow;
 	ret_packet->mark = in->mark;
 	ret_packet->user = in->user;
 	ret_packet->group = in->group;

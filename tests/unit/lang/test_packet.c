@@ -122,6 +122,8 @@ static void compare(struct arena *arena, enum hook hook, const struct model_pack
 		print_error("%s: %s\n", packet_print(arena, hook, input, &levels), wrong);
 	assert_null(wrong);
 	model_parse(hook, &built, &found);
+	fields.transport = found.transport = NULL; /* bytes, not values */
+	fields.transport_length = found.transport_length = 0;
 	assert_memory_equal(&fields, &found, sizeof fields);
 
 	reading.text = packet_print(arena, hook, &built, &levels);

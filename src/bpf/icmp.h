@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Numbers of RFC 792 and RFC 4443. (linux/icmp.h would want the C library.) */
+#ifndef WEIR_BPF_ICMP_H
+#define WEIR_BPF_ICMP_H
+
+enum {
+	ICMP_ECHO_REPLY = 0,
+	ICMP_UNREACHABLE = 3,
+	ICMP_SOURCE_QUENCH = 4,
+	ICMP_REDIRECT = 5,
+	ICMP_ECHO = 8,
+	ICMP_TIME_EXCEEDED = 11,
+	ICMP_PARAMETER_PROBLEM = 12,
+	ICMP_TIMESTAMP = 13,
+	ICMP_TIMESTAMP_REPLY = 14,
+
+	ICMPV6_UNREACHABLE = 1,
+	ICMPV6_PARAMETER_PROBLEM = 4, /* the last of the errors */
+	ICMPV6_ECHO = 128,
+	ICMPV6_ECHO_REPLY = 129,
+	ICMPV6_REDIRECT = 137,
+};
+
+#endif
