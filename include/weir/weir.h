@@ -240,6 +240,7 @@ struct weir_view {
 	uint64_t events_lost;
 	uint64_t captures_lost;
 	uint64_t captures_size; /* bytes of memory that captured packets wait in; 0: no rule captures */
+	const struct weir_flow_totals *flows; /* NULL: it tracks no connections */
 };
 
 /* All policies in force, by name; free with weir_views_free(). */
@@ -369,6 +370,45 @@ int weir_set_sizes(struct weir *weir, const char *policy, struct weir_set_sizes 
 /* NULL behind the last, and of NULL. */
 const struct weir_set_size *weir_set_size(const struct weir_set_sizes *sizes, size_t index);
 void weir_set_sizes_free(struct weir_set_sizes *sizes);
+
+/* --- connections -------------------------------------------------------------------------------------------------- */
+
+struct weir_flow {
+	const char *protocol;
+	const char *source;        /* who began */
+	const char *destination;
+	uint16_t source_port;      /* 0 if none; ICMP: both are the identifier */
+	uint16_t destination_port;
+	const char *state;         /* "new", "opening", "established", "closing", "closed" */
+	bool assured;              /* a flood of new ones does not push it out */
+	bool seeded;               /* from a socket that was open before the policy came */
+	uint64_t age_ms;
+	uint64_t left_ms;          /* until it is forgotten, if no packet comes */
+};
+
+struct weir_flow_totals {
+	uint32_t max;      /* assured ones; half as many others beside them */
+	uint64_t memory;   /* bytes, all taken from the beginning */
+	uint64_t created, assured; /* since the policy tracks connections */
+	uint64_t refused;  /* for which there was no room */
+	uint64_t invalid;  /* packets */
+};
+
+/*
+ * The connections of a policy in force, in no order. `filter`: words that must all hold, see weir(1). WEIR_INPUT if the policy
+ * is not there or tracks none, or a word is wrong. Free with weir_flows_free().
+ */
+struct weir_flows;
+int weir_flows_list(struct weir *weir, const char *policy, const char *const *filter, size_t words,
+		    struct weir_flows **ret_flows);
+size_t weir_flow_count(const struct weir_flows *flows);
+const struct weir_flow *weir_flow(const struct weir_flows *flows, size_t index);
+const struct weir_flow_totals *weir_flows_totals(const struct weir_flows *flows);
+void weir_flows_free(struct weir_flows *flows);
+
+/* Forgets those that the filter chooses (no words: all). */
+int weir_flows_delete(struct weir *weir, const char *policy, const char *const *filter, size_t words,
+		      size_t *ret_count);
 
 /* --- events ------------------------------------------------------------------------------------------------------ */
 

@@ -119,6 +119,8 @@ const int32_t *meta_carry(struct arena *arena, json_t *old, json_t *now, uint32_
 
 typedef VEC(struct install_state) install_states;
 
+struct weir_flow_totals api_flow_totals(const struct kernel_flows *flows);
+
 /* All that a policy says of its knocks, in the order of FIELD_KNOCKED's bits; without times or numbers if not `times`. */
 const char *knocks_text(struct arena *arena, const struct ruleset *ruleset, bool times);
 /* A copy whose knocks have their keys, which are read from files unless they are there already. */

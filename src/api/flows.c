@@ -13,19 +13,14 @@ uint32_t flows_needed(const struct ruleset *ruleset, enum hook hook)
 	return 1u << FIELD_FLOW | 1u << FIELD_SRC_PORT | 1u << FIELD_DST_PORT | 1u << FIELD_ICMP_TYPE;
 }
 
-static uint32_t fresh_max(uint32_t max)
-{
-	return max / FLOW_FRESH_PART > FLOW_FRESH_LEAST ? max / FLOW_FRESH_PART : FLOW_FRESH_LEAST;
-}
-
 void install_flows(struct arena *arena, const struct ruleset *ruleset, struct install *install, install_states *all)
 {
 	uint32_t max = flows_max(&ruleset->flows);
 	bool shared = ruleset->flows.shared;
 	const struct install_state states[] = {
-		{ "state_flows", "flows", FLOW_LAYOUT, max, shared },
-		{ "state_flows_fresh", "flows_fresh", FLOW_LAYOUT, fresh_max(max), shared },
-		{ "state_flow_counts", "flow_counts", FLOW_LAYOUT, 1, shared },
+		{ "state_flows", "flows", FLOW_LAYOUT, max, shared, flows_memory(&ruleset->flows) },
+		{ "state_flows_fresh", "flows_fresh", FLOW_LAYOUT, flows_fresh_max(max), shared, 0 },
+		{ "state_flow_counts", "flow_counts", FLOW_LAYOUT, 1, shared, 0 },
 	};
 
 	if (!flows_used(ruleset))

@@ -139,9 +139,23 @@ struct viewing {
 	json_t *meta; /* of the policy at hand; outside the arena, so freed by the caller */
 };
 
+/* What the policy knows of connections, if it does. */
+static const struct weir_flow_totals *view_flows(struct call *call, struct kernel *kernel, const char *name)
+{
+	struct weir_flow_totals *totals = ARENA_NEW(call->arena, struct weir_flow_totals);
+	struct kernel_flows flows;
+
+	if (kernel_flows_read(kernel, name, FLOWS_IF_ANY, call->diags, &flows))
+		return NULL;
+	*totals = api_flow_totals(&flows);
+	kernel_flows_free(&flows);
+	return totals;
+}
+
 static int view_one(struct call *call, struct viewing *viewing, const char *name)
 {
 	struct policy_state state;
+	struct weir_view *view;
 	int error = api_policy(call, viewing->kernel, name, call->diags, &state);
 
 	if (error == -ENOENT)
@@ -152,7 +166,9 @@ static int view_one(struct call *call, struct viewing *viewing, const char *name
 	viewing->meta = meta_decode(state.meta, state.meta_size);
 	if (!viewing->meta)
 		return api_fail(call, WEIR_SYSTEM, "the pinned description of policy `%s` is damaged", name);
-	fill_view(call->arena, viewing->meta, &state, &VEC_PUSH(call->arena, &viewing->views->list));
+	view = &VEC_PUSH(call->arena, &viewing->views->list);
+	fill_view(call->arena, viewing->meta, &state, view);
+	view->flows = view_flows(call, viewing->kernel, name);
 	return WEIR_OK;
 }
 

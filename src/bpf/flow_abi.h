@@ -94,7 +94,7 @@ struct flow_counts {
  *   state_flows_fresh  the same: the others, so that a flood of them pushes out none of the first
  *   state_flow_counts  per-CPU array, 1 x struct flow_counts
  */
-enum { FLOW_LAYOUT = 1, FLOW_FRESH_PART = 2, FLOW_FRESH_LEAST = 1024 }; /* fresh ones: half as many */
+enum { FLOW_LAYOUT = 1 };
 
 _Static_assert(sizeof(struct flow_key) == 40, "ABI");
 _Static_assert(sizeof(struct flow) == 64, "ABI");

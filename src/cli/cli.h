@@ -112,6 +112,7 @@ extern const struct command
 	command_bench,
 	command_compile,
 	command_set,
+	command_flows,
 	command_rule,
 	command_tune,
 	command_top,
@@ -179,6 +180,7 @@ int output_flush(int status);
 json_t *json_text(const char *text);
 json_t *json_number(uint64_t number);
 json_t *json_counter(const struct weir_counter *counter);
+json_t *json_flow_totals(const struct weir_flow_totals *totals);
 json_t *json_hooks(const struct weir_hook *hooks, size_t count);
 /* "tc-ingress eth0, netfilter-input"; "no hooks". */
 void print_hooks(FILE *stream, const struct weir_hook *hooks, size_t count);

@@ -20,6 +20,7 @@ static const struct command *const commands[] = {
 	&command_set,
 	&command_tune,
 	&command_top,
+	&command_flows,
 	&command_log,
 	&command_capture,
 	&command_metrics,
@@ -45,7 +46,6 @@ static const struct command *const commands[] = {
 };
 
 static const char *const not_yet[] = {
-	"flows",
 	"import",
 	"ip6tables",
 	"ip6tables-restore",

@@ -176,6 +176,14 @@ json_t *json_counter(const struct weir_counter *counter)
 	return object;
 }
 
+json_t *json_flow_totals(const struct weir_flow_totals *totals)
+{
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "max", (json_int_t)totals->max, "memory",
+			 (json_int_t)totals->memory, "created", (json_int_t)totals->created, "assured",
+			 (json_int_t)totals->assured, "refused", (json_int_t)totals->refused, "invalid",
+			 (json_int_t)totals->invalid);
+}
+
 json_t *json_hooks(const struct weir_hook *hooks, size_t count)
 {
 	json_t *array = json_array();

@@ -119,6 +119,10 @@ static void print_view(const struct weir_view *view)
 		printf("%" PRIu64 " events lost\n", view->events_lost);
 	if (view->captures_size)
 		printf("%" PRIu64 " KiB for captured packets\n", view->captures_size >> 10);
+	if (view->flows)
+		printf("flows: room for %" PRIu32 " in %" PRIu64 " KiB; %" PRIu64 " begun, %" PRIu64 " assured, %" PRIu64
+		       " refused; %" PRIu64 " invalid packets\n", view->flows->max, view->flows->memory / 1024,
+		       view->flows->created, view->flows->assured, view->flows->refused, view->flows->invalid);
 	if (view->captures_lost)
 		printf("%" PRIu64 " captured packets lost\n", view->captures_lost);
 }
@@ -176,6 +180,7 @@ static json_t *json_view(const struct weir_view *view)
 	json_object_set_new(object, "events_lost", json_number(view->events_lost));
 	json_object_set_new(object, "captures_lost", json_number(view->captures_lost));
 	json_object_set_new(object, "captures_size", json_number(view->captures_size));
+	json_object_set_new(object, "flows", view->flows ? json_flow_totals(view->flows) : json_null());
 	return object;
 }
 

@@ -260,11 +260,16 @@ struct flow_settings {
 	bool shared;   /* with all policies that say so */
 	uint32_t seconds[AGE_COUNT];
 };
-enum { FLOWS_DEFAULT_MAX = 65536, FLOWS_MAX = 64 * 1024 * 1024, FLOW_SECONDS_MAX = 365 * 86400 };
+enum { FLOWS_DEFAULT_MAX = 65536, FLOWS_MAX = 1000000000, FLOW_SECONDS_MAX = 365 * 86400 };
 
 struct ruleset;
 /* A rule asks for the state of connections, or `track on` asks to see them. */
 bool flows_used(const struct ruleset *ruleset);
+
+/* Room for connections that are not assured, beside `max` others. */
+uint32_t flows_fresh_max(uint32_t max);
+/* Bytes that both tables take. */
+uint64_t flows_memory(const struct flow_settings *flows);
 
 static inline uint32_t flows_max(const struct flow_settings *flows)
 {

@@ -92,6 +92,12 @@ static void put_attach(struct printer *printer, const char *word, const struct a
 
 static void put_flows(struct printer *printer, const struct flow_settings *flows)
 {
+	if (flows_used(printer->ruleset)) {
+		put_number(printer, "\t# flows: room for ", flows_max(flows));
+		put_number(printer, " assured ones and ", flows_fresh_max(flows_max(flows)));
+		put_number(printer, " others takes ", flows_memory(flows) >> 10);
+		put(printer, " KiB\n");
+	}
 	if (flows->max) {
 		put_number(printer, "\tflows max ", flows->max);
 		put(printer, "\n");

@@ -11,6 +11,7 @@
 
 #include "kernel/change.h"
 #include "kernel/recover.h"
+#include "kernel/statemap.h"
 
 static bool good_name(const char *name)
 {
@@ -79,6 +80,7 @@ static int prepare(struct change *change)
 		error = stage_make(change);
 	if (error || change->flags & APPLY_DRY_RUN)
 		return error;
+	state_seed(change);
 	change->armed = true;
 	return arm(change);
 }
@@ -114,6 +116,7 @@ static int run(struct change *change)
 		undo(change);
 		return error;
 	}
+	state_seed(change); /* what was opened since */
 	store_commit(kernel, change->since);
 	finish(kernel);
 	return 0;

@@ -107,6 +107,7 @@ struct generation {
 	struct path folder;
 	struct path carry_from; /* not empty: counts of that folder are still to be carried over */
 	struct record *record;
+	bool seed; /* staged: its table of connections takes over from none */
 };
 
 /* The policies in force as of the epoch, wherever their folders are now. Sorted by name. */

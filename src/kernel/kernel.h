@@ -66,6 +66,7 @@ struct install_state {
 	uint32_t layout;   /* another number whenever a key or value means something else */
 	uint32_t max_elements;
 	bool shared;       /* one map for all policies that share this name */
+	uint64_t bytes;    /* what it and those that come with it will take, for a sentence if that is not there; 0: little */
 };
 
 /* One place to attach to. */
@@ -262,6 +263,33 @@ int kernel_set_test(struct kernel *kernel, const char *policy, const char *set, 
 /* How many changes packets could not make in the named set of that index since the policy was loaded; 0 if none can. */
 int kernel_set_refused(struct kernel *kernel, const char *policy, uint32_t index, struct diags *diags,
 		       uint64_t *ret_count);
+/* --- connections: flows.c --------------------------------------------------------------------------------------- */
+
+struct kernel_flow {
+	struct flow_key key;
+	struct flow flow;
+};
+
+struct kernel_flows {
+	struct kernel_flow *items; /* that have not run out */
+	size_t count;
+	struct flow_counts counts;
+	uint32_t max;
+	uint64_t memory; /* bytes, of both tables */
+	uint64_t now_ns; /* by the clock of `expires_ns` */
+};
+
+enum {
+	FLOWS_ENTRIES = 1, /* `items` too */
+	FLOWS_IF_ANY = 2,  /* a policy without connections is -ENODATA without a word */
+};
+
+/* Free with kernel_flows_free(). -ENOENT: no such policy; -ENODATA: it has no connections. */
+int kernel_flows_read(struct kernel *kernel, const char *policy, unsigned what, struct diags *diags,
+		      struct kernel_flows *ret_flows);
+void kernel_flows_free(struct kernel_flows *flows);
+int kernel_flows_delete(struct kernel *kernel, const char *policy, const struct flow_key *keys, size_t count,
+			struct diags *diags);
 
 /* --- events ----------------------------------------------------------------------------------------------------- */
 

@@ -108,7 +108,7 @@ static int share_first(struct staging *staging)
 
 	if (!error)
 		error = sets_share(staging->change, staging->install, &staging->shares);
-	return error ? error : state_share(staging->change, staging->install, &staging->shares);
+	return error ? error : state_share(staging->change, staging->install, staging->generation, &staging->shares);
 }
 
 static int share_map(struct shares *shares, const struct bpf_object *object, const char *name)

@@ -10,6 +10,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "kernel/flows.h"
+
 enum { BATCH = 4096 };
 
 const struct install_state *state_find(const struct install *install, const char *map)
@@ -77,15 +79,44 @@ static int refuse_size(struct kernel *kernel, const struct install_state *state,
 	return -EBUSY;
 }
 
-static int share_one(struct change *change, const struct install *install, const struct install_state *state,
-		     struct shares *shares)
+static uint64_t available_bytes(void)
+{
+	FILE *file = fopen("/proc/meminfo", "re");
+	unsigned long long kilobytes = 0;
+	char line[128];
+
+	while (file && fgets(line, sizeof line, file))
+		if (sscanf(line, "MemAvailable: %llu", &kilobytes) == 1)
+			break;
+	if (file)
+		fclose(file);
+	return kilobytes ? kilobytes * 1024 : UINT64_MAX;
+}
+
+/* The map will be made: said before the kernel finds out half-way. */
+static int check_memory(struct kernel *kernel, const struct install *install, const struct install_state *state)
+{
+	uint64_t available = available_bytes();
+
+	if (state->bytes <= available)
+		return 0;
+	problem_set(kernel, -ENOMEM, "policy `%s` wants %llu MiB for its `%s`, and %llu are available", install->policy,
+		    (unsigned long long)state->bytes >> 20, state->name, (unsigned long long)available >> 20);
+	problem_hint(kernel, "give it less room: `%s max N`", state->name);
+	return -ENOMEM;
+}
+
+static int share_one(struct change *change, const struct install *install, struct generation *staged,
+		     const struct install_state *state, struct shares *shares)
 {
 	CLEANUP_CLOSE int fd = state->shared ? open_shared(change, state) : open_former(change, install, state);
 	struct bpf_map_info info;
 	int error;
 
-	if (fd == -ENOENT)
-		return 0;
+	if (fd == -ENOENT) {
+		staged->seed |= !strcmp(state->name, FLOWS_STATE);
+		return check_memory(change->kernel, install, state);
+	}
 	error = fd < 0 ? fd : map_info(fd, &info);
 	if (error)
 		return error;
@@ -94,12 +125,13 @@ static int share_one(struct change *change, const struct install *install, const
 	return state->shared ? refuse_size(change->kernel, state, info.max_entries) : 0;
 }
 
-int state_share(struct change *change, const struct install *install, struct shares *shares)
+int state_share(struct change *change, const struct install *install, struct generation *staged,
+		struct shares *shares)
 {
 	int error = 0;
 
 	for (size_t i = 0; !error && i < install->state_count; i++)
-		error = share_one(change, install, &install->states[i], shares);
+		error = share_one(change, install, staged, &install->states[i], shares);
 	return error;
 }
 
@@ -177,6 +209,31 @@ static int copy_map(int to, int from)
 
 /* --- after loading ---------------------------------------------------------------------------------------------- */
 
+/* A table of connections that takes over from none knows of those that are open. */
+static void seed(struct kernel *kernel, const struct install *install, int fd)
+{
+	int error = flows_from_sockets(fd, install->flow_timeout_ns);
+
+	if (error)
+		problem_note(kernel, "policy `%s`: connections that are open now are not known to it: %s",
+			     install->policy, strerror(-error));
+}
+
+void state_seed(const struct change *change)
+{
+	for (size_t i = 0; i < change->install_count; i++) {
+		const struct install *install = &change->installs[i];
+		const struct generation *staged = &change->staged[i];
+		CLEANUP_CLOSE int fd = -1;
+
+		if (!staged->seed)
+			continue;
+		fd = state_open(staged->folder.text, FLOWS_STATE, FLOW_LAYOUT);
+		if (fd >= 0)
+			seed(change->kernel, install, fd);
+	}
+}
+
 static int stage_one(struct change *change, const struct install *install, const struct generation *staged,
 		     const struct install_state *state, int fd)
 {
@@ -190,7 +247,7 @@ static int stage_one(struct change *change, const struct install *install, const
 			state->layout);
 }
 
-int state_stage(struct change *change, const struct install *install, const struct generation *staged,
+int state_stage(struct change *change, const struct install *install, struct generation *staged,
 		const struct shares *loaded)
 {
 	int error = 0;

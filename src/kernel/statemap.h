@@ -16,12 +16,16 @@
 /* The state of that map's name, or NULL. */
 const struct install_state *state_find(const struct install *install, const char *map);
 
-/* Before loading: maps of the policy in force, or of others that share, which fit. */
-int state_share(struct change *change, const struct install *install, struct shares *shares);
+/* Before loading: maps of the policy in force, or of others that share, which fit. Says whether `staged` is to be seeded. */
+int state_share(struct change *change, const struct install *install, struct generation *staged,
+		struct shares *shares);
 
 /* After loading: pins them all; what a map of another size held is copied. */
-int state_stage(struct change *change, const struct install *install, const struct generation *staged,
+int state_stage(struct change *change, const struct install *install, struct generation *staged,
 		const struct shares *loaded);
+
+/* Gives new tables of connections those of open sockets. Can be repeated: before the commit and after it. */
+void state_seed(const struct change *change);
 
 /* After the commit: what came into the map of another size meanwhile is copied too. Can be repeated. */
 int state_carry(struct kernel *kernel, const char *folder, const struct generation *successor);

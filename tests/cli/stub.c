@@ -571,6 +571,60 @@ int weir_set_test(struct weir *weir, const char *policy, const char *set, const 
 	return strcmp(element, "192.0.2.1") ? WEIR_INPUT : WEIR_OK;
 }
 
+struct weir_flows {
+	size_t count;
+};
+
+int weir_flows_list(struct weir *weir, const char *policy, const char *const *filter, size_t words,
+		    struct weir_flows **ret_flows)
+{
+	clear(weir);
+	if (strcmp(policy, "web"))
+		return say(weir, WEIR_ERROR, NULL, "no such policy", WEIR_INPUT);
+	*ret_flows = calloc(1, sizeof **ret_flows);
+	(*ret_flows)->count = words && !strcmp(filter[0], "udp") ? 1 : 2;
+	return 0;
+}
+
+size_t weir_flow_count(const struct weir_flows *flows)
+{
+	return flows->count;
+}
+
+const struct weir_flow *weir_flow(const struct weir_flows *flows, size_t index)
+{
+	static const struct weir_flow both[] = {
+		{ "udp", "192.0.2.1", "192.0.2.2", 5000, 53, "new", false, false, 1000, 29500 },
+		{ "tcp", "2001:db8::1", "2001:db8::2", 40000, 22, "established", true, true, 2000, 60000 },
+	};
+
+	(void)flows;
+	return &both[index];
+}
+
+const struct weir_flow_totals *weir_flows_totals(const struct weir_flows *flows)
+{
+	static const struct weir_flow_totals totals = { 1000, 4096, 3, 2, 1, 0 };
+
+	(void)flows;
+	return &totals;
+}
+
+void weir_flows_free(struct weir_flows *flows)
+{
+	free(flows);
+}
+
+int weir_flows_delete(struct weir *weir, const char *policy, const char *const *filter, size_t words,
+		      size_t *ret_count)
+{
+	(void)policy;
+	(void)filter;
+	clear(weir);
+	*ret_count = words ? 1 : 2;
+	return 0;
+}
+
 int weir_events_open(struct weir *weir, const char *policy, struct weir_events **ret_events)
 {
 	clear(weir);

@@ -31,7 +31,7 @@ class Completion(CommandLine):
     def test_commands(self):
         self.assertEqual(self.complete("co"), ["compile", "confirm"])
         self.assertLessEqual({"check", "apply", "explain", "help", "--version"}, set(self.complete("")))
-        self.assertEqual(self.complete("help", "fl"), ["flush"])
+        self.assertEqual(self.complete("help", "flu"), ["flush"])
 
     def test_options(self):
         self.assertEqual(self.complete("apply", "--"),

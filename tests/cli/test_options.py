@@ -40,7 +40,6 @@ version
 help
 """.split()
 LATER = """
-flows
 import
 ip6tables
 ip6tables-restore
@@ -133,6 +132,9 @@ class Usage(CommandLine):
         self.refused("unexpected argument `b`", "set", "test", "web", "blocked", "a", "b")
         self.refused("unexpected argument `a`", "set", "list", "web", "blocked", "a")
         self.refused("`del` takes no `--timeout`", "set", "del", "web", "blocked", "a", "--timeout", "1h")
+        self.refused("unknown operation `lst`; did you mean `list`?", "flows", "lst", "web")
+        self.refused("`delete` needs a filter; `flush` deletes all", "flows", "delete", "web")
+        self.refused("unexpected argument `tcp`", "flows", "flush", "web", "tcp")
         self.refused("`flush` takes no `-f`", "set", "flush", "web", "blocked", "-f", "x")
         self.refused("elements and `-f` at once", "set", "add", "web", "blocked", "a", "-f", "x")
 
