@@ -16,6 +16,7 @@ rule
 set
 tune
 top
+flows
 log
 capture
 metrics
