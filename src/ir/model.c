@@ -215,7 +215,7 @@ static void judge(struct judging *judging)
 
 static void judge_packet(struct judging *judging, enum hook hook, const struct model_packet *packet)
 {
-	bool tracked = packet->state && model_tracks(judging->ruleset, hook);
+	bool tracked = packet->state && !packet->state->granted && model_tracks(judging->ruleset, hook);
 
 	judging->packet = packet;
 	judging->result.mark = packet->mark;
