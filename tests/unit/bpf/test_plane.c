@@ -34,8 +34,10 @@ static void for_each_hook(void (*work)(enum hook hook))
 
 static struct plane_config config_of(enum hook hook)
 {
-	return (struct plane_config){ .hook = hook, .needed = NEEDS_ALL & ((1u << FIELD_COUNT) - 1) & ~NEEDS(FIELD_FLOW), .slots = SLOTS,
-				      .steps = STEPS, .levels = { 0, 1, 2 }, .level_count = 3 };
+	const __u32 needed = NEEDS_ALL & ((1u << FIELD_COUNT) - 1) & ~NEEDS(FIELD_FLOW); /* there are no tables here */
+
+	return (struct plane_config){ .hook = hook, .needed = needed, .slots = SLOTS, .steps = STEPS,
+				      .levels = { 0, 1, 2 }, .level_count = 3 };
 }
 
 static void open_plane(enum hook hook, const struct plane_config *config, struct plane *ret_plane)
