@@ -263,6 +263,7 @@ int kernel_set_test(struct kernel *kernel, const char *policy, const char *set, 
 /* How many changes packets could not make in the named set of that index since the policy was loaded; 0 if none can. */
 int kernel_set_refused(struct kernel *kernel, const char *policy, uint32_t index, struct diags *diags,
 		       uint64_t *ret_count);
+
 /* --- connections: flows.c --------------------------------------------------------------------------------------- */
 
 struct kernel_flow {
