@@ -129,7 +129,10 @@ OUT_OF_LINE int find_state(plane_context *context, struct packet *packet, struct
 	return work->change != CHANGE_NONE;
 }
 
-/* An enum answer_verdict, as judge(), of a packet that was parsed. */
+/*
+ * Of a packet that was parsed: an enum answer_verdict, everything done; or, with ANSWER_STEPS, an answer whose steps the
+ * caller takes, where this function's part of the stack is free again, and then plane_accept_flow().
+ */
 VERIFIED_ONCE int plane_judge_flow(plane_context *context, struct packet *packet)
 {
 	struct flow_packet read;
@@ -147,13 +150,26 @@ VERIFIED_ONCE int plane_judge_flow(plane_context *context, struct packet *packet
 		flow_count(FLOW_EVENT_INVALID);
 	if (!flow_config.track) {
 		answer = classify_with_state(packet);
-		verdict = answer & ANSWER_STEPS ?
-				(__u32)plane_run_steps(context, packet, answer >> ANSWER_SHIFT) :
-				settle(answer & 3, answer >> ANSWER_SHIFT, plane_weigh_parsed(context, packet));
+		if (answer & ANSWER_STEPS)
+			return answer;
+		verdict = settle(answer & 3, answer >> ANSWER_SHIFT, plane_weigh_parsed(context, packet));
 	}
 	if (verdict == ANSWER_ACCEPT && tracked)
 		commit_flow(&read, &work);
 	return verdict;
+}
+
+/* The steps accepted the packet: it is read again. */
+VERIFIED_ONCE int plane_accept_flow(plane_context *context, struct packet *packet)
+{
+	struct flow_packet read;
+	struct flow_work work;
+
+	if (!packet || !plane_tracks() || is_icmp_error(packet))
+		return 0;
+	if (find_state(context, packet, &read, &work))
+		commit_flow(&read, &work);
+	return 0;
 }
 
 #endif

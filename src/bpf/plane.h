@@ -507,6 +507,7 @@ static __always_inline bool plane_tracks(void)
 }
 
 VERIFIED_ONCE int plane_judge_flow(plane_context *context, struct packet *packet);
+VERIFIED_ONCE int plane_accept_flow(plane_context *context, struct packet *packet);
 
 /* --- judging ---------------------------------------------------------------------------------------------------- */
 
@@ -528,7 +529,13 @@ static __always_inline __u32 decide(plane_context *context, struct packet *packe
 			return ANSWER_ACCEPT;
 		answer = ANSWER(config.malformed_accept ? ANSWER_ACCEPT : ANSWER_DROP, SLOT_MALFORMED);
 	} else if (plane_tracks()) {
-		return plane_judge_flow(context, packet);
+		answer = plane_judge_flow(context, packet);
+		if (!(answer & ANSWER_STEPS))
+			return answer;
+		answer = plane_run_steps(context, packet, answer >> ANSWER_SHIFT);
+		if (answer == ANSWER_ACCEPT)
+			plane_accept_flow(context, packet);
+		return answer;
 	} else {
 		answer = classify_with_state(packet);
 	}
