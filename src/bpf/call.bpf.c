@@ -11,6 +11,7 @@
 typedef struct bpf_sock_addr plane_context;
 enum { PLANE_PREEMPTIBLE = 1 };
 
+#define PLANE_OF_CALLS /* no packets: no connections */
 #include "bpf/plane.h"
 
 typedef struct bpf_sock_addr parse_source;

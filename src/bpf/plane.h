@@ -503,7 +503,11 @@ static __always_inline struct weight plane_weigh_parsed(plane_context *context, 
 /* The rules ask for the state of connections. */
 static __always_inline bool plane_tracks(void)
 {
+#ifdef PLANE_OF_CALLS
+	return false;
+#else
 	return config.needed & 1u << FIELD_FLOW;
+#endif
 }
 
 VERIFIED_ONCE int plane_judge_flow(plane_context *context, struct packet *packet);
