@@ -377,9 +377,15 @@ static void end_call(struct walk *walk, uint32_t from, struct run *run, const st
 
 static void end_exit(struct walk *walk, uint32_t from, const struct run *run)
 {
-	uint64_t number;
+	uint64_t number = 0;
 
-	if (!value_known(register_at(walk, run, 0), &number)) {
+	if (value_known(register_at(walk, run, 0), &number)) {
+		/* classify() returns an int; within it, the upper bits would count. */
+		if (!walk->depth)
+			number = (uint32_t)number;
+		else if (number & (NO_ANSWER | TROUBLE))
+			trouble(walk, run->at, "returns too large a number");
+	} else {
 		/* A part of the packet as the answer: no answer at all. */
 		if (walk->depth || register_at(walk, run, 0)->kind != VALUE_BITS)
 			trouble(walk, run->at, "returns what is not a constant");

@@ -290,6 +290,10 @@ static void harm_answer(struct hunt *hunt, size_t at)
 	uint32_t answer = (uint32_t)hunt->insns[at].imm;
 
 	try_number(hunt, at, (int32_t)(answer ^ 1), "verdict");
+	try_code(hunt, at, BPF_ALU64 | BPF_MOV | BPF_K, "width of an answer");
+	hunt->insns[at].code = BPF_ALU64 | BPF_MOV | BPF_K;
+	try_number(hunt, at, -1, "answer of all ones");
+	hunt->insns[at].code = BPF_ALU | BPF_MOV | BPF_K;
 	try_number(hunt, at, (int32_t)(answer + (1 << ANSWER_SHIFT)), "slot or step");
 	for (size_t i = 0; i < plan->answer_count; i++)
 		if (plan->answers[i] == answer) {
