@@ -20,7 +20,8 @@ static uint64_t needed_time(struct lower *lower, const struct knock_node *node, 
 
 	if (!word->text) {
 		diag = diag_error(lower->diags, node->name.span, "the knock `%s` does not say %s", node->name.text, what);
-		diag_hint(lower->diags, diag, "`sequence` EXPR, EXPR ... `within` TIME `open` TIME");
+		diag_hint(lower->diags, diag, node->clauses[KNOCK_KEY].text ? "`key file` \"PATH\" `open` TIME" :
+			  "`sequence` EXPR, EXPR ... `within` TIME `open` TIME");
 		return 1;
 	}
 	if (!literal_time(word->text, strlen(word->text), &time)) {

@@ -4,6 +4,7 @@
 are what tests/packet/differential.c goes through.)"""
 
 import ipaddress
+import sys
 
 from weirtest import *
 
@@ -422,6 +423,59 @@ class Socket(TestCase):
         done = weir("attach", str(os.getpid()), str(self.listener.fileno()), policy_file(SOCKET_POLICY), "--backend",
                     "cbpf", check=False)
         self.assertNotEqual(done.returncode, 0)
+
+
+class App(TestCase):
+    """examples/app/knock.weir, knocked at by ncat as its text says."""
+
+    PORT = "4250"
+
+    def setUp(self):
+        super().setUp()
+        if not shutil.which("ncat"):
+            self.skipTest("ncat is not installed")
+        world.peer.run("ip", "addr", "replace", OTHER4 + "/24", "dev", "peer0")
+        self.server = subprocess.Popen(
+            [WEIR, "run", "--listen", "tcp:" + self.PORT, "--policy", os.path.join(ROOT, "examples/app/knock.weir"), "--",
+             "sh", "-c", 'echo started; exec "$@"', "sh", sys.executable,
+             os.path.join(ROOT, "examples/app/echo_activated.py")],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.addCleanup(self.end)
+        if self.server.stdout.readline() != b"started\n":
+            self.fail(self.server.stderr.read().decode())
+
+    def end(self):
+        self.server.kill()
+        self.server.communicate()
+
+    def ncat(self, *options, said=b""):
+        with world.peer:
+            return subprocess.run(["ncat", "-w", "1", *options, OUR4, self.PORT], input=said, stdout=subprocess.PIPE,
+                                  stderr=subprocess.PIPE).stdout
+
+    def test_steps(self):
+        self.assertEqual(self.ncat(said=b"hello"), b"")
+        for sport in ("15000", "15001", "15002"):
+            self.assertEqual(self.ncat("-p", sport), b"")
+        self.assertEqual(self.ncat("-i", "1", said=b"hello"), b"hello")
+        self.assertEqual(self.ncat("-s", OTHER4, said=b"hello"), b"", "another source has not knocked")
+
+
+class Sequence(TestCase):
+    """weir knock --sequence: SYNs and datagrams, in order."""
+
+    def test_client(self):
+        apply(POLICY % ("tc weir0 ingress", ""))
+        self.assertEqual(udp(7100), 0)
+        world.peer.run(WEIR, "knock", OUR4, "--sequence", "udp:7101,tcp:7103,udp:7102", "--pause", "10")
+        self.assertEqual(udp(7100), 0)
+        world.peer.run(WEIR, "knock", OUR4, "--sequence", "udp:7101,tcp:7102,udp:7103", "--pause", "10")
+        self.assertEqual(udp(7100), 1)
+
+    @each([(words, (words, status)) for words, status in (
+        ("tcp:0", 1), ("tcp:70000", 1), ("sctp:7", 1), ("tcp:7,", 1), ("tcp:7;udp:8", 1), (",", 1))])
+    def test_bad_sequence(self, words, status):
+        self.assertEqual(weir("knock", "127.0.0.1", "--sequence", words, check=False).returncode, status)
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ static inline struct prove_input subject_input(const struct subject *subject)
 	const struct plan *plan = subject->plan;
 
 	return (struct prove_input){
-		.ruleset = subject->ruleset,
+		.ruleset = plan->ruleset,
 		.hook = subject->hook,
 		.object = subject->object.data,
 		.object_size = subject->object.size,

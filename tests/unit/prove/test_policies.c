@@ -120,7 +120,7 @@ static void simple_policies(void **state)
 
 static void long_policies(void **state)
 {
-	static const struct policy_options options = { .rules = 60, .chains = 6, .depth = 3 };
+	static const struct policy_options options = { .rules = 60, .chains = 6, .depth = 3, .knocks = 3 };
 
 	(void)state;
 	run_rounds(10, &options);
