@@ -215,7 +215,8 @@ static void judge(struct judging *judging)
 
 static void judge_packet(struct judging *judging, enum hook hook, const struct model_packet *packet)
 {
-	bool tracked = packet->state && !packet->state->granted && model_tracks(judging->ruleset, hook);
+	bool remembers = packet->state && !packet->state->granted; /* else all is as the caller supposes */
+	bool tracked = remembers && model_tracks(judging->ruleset, hook);
 
 	judging->packet = packet;
 	judging->result.mark = packet->mark;
@@ -223,7 +224,7 @@ static void judge_packet(struct judging *judging, enum hook hook, const struct m
 	if (packet->state && !packet->state->sets && judging->ruleset->set_count)
 		model_sets_begin(packet->state, judging->ruleset);
 	model_parse(hook, packet, &judging->fields);
-	if (packet->state && judging->fields.has[FIELD_KNOCKED])
+	if (remembers && judging->fields.has[FIELD_KNOCKED])
 		judging->fields.value[FIELD_KNOCKED] = model_knocked(packet->state, judging->ruleset, &judging->fields);
 	if (tracked) {
 		judging->fields.value[FIELD_FLOW] = model_flow(packet->state, &judging->fields);
@@ -232,7 +233,7 @@ static void judge_packet(struct judging *judging, enum hook hook, const struct m
 	judge(judging);
 	for (size_t i = 0; packet->state && i < judging->changes.count; i++)
 		model_set_change(packet->state, judging->ruleset, judging->changes.items[i], &judging->fields, i);
-	if (packet->state)
+	if (remembers)
 		model_knock(judging->ruleset, hook, packet, &judging->fields);
 	if (tracked && judging->result.verdict == VERDICT_ACCEPT)
 		model_flow_accept(packet->state, judging->ruleset, &judging->fields);

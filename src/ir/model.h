@@ -39,8 +39,8 @@ struct model_state {
 	struct model_flow *flows; /* newest first */
 	VEC(struct model_knocker) knockers;
 	VEC(struct model_bucket) buckets;
-	const bool *granted; /* by rule number: instead of buckets, which rates have tokens, and connections are
-			       as packets say; NULL: buckets and connections are remembered */
+	const bool *granted; /* by rule number: instead of buckets, which rates have tokens, and packets say who has
+				knocked and what their connections are; NULL: what is remembered counts */
 	uint64_t stamps[KNOCKS_MAX]; /* the latest that opened each knock with a key */
 };
 

@@ -223,6 +223,9 @@ bool merged_init(struct arena *arena, const struct ruleset *const *sides, struct
 	struct merging merging = { .arena = arena, .merged = ret_merged };
 
 	*ret_merged = (struct merged){ .sides = { old, new } };
+	/* For their names alone: both sides' are the same in the same places, or the caller has said that they are not. */
+	ret_merged->ruleset.knocks = new->knock_count ? new->knocks : old->knocks;
+	ret_merged->ruleset.knock_count = new->knock_count ? new->knock_count : old->knock_count;
 	if (!add_levels(ret_merged))
 		return false;
 	ret_merged->first_chain[DIFF_OLD] = 1;

@@ -430,8 +430,8 @@ static bool take_ip(struct finding *finding)
 	take(finding, FIELD_FRAGMENT, finding->fragment);
 	return take_present(finding, ipv6 ? FIELD_IPV6_SRC : FIELD_IP_SRC) &&
 	       take_present(finding, ipv6 ? FIELD_IPV6_DST : FIELD_IP_DST) && take_present(finding, FIELD_TTL) &&
-	       take_present(finding, FIELD_DSCP) && take_present(finding, FIELD_ECN) && take_length(finding) &&
-	       take_transport(finding);
+	       take_present(finding, FIELD_DSCP) && take_present(finding, FIELD_ECN) &&
+	       take_present(finding, FIELD_KNOCKED) && take_length(finding) && take_transport(finding);
 }
 
 /* --- the link layer --------------------------------------------------------------------------------------------- */

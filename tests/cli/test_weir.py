@@ -203,6 +203,25 @@ class Real(CommandLine):
                 self.assertEqual((judged["verdict"], judged["rule"]),
                                  (difference[side]["verdict"], difference[side]["rule"]))
 
+    def test_knocks(self):
+        knocks = POLICY.replace("default drop", "default drop\n"
+                                "\tknock door { sequence tcp.dst_port == 7000 within 10s open 30s }\n"
+                                "\tknock back { sequence tcp.dst_port == 7001 within 10s open 30s }\n"
+                                "\taccept if udp.dst_port == 9 and knocked(back)")
+        self.write("old.weir", knocks)
+        self.write("new.weir", knocks.replace("knocked(back)", "(knocked(back) or knocked(door))"))
+        self.write("others.weir", knocks.replace("30s", "31s"))
+        self.assertEqual(self.weir("diff", "old.weir", "old.weir").stdout, "equivalent\n")
+        self.assertEqual(self.weir("diff", "old.weir", "others.weir", status=INPUT).stdout,
+                         "policy `web` has other knocks\n")
+        self.assertRegex(self.weir("diff", "old.weir", "new.weir", status=INPUT).stdout,
+                         r"drop \(default\) -> accept \(new.weir:\d+\): udp .* > .*:9 knocked=door\n")
+        told = self.json("explain", "old.weir", "udp 10.0.0.1:1 > 10.0.0.2:9 knocked=door,back")
+        self.assertEqual((told["verdict"], told["rule"]), ("accept", 1))
+        self.assertIn("the policy has no knock `bock`",
+                      self.weir("explain", "old.weir", "udp 10.0.0.1:1 > 10.0.0.2:9 knocked=bock", status=INPUT).stderr)
+        self.assertIn("proven for all packets", self.weir("verify", "old.weir").stdout)
+
     def test_diff_of_policies_and_hooks(self):
         self.write("old.weir", POLICY + POLICY.replace("policy web", "policy dns").replace("eth0", "lo"))
         self.write("new.weir", POLICY.replace("xdp eth0", "tc eth0 ingress"))

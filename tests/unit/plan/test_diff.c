@@ -270,7 +270,7 @@ static void run_rounds(unsigned rounds, const struct policy_options *options)
 
 static void small_policies(void **state)
 {
-	static const struct policy_options options = { .rules = 6 };
+	static const struct policy_options options = { .rules = 6, .knocks = 2 };
 
 	(void)state;
 	run_rounds(300, &options);
