@@ -202,12 +202,13 @@ static void try_key(size_t index, const struct ruleset *ruleset, enum hook hook,
 		    const struct model_fields *fields)
 {
 	const struct knock *knock = &ruleset->knocks[index];
-	const unsigned char *udp = find_udp(hook, packet, fields), *payload = udp + 8;
+	const unsigned char *udp = find_udp(hook, packet, fields), *payload;
 	struct model_state *state = packet->state;
 
-	if (!udp || big_endian(udp + 4, 2) != 8 + PAYLOAD || payload[0] != 'w' || payload[1] != 'k' || payload[2] != 1)
+	if (!udp || packet->data + packet->length - udp < 8 + PAYLOAD || big_endian(udp + 4, 2) != 8 + PAYLOAD)
 		return;
-	if (udp + 8 + PAYLOAD > packet->data + packet->length) /* a length of 0 may stand for more than there is */
+	payload = udp + 8;
+	if (payload[0] != 'w' || payload[1] != 'k' || payload[2] != 1)
 		return;
 	if (is_genuine(knock, fields, payload) &&
 	    is_new(knock, state->now_ns / 1000, big_endian(payload + 8, 8), &state->stamps[index]))

@@ -300,6 +300,8 @@ static bool agrees(struct subject *subject, struct outcome *ret_model)
 
 	*ret_model = (struct outcome){ 0 };
 	subject->state.now_ns += random_below(&subject->random, 3) * (subject->options->rates ? 100000000ull : 1000000000ull);
+	if (!subject->options->rates && subject->state.now_ns > 200 * 1000000000ull && random_once_in(&subject->random, 60))
+		subject->state.now_ns -= random_below(&subject->random, 90) * 1000000000ull; /* stamps are by a clock that may */
 	subject->plan_state.now_ns = subject->state.now_ns;
 	if (!frame_for_hook(subject->hook, subject->bytes, subject->length, &packet) ||
 	    (!hook_table[subject->hook].frames && packet.data != subject->bytes + 14))
