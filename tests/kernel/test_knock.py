@@ -398,6 +398,7 @@ class Socket(TestCase):
             client = socket.socket()
         with client:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             client.bind((PEER4, sport))
             client.settimeout(0.4 * SLOW)
             try:
