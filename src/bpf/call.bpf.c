@@ -269,11 +269,11 @@ static __always_inline int plane_copy(struct bpf_sock_addr *call, __u32 offset, 
 }
 
 /* Nobody knocks by a call. */
-VERIFIED_ONCE int plane_knock_key(struct bpf_sock_addr *call, struct packet *packet, __u32 index)
+VERIFIED_ONCE int plane_knock_keys(struct bpf_sock_addr *call, struct packet *packet, __u64 matched)
 {
 	(void)call;
 	(void)packet;
-	(void)index;
+	(void)matched;
 	return 0;
 }
 

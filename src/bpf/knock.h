@@ -43,8 +43,8 @@ static __always_inline struct knock_source source_of(const struct packet *packet
 				      .family = packet->family };
 }
 
-/* Whether the packet opens a knock with a key (knock_key.h). */
-int plane_knock_key(plane_context *context, struct packet *packet, __u32 index);
+/* Of the knocks with a key whose step the packet matches, those that it opens: bit i for knock i (knock_key.h). */
+int plane_knock_keys(plane_context *context, struct packet *packet, __u64 matched);
 
 /* --- asking --------------------------------------------------------------------------------------------------- */
 
@@ -138,40 +138,38 @@ static __always_inline void knock_walk(const struct knock_source *source, __u32 
 }
 
 /* The packet matches steps of one knock. */
-static __always_inline void knock_take(const struct packet *packet, __u32 index, __u8 matches)
+static __always_inline void knock_take(const struct knock_source *source, __u32 index, __u8 matches)
 {
-	struct knock_source source = source_of(packet, knocks.whole >> index & 1);
-	const struct knock_open *open = bpf_map_lookup_elem(&state_knock_open, &source);
+	const struct knock_open *open = bpf_map_lookup_elem(&state_knock_open, source);
 	__u64 now = plane_now();
 
 	if (open && now < open->until_ns[index] && !knocks.items[index].extend)
 		return;
-	knock_walk(&source, index, matches, now);
+	knock_walk(source, index, matches, now);
 }
 
-/* The packet is one that a knock with a key looks at. */
-static __always_inline void knock_try_key(plane_context *context, struct packet *packet, __u32 index)
-{
-	struct knock_source source;
-
-	if (!plane_knock_key(context, packet, index))
-		return;
-	source = source_of(packet, knocks.whole >> index & 1);
-	knock_opens(&source, index, plane_now());
-}
-
-/* Bit 8 * i + s of `matched`: the packet matches step s of knock i. */
-VERIFIED_ONCE int plane_knock(plane_context *context, struct packet *packet, __u64 matched)
+/* Bit 8 * i + s of `matched`: the packet matches step s of knock i. Bit i of `opened`: its key has opened that one. */
+VERIFIED_ONCE int plane_knock(struct packet *packet, __u64 matched, __u32 opened)
 {
 	if (!packet || !from_ip(packet))
 		return 0;
-	for (__u32 i = 0; knocks.keyed && i < KNOCK_SLOTS; i++)
-		if (knocks.keyed >> i & 1 && (__u8)(matched >> i * KNOCK_SLOT_STEPS))
-			knock_try_key(context, packet, i);
-	for (__u32 i = 0; i < KNOCK_SLOTS; i++)
-		if (i < knocks.count && !(knocks.keyed >> i & 1) && (__u8)(matched >> i * KNOCK_SLOT_STEPS))
-			knock_take(packet, i, matched >> i * KNOCK_SLOT_STEPS);
+	for (__u32 i = 0; i < KNOCK_SLOTS; i++) {
+		struct knock_source source = source_of(packet, knocks.whole >> i & 1);
+
+		if (i >= knocks.count || !(__u8)(matched >> i * KNOCK_SLOT_STEPS))
+			continue;
+		if (!(knocks.keyed >> i & 1))
+			knock_take(&source, i, matched >> i * KNOCK_SLOT_STEPS);
+		else if (opened >> i & 1)
+			knock_opens(&source, i, plane_now());
+	}
 	return 0;
+}
+
+/* One after the other, not one in the other: the stack is short. */
+static __always_inline void take_steps_of_knocks(plane_context *context, struct packet *packet, __u64 matched)
+{
+	plane_knock(packet, matched, knocks.keyed ? plane_knock_keys(context, packet, matched) : 0);
 }
 
 #endif

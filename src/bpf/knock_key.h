@@ -133,21 +133,30 @@ static __always_inline bool is_new(__u32 index, __u64 stamp, __u64 now, __u64 sk
 	return false;
 }
 
-VERIFIED_ONCE int plane_knock_key(plane_context *context, struct packet *packet, __u32 index)
+/* The packet opens that knock. */
+static __always_inline bool opens(const struct packet *packet, __u32 index, const struct knock_packet *from)
 {
-	const volatile struct plane_knock *knock = &knocks.items[index & (KNOCK_SLOTS - 1)];
-	struct knock_datagram datagram;
-	__u64 stamp, then, now;
+	const volatile struct plane_knock *knock = &knocks.items[index];
+	__u64 stamp = get64(from->stamp), then = stamp >> KNOCK_COUNTER_BITS, now;
 
-	if (!packet || !knocks.keyed || !find_knock(context, packet, &datagram) ||
-	    !is_genuine(packet, knock, &datagram.packet))
-		return 0;
+	if (!is_genuine(packet, knock, from))
+		return false;
 	now = wall_us();
-	stamp = get64(datagram.packet.stamp);
-	then = stamp >> KNOCK_COUNTER_BITS;
-	if (then > now + knock->skew_us || then + knock->skew_us < now)
+	return then <= now + knock->skew_us && then + knock->skew_us >= now && is_new(index, stamp, now, knock->skew_us);
+}
+
+VERIFIED_ONCE int plane_knock_keys(plane_context *context, struct packet *packet, __u64 matched)
+{
+	struct knock_datagram datagram;
+	__u32 opened = 0;
+
+	if (!packet || !knocks.keyed || !find_knock(context, packet, &datagram))
 		return 0;
-	return is_new(index, stamp, now, knock->skew_us);
+	for (__u32 i = 0; i < KNOCK_SLOTS; i++)
+		if (knocks.keyed >> i & 1 && (__u8)(matched >> i * KNOCK_SLOT_STEPS) &&
+		    opens(packet, i, &datagram.packet))
+			opened |= 1u << i;
+	return opened;
 }
 
 #endif

@@ -486,7 +486,7 @@ VERIFIED_ONCE int plane_run_steps(plane_context *context, struct packet *packet,
 	if (config.sets)
 		run_changes(&run);
 	if (knocks.count && run.knocked)
-		plane_knock(context, packet, run.knocked);
+		take_steps_of_knocks(context, packet, run.knocked);
 	return settle(run.verdict, run.slot, run.weight);
 }
 
