@@ -50,24 +50,29 @@ static void print_rule(FILE *stream, const char *direction, const char *expressi
 	fprintf(stream, "    accept if %s and (%s%s)\n", direction, expression, own_line);
 }
 
-static void print_hook(FILE *stream, const char *cgroup, const char *direction)
+static void print_hook(FILE *stream, const char *how, const char *cgroup, const char *direction)
 {
-	fputs("    on cgroup \"", stream);
+	fprintf(stream, "    %s cgroup \"", how);
 	for (; *cgroup; cgroup++)
 		fprintf(stream, *cgroup == '"' || *cgroup == '\\' ? "\\%c" : "%c", *cgroup);
 	fprintf(stream, "\" %s\n", direction);
 }
 
-/* One policy for one unit, as text. */
-static void print_policy(FILE *stream, const struct settings *set, const char *unit, const char *cgroup)
+static const char *how_at(const char *expression, bool track)
+{
+	return expression ? "on" : track ? "track on" : NULL;
+}
+
+/* One policy for one unit, as text. `track`: watch the direction that is not filtered. */
+static void print_policy(FILE *stream, const struct settings *set, const char *unit, const char *cgroup, bool track)
 {
 	char *name = unit_policy_name(unit);
 
 	fprintf(stream, "policy %s {\n", name);
-	if (set->ingress)
-		print_hook(stream, cgroup, "ingress");
-	if (set->egress)
-		print_hook(stream, cgroup, "egress");
+	if (how_at(set->ingress, track))
+		print_hook(stream, how_at(set->ingress, track), cgroup, "ingress");
+	if (how_at(set->egress, track))
+		print_hook(stream, how_at(set->egress, track), cgroup, "egress");
 	fputs("    default drop\n\n", stream);
 	if (set->ingress)
 		print_rule(stream, "ingress", set->ingress);
@@ -77,48 +82,46 @@ static void print_policy(FILE *stream, const struct settings *set, const char *u
 	free(name);
 }
 
-/* An expression by itself first, so that errors point into what the user wrote. */
-static int check_expression(struct cli *cli, const char *expression, const char *hook)
+static int compile_once(struct cli *cli, const struct unit *units, size_t count, bool track,
+			struct weir_program **ret_program)
 {
-	struct weir_program *program;
-	const char *ir;
-	int status;
-
-	if (!expression)
-		return WEIR_OK;
-	status = weir_compile_expression(cli->weir, expression, &program);
-	output_diagnostics(cli);
-	if (status)
-		return status;
-	status = weir_emit(cli->weir, program, NULL, hook, "ir", &ir);
-	output_diagnostics(cli);
-	weir_program_free(program);
-	return status;
-}
-
-static int check_expressions(struct cli *cli)
-{
-	int status = check_expression(cli, cli->set.ingress, "cgroup-ingress");
-
-	return status ? status : check_expression(cli, cli->set.egress, "cgroup-egress");
-}
-
-/* Puts the policies of all units that have a cgroup in force, in one step. */
-static int apply_live(struct cli *cli, const char *origin, const struct unit *units, size_t count)
-{
-	struct weir_program *program;
-	char *text = NULL;
+	char *origin = text_print("unit %s", units[0].name), *text = NULL;
 	size_t length;
 	FILE *stream = open_memstream(&text, &length);
 	int status = WEIR_SYSTEM;
 
-	for (size_t i = 0; stream && i < count; i++)
-		if (units[i].cgroup[0])
-			print_policy(stream, &cli->set, units[i].name, units[i].cgroup);
+	for (size_t i = 0; stream && i < count; i++) {
+		char *cgroup = text_print("%s%s", units[i].cgroup[0] ? "" : "/system.slice/",
+					  units[i].cgroup[0] ? units[i].cgroup : units[i].name);
+
+		print_policy(stream, &cli->set, units[i].name, cgroup, track);
+		free(cgroup);
+	}
 	if (stream && !fclose(stream))
-		status = weir_compile_text(cli->weir, origin, text, length, &program);
-	output_diagnostics(cli);
+		status = weir_compile_text(cli->weir, origin, text, length, ret_program);
 	free(text);
+	free(origin);
+	return status;
+}
+
+/* A policy a unit. Connections can only be known where both directions are seen: then the other one is watched. */
+static int compile_units(struct cli *cli, const struct unit *units, size_t count, struct weir_program **ret_program)
+{
+	bool one_direction = !cli->set.ingress || !cli->set.egress;
+	int status = compile_once(cli, units, count, false, ret_program);
+
+	if (status && one_direction)
+		status = compile_once(cli, units, count, true, ret_program);
+	output_diagnostics(cli);
+	return status;
+}
+
+/* Puts the policies in force, in one step. */
+static int apply_units(struct cli *cli, const struct unit *units, size_t count)
+{
+	struct weir_program *program;
+	int status = compile_units(cli, units, count, &program);
+
 	if (status)
 		return status;
 	status = weir_apply(cli->weir, program, NULL);
@@ -281,36 +284,39 @@ static int daemon_reload(struct cli *cli)
 	return systemctl(cli, arguments, NULL);
 }
 
-static bool any_running(const struct protection *protection)
+/* The units that run, or all of them; how many. */
+static size_t list_units(const struct protection *protection, bool running, struct unit *units)
 {
+	size_t count = 0;
+
 	for (size_t i = 0; i < protection->count; i++)
-		if (protection->items[i].unit.cgroup[0])
-			return true;
-	return false;
+		if (!running || protection->items[i].unit.cgroup[0])
+			units[count++] = protection->items[i].unit;
+	return count;
 }
 
-static int protect_live(struct cli *cli, const struct protection *protection)
+static int check_units(struct cli *cli, const struct protection *protection)
 {
 	struct unit units[UNITS_MAX];
-	char *origin = text_print("unit %s", protection->items[0].unit.name);
-	int status;
+	struct weir_program *program;
+	int status = compile_units(cli, units, list_units(protection, false, units), &program);
 
-	for (size_t i = 0; i < protection->count; i++)
-		units[i] = protection->items[i].unit;
-	status = apply_live(cli, origin, units, protection->count);
-	free(origin);
+	if (!status)
+		weir_program_free(program);
 	return status;
 }
 
 /* Drop-ins, then the running units, then systemd; nothing of it if one of the first two fails. */
 static int protect_units(struct cli *cli, const struct protection *protection)
 {
+	struct unit running[UNITS_MAX];
+	size_t count = list_units(protection, true, running);
 	int status = put_drop_ins(cli, protection);
 
 	if (status)
 		return status;
-	if (any_running(protection))
-		status = protect_live(cli, protection);
+	if (count)
+		status = apply_units(cli, running, count);
 	if (status)
 		take_back(protection);
 	return status ? status : daemon_reload(cli);
@@ -359,9 +365,9 @@ static int protect(struct cli *cli)
 
 	if (status)
 		return status;
-	status = check_expressions(cli);
+	status = add_units(cli, &protection, cli->operands[1]);
 	if (!status)
-		status = add_units(cli, &protection, cli->operands[1]);
+		status = check_units(cli, &protection);
 	for (size_t i = 0; i < protection.count; i++)
 		protection.items[i].text = drop_in_text(&cli->set, protection.items[i].kind);
 	if (!status && !cli->set.dry_run)
@@ -450,18 +456,6 @@ static int unprotect(struct cli *cli)
 
 enum { EXIT_CONDITION_FAILED = 255 }; /* of ExecCondition=: others up to 254 mean that the unit is skipped, silently */
 
-static int enter_unit(struct cli *cli, const char *unit, const char *cgroup)
-{
-	const struct unit here = { .name = (char *)unit, .cgroup = (char *)cgroup };
-	char *origin = text_print("unit %s", unit);
-	int status = check_expressions(cli);
-
-	if (!status)
-		status = apply_live(cli, origin, &here, 1);
-	free(origin);
-	return status;
-}
-
 static int enter(struct cli *cli)
 {
 	char *cgroup = unit_own_cgroup();
@@ -473,7 +467,7 @@ static int enter(struct cli *cli)
 		status = WEIR_SYSTEM;
 	}
 	if (!status)
-		status = enter_unit(cli, cli->operands[1], cgroup);
+		status = apply_units(cli, &(struct unit){ .name = cli->operands[1], .cgroup = cgroup }, 1);
 	free(cgroup);
 	if (status != EXIT_USAGE)
 		status = output_finish(cli, status, NULL);

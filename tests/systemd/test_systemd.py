@@ -198,6 +198,12 @@ class Protect(TestCase):
         weir("systemd", "protect", "srv", "--egress", "tcp && src_port == %d" % OPEN)
         self.assertFiltered()
 
+    def test_answers_to_what_it_receives(self):
+        Server().start()
+        weir("systemd", "protect", "srv", "--egress", "established")
+        self.assertOpen()
+        self.assertIn("track on cgroup", weir("show", "srv_service", "--source").stdout)
+
     def test_unprotect(self):
         Server().start()
         weir(*PROTECT)
@@ -292,14 +298,14 @@ class Closed(TestCase):
         Server()
         done = weir("systemd", "protect", "srv", "--ingress", "tcp && dst_prot == 1", check=False)
         self.assertEqual(done.returncode, 1)
-        self.assertIn("expression:1:8: error: unknown field `dst_prot`", done.stderr)
+        self.assertIn("unit srv.service:6:35: error: unknown field `dst_prot`", done.stderr)
         self.assertFalse(os.path.exists("/etc/systemd/system/srv.service.d"))
 
     def test_a_field_that_the_hook_cannot_see(self):
         Server()
         done = weir("systemd", "protect", "srv", "--ingress", "eth.src == 02:00:00:00:00:01", check=False)
         self.assertEqual(done.returncode, 1)
-        self.assertIn("expression:1:1: error:", done.stderr)
+        self.assertIn("unit srv.service:6:28: error:", done.stderr)
 
     def test_a_drop_in_that_somebody_broke(self):
         Server()
