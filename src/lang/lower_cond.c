@@ -155,7 +155,7 @@ static const struct cond *known_and_none(struct lower *lower, const struct opera
 	struct operand rest = { .field = operand->field };
 	struct conds conds = { 0 }, parts = { 0 };
 
-	if (operand->field->type != TYPE_CGROUP)
+	if (operand->field->field != FIELD_CGROUP_0)
 		push(lower, &parts, complement(lower, operand, operand_max(operand->field), span));
 	else
 		push(lower, &parts, cond_match(lower->arena, FIELD_USER, 0, operand_max(user), span));

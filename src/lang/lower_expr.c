@@ -492,13 +492,13 @@ static const struct cond *known(struct lower *lower, const struct expr *expr, ho
 		diag_error(lower->diags, expr->span, "only of the owner one asks whether it is known: `user known`");
 		return cond_false(lower, expr->span);
 	}
-	check_hooks(lower, &expr->field, field->type == TYPE_CGROUP ? FIELD_USER : field->field, hooks);
+	check_hooks(lower, &expr->field, field->field == FIELD_CGROUP_0 ? FIELD_USER : field->field, hooks);
 	if (negate) {
 		diag = diag_error(lower->diags, expr->span, "`%s known` cannot be negated", expr->field.text);
 		diag_hint(lower->diags, diag, "put a rule `... if %s known` before: what is left has no known owner",
 			  expr->field.text);
 	}
-	if (field->type == TYPE_CGROUP)
+	if (field->field == FIELD_CGROUP_0)
 		field = words_field("user");
 	return cond_match(lower->arena, field->field, field_table[field->field].absent == 0, operand_max(field),
 			  expr->span);

@@ -172,6 +172,21 @@ static bool cgroup(struct lower *lower, struct operand *operand, const struct wo
 	return true;
 }
 
+/* Where systemd puts units whose slice nobody chose; the path of another one is for `cgroup`. */
+static const char *const unit_slices[] = { "/system.slice/", "/", "/user.slice/", "/machine.slice/" };
+
+static bool unit(struct lower *lower, struct operand *operand, const struct word *word)
+{
+	struct word path = *word;
+
+	for (size_t i = 0; i < sizeof unit_slices / sizeof *unit_slices && !strchr(word->text, '/'); i++) {
+		path.text = arena_printf(lower->arena, "%s%s", unit_slices[i], word->text);
+		if (cgroup(lower, operand, &path))
+			return true;
+	}
+	return false;
+}
+
 /* --- ICMP ---------------------------------------------------------------------------------------------------- */
 
 static bool wants_code(const struct operand *operand)
@@ -211,7 +226,7 @@ static bool icmp(struct lower *lower, struct operand *operand, const struct word
 static bool (*const lookups[TYPE_COUNT])(struct lower *lower, struct operand *operand, const struct word *word) = {
 	[TYPE_PORT] = service,       [TYPE_PROTO] = protocol,  [TYPE_ETHERTYPE] = builtin,
 	[TYPE_USER] = user,          [TYPE_GROUP] = group,     [TYPE_PROGRAM] = program,
-	[TYPE_CGROUP] = cgroup,   [TYPE_IFACE] = interfaces,
+	[TYPE_UNIT] = unit,          [TYPE_CGROUP] = cgroup,   [TYPE_IFACE] = interfaces,
 	[TYPE_ICMP] = icmp,          [TYPE_ICMP4_TYPE] = icmp, [TYPE_ICMP6_TYPE] = icmp,
 	[TYPE_ICMP4_CODE] = icmp,    [TYPE_ICMP6_CODE] = icmp, [TYPE_FLAGS] = builtin,
 	[TYPE_DSCP] = builtin,       [TYPE_ECN] = builtin,     [TYPE_FRAGMENT] = builtin,
@@ -253,6 +268,9 @@ static void hint_unknown(struct lower *lower, struct operand *operand, const str
 		diag_hint(lower->diags, diag, "host names are not addresses");
 	else if (type == TYPE_PROGRAM)
 		diag_hint(lower->diags, diag, "a program is an executable file by its whole path: \"/usr/bin/curl\"");
+	else if (type == TYPE_UNIT)
+		diag_hint(lower->diags, diag, "a unit that runs, with its suffix: \"nginx.service\"; where it is not in "
+			  "system.slice, name its cgroup");
 	else if (type == TYPE_CGROUP && word->text[0] != '/')
 		diag_hint(lower->diags, diag, "a cgroup's path begins with `/`");
 	else if (nearest)

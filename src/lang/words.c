@@ -21,6 +21,7 @@ const struct type_info type_table[TYPE_COUNT] = {
 	[TYPE_GROUP] = { "a group", "group", true, true, false, 0 },
 	[TYPE_PROGRAM] = { "a program's path", "program", false, false, false, 0 },
 	[TYPE_CGROUP] = { "a cgroup's path", "cgroup", false, false, false, 0 },
+	[TYPE_UNIT] = { "a unit's name", "unit", false, false, false, 0 },
 	[TYPE_IFACE] = { "an interface", "interface", false, false, false, 0 },
 	[TYPE_ICMP] = { "the name of an ICMP type", "ICMP type", false, false, false, 0 },
 	[TYPE_ICMP4_TYPE] = { "an ICMP type", "ICMP type", true, true, false, 0 },
@@ -79,6 +80,7 @@ static const struct field_word fields[] = {
 	PLAIN("group", TYPE_GROUP, FIELD_GROUP),
 	PLAIN("program", TYPE_PROGRAM, FIELD_PROGRAM),
 	PLAIN("cgroup", TYPE_CGROUP, FIELD_CGROUP_0),
+	PLAIN("unit", TYPE_UNIT, FIELD_CGROUP_0),
 };
 
 /*
@@ -121,9 +123,6 @@ static const struct predicate_word predicates[] = {
 			 "(ipv6 and udp.src_port == 547 and udp.dst_port == 546)" },
 };
 
-static const char *const reserved_conditions[] = {
-	"unit",
-};
 static const char *const calls[] = { "knocked", "rate" }; /* conditions with a form of their own */
 static const char *const reserved_prefixes[] = { "http.", "tls.", "dns." };
 
@@ -175,7 +174,7 @@ bool words_reserved_condition(const char *text, size_t length)
 		if (length > strlen(reserved_prefixes[i]) &&
 		    !memcmp(text, reserved_prefixes[i], strlen(reserved_prefixes[i])))
 			return true;
-	return among(reserved_conditions, COUNT(reserved_conditions), text, length);
+	return false;
 }
 
 bool words_is_condition(const char *text, size_t length)

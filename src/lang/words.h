@@ -20,6 +20,7 @@ enum value_type {
 	TYPE_GROUP,
 	TYPE_PROGRAM,
 	TYPE_CGROUP,
+	TYPE_UNIT, /* of systemd: the cgroup that it has */
 	TYPE_IFACE,
 	TYPE_ICMP,      /* names only; for both families */
 	TYPE_ICMP4_TYPE,
