@@ -134,6 +134,20 @@ class Connect(InCgroup):
                 self.assertIn(errno.errorcode[ctypes.get_errno()], ("EPERM", "EDESTADDRREQ", "EAFNOSUPPORT"))
                 self.assertEqual(libc.connect(client.fileno(), name, length), 0)
 
+    def test_other_protocols(self):
+        """MPTCP is TCP. A connect() of UDP-Lite is not judged by the kernel's hook, sendto() and packets are."""
+        self.apply('policy t { on connect "%s"\n on cgroup "%s" egress\n default accept\n reject if dst_port == 7001 }')
+        for protocol, by_call in ((262, "EPERM"), (136, "done")):
+            try:
+                client = socket.socket(IPV4, STREAM if protocol == 262 else DGRAM, protocol)
+            except OSError:
+                continue  # not in this kernel
+            with client:
+                self.assertEqual(by_connect(client, IPV4, "127.0.0.1", BAD), by_call)
+                if protocol == 136:
+                    self.assertEqual(outcome(client.send, b"x"), "EPERM")
+                    self.assertEqual(by_sendto(client, IPV4, "127.0.0.1", BAD), "EPERM")
+
     def test_wrong_length(self):
         self.apply(REFUSE)
         for family, length in ((IPV4, 15), (IPV6, 23)):
