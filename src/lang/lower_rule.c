@@ -183,6 +183,23 @@ static bool fits_set(struct lower *lower, const struct action_node *node, const 
 	return false;
 }
 
+/* A call has no source. */
+static void check_change_hooks(struct lower *lower, const struct action_node *node, hook_mask hooks)
+{
+	const struct field_word *field = words_field(node->field.text);
+	enum field which = !field ? FIELD_FAMILY : field->field < FIELD_COUNT ? field->field : field->field6;
+
+	if (which >= FIELD_COUNT)
+		return;
+	hooks &= ~hooks_that_leave(lower, hooks) & ~field_table[which].hooks;
+	for (int hook = 0; hook < HOOK_COUNT; hook++)
+		if (hooks & HOOK_BIT(hook)) {
+			diag_error(lower->diags, node->field.span, "`%s` is not known at %s", node->field.text,
+				   hook_table[hook].name);
+			return;
+		}
+}
+
 /* One action for each family of addresses, into `actions`; returns how many: at least one, if only for its place. */
 static size_t change_action(struct lower *lower, const struct action_node *node, struct action *actions)
 {
@@ -249,6 +266,7 @@ static size_t action_lower(struct lower *lower, const struct action_node *node, 
 	switch (node->kind) {
 	case WORD_ADD:
 	case WORD_REMOVE:
+		check_change_hooks(lower, node, hooks);
 		return change_action(lower, node, action);
 	case WORD_COUNT:
 		count_action(lower, node, action);
