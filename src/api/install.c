@@ -778,6 +778,9 @@ static int pin(struct call *call, void *context)
 
 	if (!status)
 		status = api_refuse_captures(call, ruleset);
+	if (!status && flows_needed(ruleset, hook))
+		status = api_fail(call, WEIR_INPUT, "policy `%s` asks for connections, which one program by itself cannot "
+				  "know: use `weir apply`", ruleset->name);
 	if (!status)
 		status = api_install(call, ruleset, hook, &pinning->program->bundle, &install);
 	if (status)

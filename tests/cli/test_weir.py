@@ -294,6 +294,12 @@ class Real(CommandLine):
         self.assertGreater(shown["empty_ns_per_packet"], 0)
         self.assertEqual((shown["packets"], shown["rounds"]), (7, 3))
 
+    def test_load_of_connections(self):
+        self.write("flows.weir", 'policy flows { \n on tc eth0 ingress\n track on tc eth0 egress\n default drop\n'
+                                 "accept if established\n}\n")
+        done = self.weir("load", "flows.weir", "--pin", "/sys/fs/bpf/weir-test", status=INPUT)
+        self.assertIn("asks for connections, which one program by itself cannot know", done.stderr)
+
     def test_without_privileges(self):
         if os.geteuid() == 0:
             options = {"user": 65534, "group": 65534, "extra_groups": []}
