@@ -148,7 +148,8 @@ static void put_sctp(struct flows_source *source, struct frame *frame, int i, in
 	if (random_once_in(random, 20))
 		return; /* cut short */
 	put(frame, source->ends[i][side].tag, 4);
-	put(frame, 0, 12);
+	put(frame, 0, 8);
+	put(frame, 0, 4);
 }
 
 /* --- the rest of a packet ---------------------------------------------------------------------------------------- */
