@@ -18,6 +18,8 @@ import sys
 import tempfile
 import time
 
+from weirtest import cgroup_mount, write  # of tests/kernel; the script has put that into sys.path
+
 PREFIX = "weir-test"
 INSIDE = "WEIR_UNDER_SYSTEMD"
 SYSTEMD = "/lib/systemd/systemd"
@@ -103,15 +105,6 @@ def inside():
     return INSIDE in os.environ
 
 
-def cgroup_mount():
-    with open("/proc/self/mounts") as file:
-        for line in file:
-            fields = line.split()
-            if fields[2] == "cgroup2":
-                return fields[1]
-    return None
-
-
 def why_not():
     """The reason why systemd cannot be started here, or None."""
     if os.geteuid():
@@ -124,11 +117,6 @@ def why_not():
         if "\toverlay\n" not in file.read():
             return "the kernel has no overlay file system"
     return None
-
-
-def write(path, text):
-    with open(path, "w") as file:
-        file.write(text)
 
 
 def remove_cgroup(path):
