@@ -103,8 +103,9 @@ int api_require_proof(struct call *call, const struct built *built, unsigned *mi
 int bundle_encode(struct arena *arena, const struct bundle *bundle, const void **ret_data, size_t *ret_size);
 int bundle_decode(struct arena *arena, const void *data, size_t size, struct bundle *ret_bundle);
 
-/* The policy's description: names, rules' texts and lines, sets, log texts. A new reference, NULL without memory. */
-json_t *meta_describe(struct arena *arena, const struct ruleset *ruleset, const struct plan *plan, const char *file);
+/* The policy's description: names, rules' texts and lines, sets, log texts; JSON, in the arena. -EILSEQ if not UTF-8. */
+int meta_describe(struct arena *arena, const struct ruleset *ruleset, const struct plan *plan, const char *file,
+		  const char **ret_text, size_t *ret_size);
 /* NULL if the blob is not one of ours. */
 json_t *meta_decode(const void *data, size_t size);
 /* Gives the rules of a description with one chain their numbers, places and keys anew. */

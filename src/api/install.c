@@ -131,16 +131,12 @@ static int install_hook(struct call *call, const struct ruleset *ruleset, const 
 static int describe(struct call *call, const struct ruleset *ruleset, const struct plan *plan,
 		    const struct bundle *bundle, struct install *install)
 {
-	json_t *meta = meta_describe(call->arena, ruleset, plan, bundle->files.items[0]->name);
-	char *text = meta ? json_dumps(meta, JSON_COMPACT) : NULL;
+	const char *meta;
 
-	json_decref(meta);
-	if (!text)
+	if (meta_describe(call->arena, ruleset, plan, bundle->files.items[0]->name, &meta, &install->meta_size))
 		return api_fail(call, WEIR_SYSTEM, "policy `%s` cannot be described: its text is not UTF-8",
 				ruleset->name);
-	install->meta_size = strlen(text);
-	install->meta = arena_copy(call->arena, text, install->meta_size);
-	free(text);
+	install->meta = meta;
 	if (bundle_encode(call->arena, bundle, &install->source, &install->source_size))
 		return api_fail(call, WEIR_INPUT, "policy `%s`: its text is too large", ruleset->name);
 	return WEIR_OK;

@@ -133,14 +133,43 @@ static uint32_t next_line(struct line_cursor *cursor, struct span span)
 	return cursor->line;
 }
 
+/* How often each text has come: a hash table, its size a power of two and more than twice the number of texts. */
+struct seen {
+	struct { const char *text; uint32_t times; } *items;
+	size_t size;
+};
+
+static struct seen seen_new(struct arena *arena, size_t count)
+{
+	struct seen seen = { .size = 4 };
+
+	while (seen.size <= 2 * count)
+		seen.size *= 2;
+	seen.items = arena_alloc_array(arena, seen.size, sizeof *seen.items);
+	return seen;
+}
+
+/* The text is borrowed. Returns its times, this one counted. */
+static uint32_t seen_count(struct seen *seen, const char *text)
+{
+	uint64_t hash = 0xcbf29ce484222325;
+	size_t at;
+
+	for (const char *c = text; *c; c++)
+		hash = (hash ^ (unsigned char)*c) * 0x100000001b3;
+	for (at = hash & (seen->size - 1); seen->items[at].text && strcmp(seen->items[at].text, text);)
+		at = (at + 1) & (seen->size - 1);
+	seen->items[at].text = text;
+	return ++seen->items[at].times;
+}
+
 /* Equal rules of one chain are told apart by their order. */
-static char *rule_key(struct arena *arena, json_t *seen, const char *chain, const char *text)
+static const char *rule_key(struct arena *arena, struct seen *seen, const char *chain, const char *text)
 {
 	char *key = arena_printf(arena, "%s: %s", chain, text);
-	json_int_t times = json_integer_value(json_object_get(seen, key)) + 1;
+	uint32_t times = seen_count(seen, key);
 
-	json_object_set_new(seen, key, json_integer(times));
-	return times == 1 ? key : arena_printf(arena, "%s #%lld", key, (long long)times);
+	return times == 1 ? key : arena_printf(arena, "%s #%u", key, times);
 }
 
 /* A rule and the chain that it is in. */
@@ -163,44 +192,113 @@ static const struct placed *place_rules(struct arena *arena, const struct rulese
 	return rules;
 }
 
-static json_t *describe_rules(struct arena *arena, const struct ruleset *ruleset)
+/* --- rules as text: a value a field for each of 100,000 rules would take longer than to compile them ------------- */
+
+struct json_text {
+	struct arena *arena;
+	VEC(char) text;
+	bool failed; /* not UTF-8 */
+};
+
+static void put(struct json_text *out, const char *text, size_t length)
 {
-	const struct placed *placed = place_rules(arena, ruleset);
-	json_t *rules = json_array(), *seen = json_object();
+	while (out->text.capacity - out->text.count < length)
+		out->text.items = arena_grow(out->arena, out->text.items, out->text.count, &out->text.capacity, 1);
+	memcpy(out->text.items + out->text.count, text, length);
+	out->text.count += length;
+}
+
+static void put_text(struct json_text *out, const char *text)
+{
+	put(out, text, strlen(text));
+}
+
+static void put_number(struct json_text *out, const char *name, uint32_t number)
+{
+	char text[40];
+
+	put(out, text, (size_t)snprintf(text, sizeof text, "\"%s\":%u,", name, number));
+}
+
+static bool is_plain(const char *text)
+{
+	for (; *text; text++)
+		if (*text < ' ' || *text > '~' || *text == '"' || *text == '\\')
+			return false;
+	return true;
+}
+
+static void put_escaped(struct json_text *out, const char *text)
+{
+	json_t *string = json_string(text);
+	char escape[8];
+
+	out->failed = out->failed || !string;
+	json_decref(string);
+	for (; *text; text++) {
+		bool control = *text >= 0 && *text < ' ';
+
+		if (control)
+			snprintf(escape, sizeof escape, "\\u%04x", (unsigned)*text);
+		else
+			snprintf(escape, sizeof escape, *text == '"' || *text == '\\' ? "\\%c" : "%c", *text);
+		put_text(out, escape);
+	}
+}
+
+static void put_string(struct json_text *out, const char *name, const char *text, const char *after)
+{
+	put_text(out, "\"");
+	put_text(out, name);
+	put_text(out, "\":\"");
+	if (is_plain(text))
+		put_text(out, text);
+	else
+		put_escaped(out, text);
+	put_text(out, "\"");
+	put_text(out, after);
+}
+
+static void put_rules(struct json_text *out, const struct ruleset *ruleset)
+{
+	const struct placed *placed = place_rules(out->arena, ruleset);
+	struct seen seen = seen_new(out->arena, ruleset->rule_count);
 	struct line_cursor cursor = { 0 };
 
+	put_text(out, "\"rules\":[");
 	for (size_t i = 0; i < ruleset->rule_count; i++) {
 		const struct rule *rule = placed[i].rule;
-		char *text = span_fold(arena, rule->span);
+		const char *text = span_fold(out->arena, rule->span);
 
-		json_array_append_new(rules, json_pack("{s:i, s:i, s:s, s:s, s:s, s:I, s:I}", "n", (int)rule->number,
-						       "line", (int)next_line(&cursor, rule->span), "text", text,
-						       "verdict", ending_verdict(rule), "key",
-						       rule_key(arena, seen, placed[i].chain->name, text), "at",
-						       (json_int_t)rule->span.offset, "size",
-						       (json_int_t)rule->span.length));
+		put_text(out, i ? ",{" : "{");
+		put_number(out, "n", rule->number);
+		put_number(out, "line", next_line(&cursor, rule->span));
+		put_number(out, "at", rule->span.offset);
+		put_number(out, "size", rule->span.length);
+		put_string(out, "verdict", ending_verdict(rule), ",");
+		put_string(out, "text", text, ",");
+		put_string(out, "key", rule_key(out->arena, &seen, placed[i].chain->name, text), "}");
 	}
-	json_decref(seen);
-	return rules;
+	put_text(out, "]");
 }
 
 void meta_number(struct arena *arena, json_t *meta, const struct lang_rule *rules)
 {
-	json_t *seen = json_object(), *rule;
+	json_t *list = json_object_get(meta, "rules"), *rule;
+	struct seen seen = seen_new(arena, json_array_size(list));
 	struct line_cursor cursor = { 0 };
 	size_t index;
 
-	json_array_foreach(json_object_get(meta, "rules"), index, rule) {
+	json_array_foreach(list, index, rule) {
 		struct span span = rules[index].span;
 
 		json_object_set_new(rule, "n", json_integer((json_int_t)index + 1));
 		json_object_set_new(rule, "line", json_integer(next_line(&cursor, span)));
 		json_object_set_new(rule, "at", json_integer(span.offset));
 		json_object_set_new(rule, "size", json_integer(span.length));
-		json_object_set_new(rule, "key", json_string(rule_key(arena, seen, "main",
+		json_object_set_new(rule, "key", json_string(rule_key(arena, &seen, "main",
 								      json_string_value(json_object_get(rule, "text")))));
 	}
-	json_decref(seen);
 }
 
 static json_t *describe_counters(const struct ruleset *ruleset)
@@ -265,16 +363,41 @@ static json_t *describe_programs(const struct ruleset *ruleset)
 	return programs;
 }
 
-json_t *meta_describe(struct arena *arena, const struct ruleset *ruleset, const struct plan *plan, const char *file)
+/* All but the rules. */
+static json_t *describe_rest(const struct ruleset *ruleset, const struct plan *plan, const char *file)
 {
-	return json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:s, s:b, s:b, s:o, s:o, s:i, s:o, s:o, s:o}", "policy", ruleset->name, "file", file,
-			 "line", (int)line_of(ruleset->span), "offset", (int)ruleset->span.offset, "length",
-			 (int)ruleset->span.length, "captures", (int)ruleset->captures_size, "default", verdict_name(ruleset->default_verdict),
-			 "malformed_accept", ruleset->malformed_accept, "observe", ruleset->observe, "programs",
-			 describe_programs(ruleset), "rules",
-			 describe_rules(arena, ruleset), "first_counter", (int)(SLOT_RULES + ruleset->rule_count),
-			 "counters", describe_counters(ruleset), "sets",
-			 describe_sets(ruleset, plan), "logs", describe_logs(plan));
+	return json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:s, s:b, s:b, s:o, s:i, s:o, s:o, s:o}",
+			 "policy", ruleset->name, "file", file,
+			 "line", (int)line_of(ruleset->span), "offset", (int)ruleset->span.offset,
+			 "length", (int)ruleset->span.length, "captures", (int)ruleset->captures_size,
+			 "default", verdict_name(ruleset->default_verdict),
+			 "malformed_accept", ruleset->malformed_accept, "observe", ruleset->observe,
+			 "programs", describe_programs(ruleset),
+			 "first_counter", (int)(SLOT_RULES + ruleset->rule_count),
+			 "counters", describe_counters(ruleset), "sets", describe_sets(ruleset, plan),
+			 "logs", describe_logs(plan));
+}
+
+int meta_describe(struct arena *arena, const struct ruleset *ruleset, const struct plan *plan, const char *file,
+		  const char **ret_text, size_t *ret_size)
+{
+	struct json_text out = { .arena = arena };
+	json_t *rest = describe_rest(ruleset, plan, file);
+	char *head = rest ? json_dumps(rest, JSON_COMPACT) : NULL;
+	size_t length = head ? strlen(head) : 0;
+	char *copy = arena_strndup(arena, head ? head : "", length);
+
+	json_decref(rest);
+	free(head);
+	if (!length)
+		return -EILSEQ;
+	put(&out, copy, length - 1); /* its closing brace comes last */
+	put_text(&out, ",");
+	put_rules(&out, ruleset);
+	put_text(&out, "}");
+	*ret_text = out.text.items;
+	*ret_size = out.text.count;
+	return out.failed ? -EILSEQ : 0;
 }
 
 json_t *meta_decode(const void *data, size_t size)

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdalign.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +15,7 @@
  * A big compilation (a million rules take gigabytes) gets its memory in chunks that the kernel can back by huge pages:
  * otherwise it spends most of the time on faults.
  */
-enum { CHUNK_BYTES = 64 * 1024, BIG_BYTES = 4 << 20, BIG_FROM = 32 << 20, HUGE_PAGE = 2 << 20 };
+enum { CHUNK_BYTES = 64 * 1024, BIG_BYTES = 4 << 20, BIG_FROM = 32 << 20, HUGE_PAGE = 2 << 20, GROWTH = 8 };
 
 struct chunk {
 	struct chunk *next;
@@ -102,7 +103,8 @@ static _Noreturn void out_of_memory(struct arena *arena)
 static struct chunk *map_chunk(size_t room)
 {
 	size_t bytes = (sizeof(struct chunk) + room + HUGE_PAGE - 1) & ~(size_t)(HUGE_PAGE - 1);
-	struct chunk *chunk = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct chunk *chunk = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+				   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	if (chunk == MAP_FAILED)
 		return NULL;
@@ -110,6 +112,15 @@ static struct chunk *map_chunk(size_t room)
 	chunk->mapped = bytes;
 	chunk->size = bytes - sizeof *chunk;
 	return chunk;
+}
+
+/* `behind`: for one big object, behind the head, which may have room left. */
+static void link_chunk(struct arena *arena, struct chunk *chunk, bool behind)
+{
+	struct chunk **place = behind && arena->chunks ? &arena->chunks->next : &arena->chunks;
+
+	chunk->next = *place;
+	*place = chunk;
 }
 
 static struct chunk *add_chunk(struct arena *arena, size_t size)
@@ -123,34 +134,46 @@ static struct chunk *add_chunk(struct arena *arena, size_t size)
 		out_of_memory(arena);
 	if (!chunk->mapped)
 		chunk->size = room;
-	/* A chunk made for one big object goes behind the head, which may have room left. */
-	if (size > least && arena->chunks) {
-		chunk->next = arena->chunks->next;
-		arena->chunks->next = chunk;
-	} else {
-		chunk->next = arena->chunks;
-		arena->chunks = chunk;
-	}
+	link_chunk(arena, chunk, size > least);
 	return chunk;
+}
+
+static size_t aligned(size_t size)
+{
+	const size_t align = alignof(max_align_t);
+
+	return (size + align - 1) / align * align;
+}
+
+/* Counts one more allocation of `size` aligned bytes; unwinds if it is one too many. */
+static void charge(struct arena *arena, size_t size)
+{
+	if (arena->fail_at >= 0 && arena->fail_at-- == 0)
+		out_of_memory(arena);
+	if (arena->limit && size > arena->limit - arena->used)
+		out_of_memory(arena);
+}
+
+static void *hand_out(struct arena *arena, struct chunk *chunk, size_t size)
+{
+	void *memory = chunk->data + chunk->used;
+
+	chunk->used += size;
+	arena->used += size;
+	return memory;
 }
 
 void *arena_alloc(struct arena *arena, size_t size)
 {
-	const size_t align = alignof(max_align_t);
 	struct chunk *chunk = arena->chunks;
-	void *memory;
 
-	if (size > SIZE_MAX / 2 || (arena->fail_at >= 0 && arena->fail_at-- == 0))
+	if (size > SIZE_MAX / 2)
 		out_of_memory(arena);
-	size = (size + align - 1) / align * align;
-	if (arena->limit && size > arena->limit - arena->used)
-		out_of_memory(arena);
+	size = aligned(size);
+	charge(arena, size);
 	if (!chunk || chunk->size - chunk->used < size)
 		chunk = add_chunk(arena, size);
-	memory = chunk->data + chunk->used;
-	chunk->used += size;
-	arena->used += size;
-	return memory;
+	return hand_out(arena, chunk, size);
 }
 
 void *arena_alloc_array(struct arena *arena, size_t count, size_t size)
@@ -207,16 +230,52 @@ char *arena_printf(struct arena *arena, const char *format, ...)
 	return text;
 }
 
+/* --- growing arrays ------------------------------------------------------------------------------------------- */
+
 enum { FIRST_BYTES = 64 }; /* of an array; most stay small */
+
+/* The chunk where an array of `size` bytes is the last object. A small one is sought in the head only. */
+static struct chunk *chunk_ending(struct arena *arena, const void *items, size_t size)
+{
+	for (struct chunk *chunk = arena->chunks; chunk; chunk = size < BIG_BYTES ? NULL : chunk->next)
+		if (chunk->data + chunk->used == (const unsigned char *)items + aligned(size))
+			return chunk;
+	return NULL;
+}
+
+/* Memory for a big array that can grow where it stands: address space, of which only what is used becomes memory. */
+static void *alloc_growing(struct arena *arena, size_t size)
+{
+	struct chunk *chunk;
+
+	if (size > SIZE_MAX / 2 / GROWTH)
+		out_of_memory(arena);
+	size = aligned(size);
+	charge(arena, size);
+	chunk = map_chunk(size * GROWTH);
+	if (!chunk)
+		out_of_memory(arena);
+	link_chunk(arena, chunk, true);
+	return hand_out(arena, chunk, size);
+}
 
 void *arena_grow(struct arena *arena, void *items, size_t count, size_t *capacity, size_t size)
 {
 	size_t first = size <= FIRST_BYTES / 8 ? 8 : size < FIRST_BYTES ? FIRST_BYTES / size : 1;
-	size_t room = *capacity ? *capacity * 2 : first;
-	void *bigger = arena_alloc_array(arena, room, size);
+	size_t room = *capacity ? *capacity * 2 : first, old = *capacity * size, bytes;
+	struct chunk *chunk = chunk_ending(arena, items, old);
+	void *bigger;
 
+	if (__builtin_mul_overflow(room, size, &bytes))
+		out_of_memory(arena);
+	*capacity = room;
+	if (chunk && chunk->size - chunk->used >= aligned(bytes) - aligned(old)) {
+		charge(arena, aligned(bytes) - aligned(old));
+		hand_out(arena, chunk, aligned(bytes) - aligned(old));
+		return items;
+	}
+	bigger = bytes < BIG_BYTES ? arena_alloc(arena, bytes) : alloc_growing(arena, bytes);
 	if (count)
 		memcpy(bigger, items, count * size);
-	*capacity = room;
 	return bigger;
 }

@@ -33,7 +33,7 @@ struct value {
 	enum value_kind kind;
 	struct span span;
 	struct word word;          /* WORD, INCLUDE */
-	struct word timeout;       /* WORD: of an element of a set */
+	const struct word *timeout; /* WORD: of an element of a set; or NULL */
 	const struct value *items; /* LIST, FLAGS */
 	size_t count;
 };
@@ -55,7 +55,7 @@ enum expr_kind {
 /* `rate <= LIMIT [burst N] [per KEY [max N]]`, `log ... rate LIMIT [burst N]`. */
 struct rate_node {
 	struct span span;
-	struct word limit; /* `text` NULL: there is no rate */
+	struct word limit;
 	struct word burst;
 	struct word key;
 	struct word max;
@@ -71,7 +71,7 @@ struct expr {
 	enum compare op;
 	struct span op_span;
 	struct value value;
-	struct rate_node rate;
+	const struct rate_node *rate; /* RATE */
 	const struct cond *cond; /* what it was lowered to; set by the checker */
 };
 
@@ -98,7 +98,7 @@ struct action_node {
 	struct word argument; /* counter, log text, mark, snap length, chain, set */
 	struct word field;    /* add, remove: whose value */
 	struct word time;     /* add: for how long */
-	struct rate_node rate; /* log, throttle */
+	const struct rate_node *rate; /* throttle; log: or NULL */
 };
 
 struct rule_node {
@@ -106,7 +106,7 @@ struct rule_node {
 	const struct action_node *actions;
 	size_t action_count;
 	struct expr *cond; /* NULL: always */
-	struct rate_node rate; /* that the rule needs a token of */
+	const struct rate_node *rate; /* that the rule needs a token of; or NULL */
 	uint32_t number;
 	bool failed;       /* did not parse: counts, but is not looked at */
 };

@@ -59,7 +59,8 @@ static void put_list(struct out *out, const struct value *value)
 	for (size_t i = 0; i < value->count; i++) {
 		put(out, i ? ", " : " ");
 		put_value(out, &value->items[i]);
-		put_option(out, " timeout ", &value->items[i].timeout);
+		if (value->items[i].timeout)
+			put_option(out, " timeout ", value->items[i].timeout);
 	}
 	put(out, " }");
 }
@@ -100,6 +101,8 @@ static const char *const compare_text[] = {
 
 static void put_rate(struct out *out, const char *before, const struct rate_node *rate)
 {
+	if (!rate)
+		return;
 	put_option(out, before, &rate->limit);
 	put_option(out, " burst ", &rate->burst);
 	put_option(out, " per ", &rate->key);
@@ -133,7 +136,7 @@ static void put_expr(struct out *out, const struct expr *expr)
 			    expr->items[0]->kind == EXPR_AND || expr->items[0]->kind == EXPR_OR);
 		return;
 	case EXPR_RATE:
-		put_rate(out, "rate <= ", &expr->rate);
+		put_rate(out, "rate <= ", expr->rate);
 		return;
 	case EXPR_KNOWN:
 	case EXPR_WORD:
@@ -181,12 +184,12 @@ static void put_rule(struct out *out, const struct rule_node *rule)
 		put_option(out, " ", &action->field);
 		put_option(out, argument_word(action->kind), &action->argument);
 		put_option(out, " for ", &action->time);
-		put_rate(out, action->kind == WORD_THROTTLE ? " " : " rate ", &action->rate);
+		put_rate(out, action->kind == WORD_THROTTLE ? " " : " rate ", action->rate);
 	}
-	put(out, rule->cond || rule->rate.limit.text ? " if " : "");
+	put(out, rule->cond || rule->rate ? " if " : "");
 	if (rule->cond)
-		put_operand(out, rule->cond, rule->rate.limit.text && rule->cond->kind == EXPR_OR);
-	put_rate(out, rule->cond ? " and rate <= " : "rate <= ", &rule->rate);
+		put_operand(out, rule->cond, rule->rate && rule->cond->kind == EXPR_OR);
+	put_rate(out, rule->cond ? " and rate <= " : "rate <= ", rule->rate);
 	put(out, "\n");
 }
 

@@ -212,10 +212,14 @@ static void token(struct lexer *lexer)
 		bad(lexer);
 }
 
+enum { BYTES_PER_TOKEN = 3 }; /* about; the array grows if there are more */
+
 struct tokens lexer_run(struct arena *arena, const struct source *source, struct diags *diags)
 {
 	struct lexer lexer = { .arena = arena, .diags = diags, .source = source };
 
+	lexer.tokens.capacity = source->length / BYTES_PER_TOKEN + 1;
+	lexer.tokens.items = ARENA_ARRAY(arena, struct token, lexer.tokens.capacity);
 	for (skip_blank(&lexer); lexer.at < source->length; skip_blank(&lexer))
 		token(&lexer);
 	push(&lexer, TOKEN_END, 0);

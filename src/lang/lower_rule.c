@@ -12,14 +12,16 @@ enum {
 
 static void log_action(struct lower *lower, const struct action_node *node, struct action *action)
 {
-	const struct word *limit = &node->rate.limit, *word = &node->rate.burst;
+	const struct word *limit, *word;
 	u128 burst = LOG_BURST;
 	struct rate rate;
 
 	action->kind = ACTION_LOG;
 	action->log.text = node->argument.text ? node->argument.text : "";
-	if (!limit->text)
+	if (!node->rate)
 		return;
+	limit = &node->rate->limit;
+	word = &node->rate->burst;
 	if (!rate_parse(limit->text, &rate) || rate.unit != RATE_PACKETS || rate.amount > LOG_RATE_MAX)
 		diag_error(lower->diags, limit->span, "`%s` is not a rate like `10/s`, `10/min` or `10/h`", limit->text);
 	else
@@ -276,7 +278,7 @@ static size_t action_lower(struct lower *lower, const struct action_node *node, 
 		break;
 	case WORD_THROTTLE:
 		action->kind = ACTION_THROTTLE;
-		action->rate = rate_lower(lower, &node->rate, hooks);
+		action->rate = rate_lower(lower, node->rate, hooks);
 		break;
 	case WORD_MARK:
 		check_mark_hooks(lower, node, hooks);
@@ -310,15 +312,15 @@ static bool is_terminal(enum action_word kind)
 
 void actions_lower(struct lower *lower, const struct rule_node *node, hook_mask hooks, struct rule *rule)
 {
-	bool rated = node->rate.limit.text;
+	bool rated = node->rate;
 	struct action *actions = ARENA_ARRAY(lower->arena, struct action, 2 * node->action_count + rated);
 	const struct action_node *ended = NULL;
 	size_t count = 0;
 	struct diag *diag;
 
 	if (rated)
-		actions[count++] = (struct action){ .kind = ACTION_RATE, .span = node->rate.span,
-					  .rate = rate_lower(lower, &node->rate, hooks) };
+		actions[count++] = (struct action){ .kind = ACTION_RATE, .span = node->rate->span,
+					  .rate = rate_lower(lower, node->rate, hooks) };
 	for (size_t i = 0; i < node->action_count; i++) {
 		count += action_lower(lower, &node->actions[i], hooks, &actions[count]);
 		if (ended || !is_terminal(node->actions[i].kind) || i + 1 == node->action_count)

@@ -213,8 +213,8 @@ static void list(struct lower *lower, struct operand *operand, const struct valu
 		size_t ranges = operand->ranges.count, ranges6 = operand->ranges6.count;
 
 		value(lower, operand, &node->items[i], before);
-		if (node->items[i].timeout.text)
-			operand_timeout(lower, operand, &node->items[i].timeout, ranges, ranges6);
+		if (node->items[i].timeout)
+			operand_timeout(lower, operand, node->items[i].timeout, ranges, ranges6);
 	}
 }
 

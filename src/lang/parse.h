@@ -59,8 +59,8 @@ bool parse_statement_end(struct parser *parser);
 
 /* NULL after an error. */
 struct expr *parse_expression(struct parser *parser);
-/* LIMIT [burst N], and with `keyed` [per KEY [max N]]. */
-bool parse_rate(struct parser *parser, bool keyed, struct rate_node *ret_rate);
+/* LIMIT [burst N], and with `keyed` [per KEY [max N]]; NULL after an error. */
+struct rate_node *parse_rate(struct parser *parser, bool keyed);
 /* Helps with a token that cannot follow a condition. */
 void parse_hint_after(struct parser *parser, struct diag *diag);
 bool parse_value(struct parser *parser, struct value *ret_value);

@@ -93,10 +93,14 @@ static bool single(struct parser *parser, struct value *ret_value)
 /* An element's own `timeout TIME`; that only those of sets have one is the checker's business. */
 static bool element_timeout(struct parser *parser, struct value *item)
 {
+	struct word *timeout;
+
 	if (item->kind != VALUE_WORD || !parse_is_word(parser, "timeout"))
 		return true;
 	parse_next(parser);
-	return parse_word(parser, "a time like `10min`, or `never`", &item->timeout);
+	timeout = ARENA_NEW(parser->arena, struct word);
+	item->timeout = timeout;
+	return parse_word(parser, "a time like `10min`, or `never`", timeout);
 }
 
 static bool list_items(struct parser *parser, struct value *ret_value)
@@ -196,10 +200,11 @@ static bool single_equals(struct parser *parser, struct expr *expr)
 
 static bool mask(struct parser *parser, struct expr *expr)
 {
-	struct value *value = ARENA_NEW(parser->arena, struct value);
+	struct value *value;
 
 	if (!parse_accept(parser, TOKEN_MASK))
 		return true;
+	value = ARENA_NEW(parser->arena, struct value);
 	parse_skip_newlines(parser);
 	if (!single(parser, value))
 		return false;
@@ -257,6 +262,7 @@ static struct expr *rate_condition(struct parser *parser)
 {
 	const struct token *token = parse_next(parser);
 	struct expr *expr = expr_new(parser, EXPR_RATE, token->offset);
+	struct rate_node *rate;
 	struct diag *diag;
 
 	expr->field = parse_word_token(parser, token);
@@ -268,9 +274,11 @@ static struct expr *rate_condition(struct parser *parser)
 		return NULL;
 	}
 	parse_skip_newlines(parser);
-	if (!parse_rate(parser, true, &expr->rate))
+	rate = parse_rate(parser, true);
+	if (!rate)
 		return NULL;
-	expr->span = expr->rate.span = parse_span_since(parser, token->offset);
+	expr->span = rate->span = parse_span_since(parser, token->offset);
+	expr->rate = rate;
 	return expr;
 }
 

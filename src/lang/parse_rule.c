@@ -14,19 +14,19 @@ static bool option(struct parser *parser, const char *name, const char *what, st
 	return parse_word(parser, what, ret_word);
 }
 
-bool parse_rate(struct parser *parser, bool keyed, struct rate_node *ret_rate)
+struct rate_node *parse_rate(struct parser *parser, bool keyed)
 {
 	uint32_t offset = parse_peek(parser)->offset;
+	struct rate_node *rate = ARENA_NEW(parser->arena, struct rate_node);
 
-	*ret_rate = (struct rate_node){ .span = parse_span(parser, parse_peek(parser)) };
-	if (!parse_word(parser, "a rate like `10/s`", &ret_rate->limit) ||
-	    !option(parser, "burst", "a number", &ret_rate->burst))
-		return false;
-	if (keyed && (!option(parser, "per", "`src`, `dst`, `flow` or `user`", &ret_rate->key) ||
-		      (ret_rate->key.text && !option(parser, "max", "a number", &ret_rate->max))))
-		return false;
-	ret_rate->span = parse_span_since(parser, offset);
-	return true;
+	if (!parse_word(parser, "a rate like `10/s`", &rate->limit) ||
+	    !option(parser, "burst", "a number", &rate->burst))
+		return NULL;
+	if (keyed && (!option(parser, "per", "`src`, `dst`, `flow` or `user`", &rate->key) ||
+		      (rate->key.text && !option(parser, "max", "a number", &rate->max))))
+		return NULL;
+	rate->span = parse_span_since(parser, offset);
+	return rate;
 }
 
 static bool log_rate(struct parser *parser, struct action_node *action)
@@ -34,7 +34,8 @@ static bool log_rate(struct parser *parser, struct action_node *action)
 	if (!parse_is_word(parser, "rate"))
 		return true;
 	parse_next(parser);
-	return parse_rate(parser, false, &action->rate);
+	action->rate = parse_rate(parser, false);
+	return action->rate;
 }
 
 static bool log_action(struct parser *parser, struct action_node *action)
@@ -47,7 +48,8 @@ static bool log_action(struct parser *parser, struct action_node *action)
 
 static bool throttle_action(struct parser *parser, struct action_node *action)
 {
-	return parse_rate(parser, true, &action->rate);
+	action->rate = parse_rate(parser, true);
+	return action->rate;
 }
 
 static bool count_action(struct parser *parser, struct action_node *action)
@@ -176,11 +178,11 @@ static void take_rate(struct parser *parser, struct rule_node *rule)
 
 		if (item->kind != EXPR_RATE) {
 			cond->items[kept++] = item;
-		} else if (!rule->rate.limit.text) {
+		} else if (!rule->rate) {
 			rule->rate = item->rate;
 		} else {
 			diag = diag_error(parser->diags, item->span, "a rule has one rate only");
-			diag_relate(parser->diags, diag, rule->rate.span, "the first one is here");
+			diag_relate(parser->diags, diag, rule->rate->span, "the first one is here");
 		}
 	}
 	if (!kept)

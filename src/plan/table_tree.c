@@ -43,18 +43,8 @@ struct cut {
 
 static void blob_grow(struct arena *arena, struct blob *blob, size_t room)
 {
-	size_t capacity = blob->capacity ? blob->capacity : 1024;
-	uint64_t *items;
-
-	while (capacity < blob->count + room)
-		capacity *= 2;
-	if (capacity == blob->capacity)
-		return;
-	items = ARENA_ARRAY(arena, uint64_t, capacity);
-	if (blob->count)
-		memcpy(items, blob->items, blob->count * sizeof *items);
-	blob->items = items;
-	blob->capacity = capacity;
+	while (blob->capacity < blob->count + room)
+		blob->items = arena_grow(arena, blob->items, blob->count, &blob->capacity, sizeof *blob->items);
 }
 
 size_t blob_extend(struct arena *arena, struct blob *blob, size_t count, size_t align)
