@@ -173,7 +173,7 @@ int output_finish_open(struct cli *cli, int status);
 /* One JSON value on a line of its own, for commands that print a stream. Takes it. */
 void output_json_line(json_t *object);
 /* Makes the file hold the text, whole or not at all, mode 0644. 0 or -errno. */
-int file_replace(const char *path, const char *text);
+int file_replace(const char *path, const char *text, size_t length);
 /* Flushes standard output; EXIT_SYSTEM and a message if not all of it could be written. */
 int output_flush(int status);
 /* A JSON string, also of text that is not UTF-8. */

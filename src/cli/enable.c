@@ -61,7 +61,7 @@ static int put_text(struct cli *cli, const char *path, const char *text)
 	if (mkdir(POLICY_FOLDER, 0755) && errno != EEXIST)
 		error = -errno;
 	else
-		error = file_replace(path, text);
+		error = file_replace(path, text, strlen(text));
 	if (!error)
 		return WEIR_OK;
 	output_failure(cli, "cannot write %s: %s", path, strerror(-error));

@@ -5,6 +5,7 @@
  */
 #include "cli.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <microhttpd.h>
@@ -19,6 +20,7 @@
 
 enum { CONNECTIONS_MAX = 16, IDLE_SECONDS = 30 };
 
+#define MICROHTTPD "libmicrohttpd.so.12"
 #define TYPE_OPENMETRICS "application/openmetrics-text; version=1.0.0; charset=utf-8"
 #define TYPE_TEXT "text/plain; version=0.0.4; charset=utf-8"
 
@@ -94,73 +96,108 @@ static int open_listener(const char *address)
 	return fd;
 }
 
+/* --- libmicrohttpd: with what it brings along it takes 3 ms to load, so only the command that serves does ------------- */
+
+#define CALLS(CALL) \
+	CALL(start_daemon) CALL(stop_daemon) CALL(create_response_from_buffer) CALL(destroy_response) \
+	CALL(add_response_header) CALL(queue_response) CALL(lookup_connection_value)
+
+/* What answers need. */
+struct server {
+	struct weir *weir;
+#define MEMBER(name) __typeof__(&MHD_##name) name;
+	CALLS(MEMBER)
+#undef MEMBER
+};
+
+/* False if it is not there. It stays loaded. */
+static bool load_calls(struct server *server)
+{
+	void *library = dlopen(MICROHTTPD, RTLD_NOW | RTLD_LOCAL);
+
+	if (!library)
+		return false;
+#define LOAD(name) \
+	server->name = (__typeof__(server->name))dlsym(library, "MHD_" #name); \
+	if (!server->name) \
+		return false;
+	CALLS(LOAD)
+#undef LOAD
+	return true;
+}
+
 /* --- answering --------------------------------------------------------------------------------------------------- */
 
-static enum MHD_Result answer(struct MHD_Connection *connection, unsigned code, const char *type, char *text,
-			      size_t length, enum MHD_ResponseMemoryMode memory)
+static enum MHD_Result answer(const struct server *server, struct MHD_Connection *connection, unsigned code,
+			      const char *type, char *text, size_t length, enum MHD_ResponseMemoryMode memory)
 {
-	struct MHD_Response *response = MHD_create_response_from_buffer(length, text, memory);
+	struct MHD_Response *response = server->create_response_from_buffer(length, text, memory);
 	enum MHD_Result result;
 
 	if (!response)
 		return MHD_NO;
-	MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
+	server->add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
 	if (code == MHD_HTTP_METHOD_NOT_ALLOWED)
-		MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
-	result = MHD_queue_response(connection, code, response);
-	MHD_destroy_response(response);
+		server->add_response_header(response, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
+	result = server->queue_response(connection, code, response);
+	server->destroy_response(response);
 	return result;
 }
 
-static enum MHD_Result answer_briefly(struct MHD_Connection *connection, unsigned code, const char *text)
+static enum MHD_Result answer_briefly(const struct server *server, struct MHD_Connection *connection, unsigned code,
+				      const char *text)
 {
-	return answer(connection, code, "text/plain; charset=utf-8", (char *)text, strlen(text), MHD_RESPMEM_PERSISTENT);
+	return answer(server, connection, code, "text/plain; charset=utf-8", (char *)text, strlen(text),
+		      MHD_RESPMEM_PERSISTENT);
 }
 
-static enum MHD_Result answer_metrics(struct weir *weir, struct MHD_Connection *connection)
+static enum MHD_Result answer_metrics(const struct server *server, struct MHD_Connection *connection)
 {
-	const char *accepts = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT);
+	const char *accepts = server->lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT);
 	bool openmetrics = accepts && strstr(accepts, "application/openmetrics-text");
 	size_t length;
 	char *text;
 
-	if (metrics_text(weir, openmetrics, &text, &length))
-		return answer_briefly(connection, MHD_HTTP_INTERNAL_SERVER_ERROR, "the policies in force cannot be read\n");
-	return answer(connection, MHD_HTTP_OK, openmetrics ? TYPE_OPENMETRICS : TYPE_TEXT, text, length,
+	if (metrics_text(server->weir, openmetrics, &text, &length))
+		return answer_briefly(server, connection, MHD_HTTP_INTERNAL_SERVER_ERROR,
+				      "the policies in force cannot be read\n");
+	return answer(server, connection, MHD_HTTP_OK, openmetrics ? TYPE_OPENMETRICS : TYPE_TEXT, text, length,
 		      MHD_RESPMEM_MUST_FREE);
 }
 
 static enum MHD_Result handle(void *context, struct MHD_Connection *connection, const char *url, const char *method,
 			      const char *version, const char *data, size_t *data_size, void **state)
 {
+	const struct server *server = context;
+
 	(void)version;
 	(void)data;
 	(void)state;
 	*data_size = 0;
 	if (strcmp(method, MHD_HTTP_METHOD_GET) && strcmp(method, MHD_HTTP_METHOD_HEAD))
-		return answer_briefly(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+		return answer_briefly(server, connection, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET and HEAD\n");
 	if (!strcmp(url, "/metrics"))
-		return answer_metrics(context, connection);
-	return answer_briefly(connection, MHD_HTTP_NOT_FOUND, "metrics are at /metrics\n");
+		return answer_metrics(server, connection);
+	return answer_briefly(server, connection, MHD_HTTP_NOT_FOUND, "metrics are at /metrics\n");
 }
 
 /* --- the command ------------------------------------------------------------------------------------------------- */
 
 /* The signals that end it go to sigwait(): blocked before there is another thread. */
-static void serve(int fd, struct weir *weir, sigset_t *signals, bool *ret_started)
+static void serve(int fd, struct server *server, sigset_t *signals, bool *ret_started)
 {
 	struct MHD_Daemon *daemon;
 	int signal;
 
 	pthread_sigmask(SIG_BLOCK, signals, NULL);
-	daemon = MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_ITC, 0, NULL, NULL, handle, weir,
+	daemon = server->start_daemon(MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_ITC, 0, NULL, NULL, handle, server,
 				  MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
 				  MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS, MHD_OPTION_END);
 	*ret_started = daemon != NULL;
 	if (!daemon)
 		return;
 	sigwait(signals, &signal);
-	MHD_stop_daemon(daemon); /* closes the socket */
+	server->stop_daemon(daemon); /* closes the socket */
 }
 
 static int say_failure(struct cli *cli, const char *format, const char *about, int error)
@@ -171,6 +208,7 @@ static int say_failure(struct cli *cli, const char *format, const char *about, i
 
 int metrics_serve(struct cli *cli, const char *address)
 {
+	struct server server = { .weir = cli->weir };
 	int fd = open_listener(address), error;
 	sigset_t signals;
 	bool started;
@@ -180,6 +218,10 @@ int metrics_serve(struct cli *cli, const char *address)
 				   "`unix:/run/weir.sock`", address);
 	if (fd < 0)
 		return say_failure(cli, "cannot listen at %s: %s", address, fd);
+	if (!load_calls(&server)) {
+		close(fd);
+		return say_failure(cli, "cannot load %s: %s", MICROHTTPD, -ELIBACC);
+	}
 	error = caps_drop(KEEP_EVENTS);
 	if (error) {
 		close(fd);
@@ -188,7 +230,7 @@ int metrics_serve(struct cli *cli, const char *address)
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGINT);
 	sigaddset(&signals, SIGTERM);
-	serve(fd, cli->weir, &signals, &started);
+	serve(fd, &server, &signals, &started);
 	if (!started) {
 		close(fd);
 		return say_failure(cli, "cannot serve at %s: %s", address, -ENOMEM);

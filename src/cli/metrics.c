@@ -7,8 +7,6 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 /* Where samples go: text, or with --json an array of objects. */
 struct exposition {
@@ -360,41 +358,6 @@ int metrics_text(struct weir *weir, bool openmetrics, char **ret_text, size_t *r
 
 /* --- a file ------------------------------------------------------------------------------------------------------ */
 
-static int write_all(int fd, const char *text, size_t length)
-{
-	while (length) {
-		ssize_t written = write(fd, text, length);
-
-		if (written < 0 && errno != EINTR)
-			return -errno;
-		if (written > 0) {
-			text += written;
-			length -= (size_t)written;
-		}
-	}
-	return 0;
-}
-
-/* Whoever reads the file finds the old text or the new one, never a part. */
-static int replace_file(const char *path, const char *text, size_t length)
-{
-	char *temporary = text_print("%s.XXXXXX", path);
-	int fd = mkstemp(temporary), error = fd < 0 ? -errno : 0;
-
-	if (!error)
-		error = write_all(fd, text, length);
-	if (!error && fchmod(fd, 0644))
-		error = -errno;
-	if (fd >= 0 && close(fd) && !error)
-		error = -errno;
-	if (!error && rename(temporary, path))
-		error = -errno;
-	if (fd >= 0 && error)
-		unlink(temporary);
-	free(temporary);
-	return error;
-}
-
 static int write_file(struct cli *cli)
 {
 	size_t length;
@@ -404,7 +367,7 @@ static int write_file(struct cli *cli)
 	output_diagnostics(cli);
 	if (status)
 		return output_finish(cli, status, NULL);
-	error = replace_file(cli->set.textfile, text, length);
+	error = file_replace(cli->set.textfile, text, length);
 	free(text);
 	if (error)
 		output_failure(cli, "cannot write `%s`: %s", cli->set.textfile, strerror(-error));

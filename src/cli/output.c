@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -291,24 +292,36 @@ const char *output_special_rule(int32_t rule)
 	}
 }
 
-/* Written beside it and renamed, so that nobody ever reads half of it. */
-int file_replace(const char *path, const char *text)
+static int write_all(int fd, const char *text, size_t length)
 {
-	char *beside = text_print("%s.%d", path, getpid());
-	int fd = open(beside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644), error = 0;
-	size_t length = strlen(text);
+	while (length) {
+		ssize_t written = write(fd, text, length);
 
-	if (fd < 0) {
-		error = -errno;
-		free(beside);
-		return error;
+		if (written < 0 && errno != EINTR)
+			return -errno;
+		if (written > 0) {
+			text += written;
+			length -= (size_t)written;
+		}
 	}
-	errno = ENOSPC; /* of a short write */
-	if (write(fd, text, length) != (ssize_t)length || fsync(fd) || rename(beside, path)) {
+	return 0;
+}
+
+int file_replace(const char *path, const char *text, size_t length)
+{
+	char *beside = text_print("%s.XXXXXX", path);
+	int fd = mkstemp(beside), error = fd < 0 ? -errno : 0;
+
+	if (!error)
+		error = write_all(fd, text, length);
+	if (!error && (fchmod(fd, 0644) || fsync(fd)))
 		error = -errno;
+	if (fd >= 0 && close(fd) && !error)
+		error = -errno;
+	if (!error && rename(beside, path))
+		error = -errno;
+	if (fd >= 0 && error)
 		unlink(beside);
-	}
-	close(fd);
 	free(beside);
 	return error;
 }

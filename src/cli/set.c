@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { OPERANDS = 3 }; /* operation, policy, set; then elements */
 
@@ -191,25 +190,18 @@ static int write_set(const struct cli *cli, FILE *stream, struct weir_set_listin
 	return fflush(stream) || ferror(stream) ? -errno : 0;
 }
 
-/* Written beside the file and renamed, so that whoever includes it never reads half of it. */
 static int replace_file(const struct cli *cli, struct weir_set_listing *listing)
 {
-	char *name = text_print("%s.%d", cli->set.file, getpid());
-	FILE *stream = fopen(name, "wxe");
-	int error;
+	char *text = NULL;
+	size_t length;
+	FILE *stream = open_memstream(&text, &length);
+	int error = stream ? write_set(cli, stream, listing) : -ENOMEM;
 
-	if (!stream) {
+	if (stream && fclose(stream) && !error)
 		error = -errno;
-		free(name);
-		return error;
-	}
-	error = write_set(cli, stream, listing);
-	if (!error && (fsync(fileno(stream)) || rename(name, cli->set.file)))
-		error = -errno;
-	fclose(stream);
-	if (error)
-		unlink(name);
-	free(name);
+	if (!error)
+		error = file_replace(cli->set.file, text, length);
+	free(text);
 	return error;
 }
 

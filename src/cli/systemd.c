@@ -247,7 +247,7 @@ static int put_drop_in(const struct drop_in *item, const char *text)
 	if (text) {
 		if (mkdir(item->folder, 0755) && errno != EEXIST)
 			return -errno;
-		return file_replace(item->path, text);
+		return file_replace(item->path, text, strlen(text));
 	}
 	if (unlink(item->path) && errno != ENOENT)
 		return -errno;
