@@ -176,6 +176,8 @@ void output_json_line(json_t *object);
 int file_replace(const char *path, const char *text, size_t length);
 /* Flushes standard output; EXIT_SYSTEM and a message if not all of it could be written. */
 int output_flush(int status);
+/* Tells the service manager that what the command is for has begun. */
+void notify_ready(void);
 /* A JSON string, also of text that is not UTF-8. */
 json_t *json_text(const char *text);
 json_t *json_number(uint64_t number);

@@ -196,6 +196,7 @@ static void serve(int fd, struct server *server, sigset_t *signals, bool *ret_st
 	*ret_started = daemon != NULL;
 	if (!daemon)
 		return;
+	notify_ready();
 	sigwait(signals, &signal);
 	server->stop_daemon(daemon); /* closes the socket */
 }

@@ -264,6 +264,7 @@ static int read_events(struct cli *cli, struct weir_events *events)
 		return WEIR_SYSTEM;
 	}
 	catch_signals();
+	notify_ready();
 	status = cli->set.follow ? read_all(cli, events) : read_present(cli, events);
 	if (status >= 0 || ended)
 		return WEIR_OK; /* a signal is the way to end it */

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import unittest
+import urllib.request
 
 sys.path[:0] = [os.path.dirname(os.path.abspath(__file__)),
                 os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "kernel")]
@@ -409,6 +410,45 @@ class Boot(TestCase):
         done = weir("enable", "nosuch", check=False)
         self.assertEqual(done.returncode, 1)
         self.assertIn("cannot read /etc/weir/nosuch.weir", done.stderr)
+
+
+class Always(TestCase):
+    """weir-log.service and weir-metrics.service: started means that they do what they are for."""
+
+    TEXT = ("policy web {\n    on tc lo ingress\n    default accept\n"
+            "    log \"shut\" drop if tcp.dst_port == %d\n}\n" % SHUT)
+
+    def setUp(self):
+        write("/run/web.weir", self.TEXT)
+        self.addCleanup(systemctl, "stop", "weir-log", "weir-metrics", check=False)
+
+    def entries(self):
+        done = run("journalctl", "--output=json", "WEIR_POLICY=web", "WEIR_TEXT=shut", check=False)
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def test_events_go_to_the_journal(self):
+        weir("apply", "/run/web.weir")
+        systemctl("start", "weir-log")
+        self.assertIsNone(ask(SHUT))
+        wait_for(self.entries)
+        entry = self.entries()[0]
+        self.assertEqual((entry["WEIR_VERDICT"], entry["WEIR_RULE"], entry["WEIR_DESTINATION_PORT"]),
+                         ("drop", "1", str(SHUT)))
+        self.assertEqual(entry["_SYSTEMD_UNIT"], "weir-log.service")
+
+    def test_a_policy_that_comes_later(self):
+        known = len(self.entries())
+        systemctl("start", "weir-log")
+        weir("apply", "/run/web.weir")
+        self.assertIsNone(ask(SHUT))
+        wait_for(lambda: len(self.entries()) > known)
+
+    def test_metrics_are_there_when_it_has_started(self):
+        weir("apply", "/run/web.weir")
+        systemctl("start", "weir-metrics")
+        with urllib.request.urlopen("http://127.0.0.1:9469/metrics", timeout=5) as answer:
+            self.assertIn('weir_rule_packets_total{policy="web"', answer.read().decode())
+        self.assertEqual(show("weir-metrics.service", "ActiveState"), "active")
 
 
 class Refresh(TestCase):
