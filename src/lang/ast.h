@@ -26,13 +26,14 @@ enum value_kind {
 	VALUE_LIST,    /* { a, b, include "f" } */
 	VALUE_FLAGS,   /* syn|ack */
 	VALUE_INCLUDE, /* word: the path */
+	VALUE_MEMBERS, /* members(GROUP); word: the group */
 	VALUE_ERROR,   /* already reported */
 };
 
 struct value {
 	enum value_kind kind;
 	struct span span;
-	struct word word;          /* WORD, INCLUDE */
+	struct word word;          /* WORD, INCLUDE, MEMBERS */
 	const struct word *timeout; /* WORD: of an element of a set; or NULL */
 	const struct value *items; /* LIST, FLAGS */
 	size_t count;

@@ -82,6 +82,11 @@ static void put_value(struct out *out, const struct value *value)
 		put(out, "include ");
 		put_word(out, &value->word);
 		return;
+	case VALUE_MEMBERS:
+		put(out, "members(");
+		put_word(out, &value->word);
+		put(out, ")");
+		return;
 	case VALUE_LIST:
 		put_list(out, value);
 		return;

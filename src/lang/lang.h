@@ -13,6 +13,8 @@ struct names {
 	void *context;
 	int (*user)(void *context, const char *name, uint32_t *ret_uid);
 	int (*group)(void *context, const char *name, uint32_t *ret_gid);
+	/* Calls found() for each user whose group it is, the first or another one; returns how many, or -errno. */
+	int (*members)(void *context, const char *group, void (*found)(void *data, uint32_t uid), void *data);
 	/* Port of a service for protocol "tcp", "udp" or NULL (any). */
 	int (*service)(void *context, const char *name, const char *protocol, uint16_t *ret_port);
 	int (*protocol)(void *context, const char *name, uint8_t *ret_number);

@@ -119,6 +119,8 @@ void operand_value(struct lower *lower, struct operand *operand, const struct va
 bool operand_literal(struct lower *lower, struct operand *operand, const char *text, size_t length, struct span span);
 /* A system name. */
 void operand_name(struct lower *lower, struct operand *operand, const struct word *word);
+/* The users who are in a group. */
+void operand_members(struct lower *lower, struct operand *operand, const struct value *members);
 /* What the field's values are: "an IPv4 address". */
 const char *operand_needs(const struct operand *operand);
 /* The greatest value that the field may be compared with. */

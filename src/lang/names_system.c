@@ -11,6 +11,7 @@
 #include <mntent.h>
 #include <net/if.h>
 #include <netdb.h>
+#include <pthread.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +21,10 @@
 
 #include "lang/lang.h"
 
-enum { LOOKUP_BYTES = 64 * 1024 }; /* getpwnam_r() and its like: large enough for long member lists */
+enum {
+	LOOKUP_BYTES = 64 * 1024,         /* getpwnam_r() and its like: large enough for long member lists */
+	MEMBERS_BYTES = 64 * 1024 * 1024, /* and this for the longest */
+};
 
 static int system_user(void *context, const char *name, uint32_t *ret_uid)
 {
@@ -46,6 +50,66 @@ static int system_group(void *context, const char *name, uint32_t *ret_gid)
 		*ret_gid = found->gr_gid;
 	free(buffer);
 	return found ? 0 : error ? -error : -ENOENT;
+}
+
+/* A group's entry; getgrnam_r() wants room for all of its members. *ret_buffer is to be freed. */
+static int group_entry(const char *name, struct group *ret_entry, char **ret_buffer)
+{
+	struct group *found = NULL;
+	char *buffer = NULL;
+	int error = ERANGE;
+
+	for (size_t size = LOOKUP_BYTES; error == ERANGE && size <= MEMBERS_BYTES; size *= 4) {
+		free(buffer);
+		buffer = malloc(size);
+		error = buffer ? getgrnam_r(name, ret_entry, buffer, size, &found) : ENOMEM;
+	}
+	*ret_buffer = buffer;
+	return found ? 0 : error ? -error : -ENOENT;
+}
+
+static int count_found(uint32_t uid, void (*found)(void *data, uint32_t uid), void *data)
+{
+	found(data, uid);
+	return 1;
+}
+
+/* Users whose first group it is. The database's cursor is the process's: one at a time. */
+static int first_members(gid_t gid, void (*found)(void *data, uint32_t uid), void *data)
+{
+	static pthread_mutex_t cursor = PTHREAD_MUTEX_INITIALIZER;
+	char *buffer = malloc(LOOKUP_BYTES);
+	struct passwd entry, *user;
+	int count = 0, error;
+
+	if (!buffer)
+		return -ENOMEM;
+	pthread_mutex_lock(&cursor);
+	setpwent();
+	while (!(error = getpwent_r(&entry, buffer, LOOKUP_BYTES, &user)))
+		if (user->pw_gid == gid)
+			count += count_found(user->pw_uid, found, data);
+	endpwent();
+	pthread_mutex_unlock(&cursor);
+	free(buffer);
+	return error == ENOENT ? count : -error;
+}
+
+/* A name that is no user's (any more) is nobody. */
+static int system_members(void *context, const char *name, void (*found)(void *data, uint32_t uid), void *data)
+{
+	struct group group = { 0 };
+	char *buffer;
+	uint32_t uid;
+	int count = group_entry(name, &group, &buffer);
+
+	if (!count)
+		count = first_members(group.gr_gid, found, data);
+	for (char **member = group.gr_mem; count >= 0 && *member; member++)
+		if (!system_user(context, *member, &uid))
+			count += count_found(uid, found, data);
+	free(buffer);
+	return count;
 }
 
 /* The device of the file system, which stat() does not tell where each subvolume has one of its own. */
@@ -205,6 +269,7 @@ static int system_cgroup(void *context, const char *path, uint8_t *ret_level, ui
 const struct names names_system = {
 	.user = system_user,
 	.group = system_group,
+	.members = system_members,
 	.program = system_program,
 	.service = system_service,
 	.protocol = system_protocol,

@@ -269,6 +269,9 @@ static void value(struct lower *lower, struct operand *operand, const struct val
 	case VALUE_INCLUDE:
 		include(lower, operand, node);
 		return;
+	case VALUE_MEMBERS:
+		operand_members(lower, operand, node);
+		return;
 	case VALUE_ERROR:
 		operand->failed = true;
 	}
@@ -366,7 +369,7 @@ static void use_define(struct lower *lower, struct operand *operand, const struc
 		operand->failed = true;
 		return;
 	}
-	if (operand->single && define->value.kind == VALUE_LIST) {
+	if (operand->single && (define->value.kind == VALUE_LIST || define->value.kind == VALUE_MEMBERS)) {
 		diag = diag_error(lower->diags, word->span, "`%s` is a list, but a comparison takes one value",
 				  word->text);
 		diag_hint(lower->diags, diag, "write `in %s` or `not in %s`", word->text, word->text);

@@ -14,6 +14,42 @@ static void add(struct lower *lower, struct operand *operand, u128 value)
 	VEC_PUSH(lower->arena, &operand->ranges) = (struct range){ value, value };
 }
 
+/* The callback must not allocate (the arena unwinds): it fills what is there; more room is made for a second try. */
+struct found {
+	uint32_t *items;
+	size_t count;
+	size_t room;
+};
+
+typedef int look_up(void *context, const char *name, void (*found)(void *data, uint32_t number), void *data);
+
+static void found_one(void *data, uint32_t number)
+{
+	struct found *found = data;
+
+	if (found->count < found->room)
+		found->items[found->count] = number;
+	found->count++;
+}
+
+/* All numbers that the name stands for; false: there is no such name. */
+static bool find_all(struct lower *lower, look_up *look_up_all, const char *name, struct found *ret_found)
+{
+	struct found found = { .room = 32 };
+
+	for (;;) {
+		found.items = ARENA_ARRAY(lower->arena, uint32_t, found.room);
+		found.count = 0;
+		if (!look_up_all || look_up_all(lower->input->names->context, name, found_one, &found) < 0)
+			return false;
+		if (found.count <= found.room)
+			break;
+		found.room = found.count * 2;
+	}
+	*ret_found = found;
+	return true;
+}
+
 static bool service(struct lower *lower, struct operand *operand, const struct word *word)
 {
 	const struct names *names = lower->input->names;
@@ -99,41 +135,56 @@ static bool program(struct lower *lower, struct operand *operand, const struct w
 	return true;
 }
 
-/* The callback must not allocate (the arena unwinds): it fills what is there; more room is made for a second try. */
-struct found {
-	uint32_t *items;
-	size_t count;
-	size_t room;
-};
-
-static void found_one(void *data, uint32_t index)
-{
-	struct found *found = data;
-
-	if (found->count < found->room)
-		found->items[found->count] = index;
-	found->count++;
-}
-
 static bool interfaces(struct lower *lower, struct operand *operand, const struct word *word)
 {
 	const struct names *names = lower->input->names;
-	struct found found = { .room = 32 };
+	struct found found;
 
-	if (!names || !names->interfaces)
+	if (!names || !find_all(lower, names->interfaces, word->text, &found))
 		return false;
-	for (;;) {
-		found.items = ARENA_ARRAY(lower->arena, uint32_t, found.room);
-		found.count = 0;
-		if (names->interfaces(names->context, word->text, found_one, &found) < 0)
-			return false;
-		if (found.count <= found.room)
-			break;
-		found.room = found.count * 2;
-	}
 	for (size_t i = 0; i < found.count; i++)
 		add(lower, operand, found.items[i]);
 	return found.count;
+}
+
+/* Whether a group's members may stand there. */
+static bool members_fit(struct lower *lower, const struct operand *operand, const struct value *members)
+{
+	struct diag *diag;
+
+	if (operand->field->type != TYPE_USER) {
+		diag_error(lower->diags, members->span, "`members` is of users, but %s needs %s", operand->subject,
+			   operand_needs(operand));
+	} else if (operand->of_set) {
+		diag_error(lower->diags, members->span, "a set holds users, not who is in a group");
+	} else if (operand->single) {
+		diag = diag_error(lower->diags, members->span, "a comparison takes one value, not all members of a group");
+		diag_hint(lower->diags, diag, "write `in` or `not in`");
+	} else {
+		return true;
+	}
+	return false;
+}
+
+void operand_members(struct lower *lower, struct operand *operand, const struct value *members)
+{
+	const struct names *names = lower->input->names;
+	const struct word *group = &members->word;
+	struct found found;
+
+	operand->failed = operand->failed || !members_fit(lower, operand, members);
+	if (operand->failed)
+		return;
+	if (!names || !find_all(lower, names->members, group->text, &found)) {
+		diag_error(lower->diags, group->span, "unknown group `%s`", group->text);
+		operand->failed = true;
+		return;
+	}
+	if (!found.count)
+		diag_warning(lower->diags, members->span, "nobody is in group `%s`", group->text);
+	for (size_t i = 0; i < found.count; i++)
+		if (found.items[i] <= operand_max(operand->field))
+			add(lower, operand, found.items[i]);
 }
 
 /* The slot of struct packet for ancestors at that level. */

@@ -60,15 +60,19 @@ static bool flags(struct parser *parser, struct value *ret_value)
 	return true;
 }
 
-static bool unsupported_call(struct parser *parser)
+/* members("wheel") */
+static bool members(struct parser *parser, struct value *ret_value)
 {
-	static const char word[] = "members";
-	const struct token *token = parse_peek(parser);
+	uint32_t offset = parse_next(parser)->offset;
+	bool good;
 
-	if (!parse_is_word(parser, word) || parse_peek_second(parser)->kind != TOKEN_LPAREN)
-		return false;
-	diag_error(parser->diags, parse_span(parser, token), "`%s` is not supported yet", word);
-	return true;
+	parse_next(parser);
+	*ret_value = (struct value){ .kind = VALUE_MEMBERS };
+	parser->brackets++;
+	good = parse_word_or_string(parser, "a group", &ret_value->word) && parse_expect(parser, TOKEN_RPAREN, "`)`");
+	parser->brackets--;
+	ret_value->span = parse_span_since(parser, offset);
+	return good;
 }
 
 /* One element of a list, or an operand without braces. */
@@ -76,8 +80,8 @@ static bool single(struct parser *parser, struct value *ret_value)
 {
 	const struct token *token = parse_peek(parser);
 
-	if (unsupported_call(parser))
-		return false;
+	if (parse_is_word(parser, "members") && parse_peek_second(parser)->kind == TOKEN_LPAREN)
+		return members(parser, ret_value);
 	if (token->kind == TOKEN_LPAREN) {
 		bool good;
 

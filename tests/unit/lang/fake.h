@@ -57,6 +57,19 @@ static inline int fake_user(void *context, const char *name, uint32_t *ret_uid)
 	return 0;
 }
 
+/* wheel: alice and bob; empty: nobody */
+static inline int fake_members(void *context, const char *group, void (*found)(void *data, uint32_t uid), void *data)
+{
+	(void)context;
+	if (!strcmp(group, "empty"))
+		return 0;
+	if (strcmp(group, "wheel"))
+		return -ENOENT;
+	found(data, 1001);
+	found(data, 1000);
+	return 2;
+}
+
 static inline int fake_service(void *context, const char *name, const char *protocol, uint16_t *ret_port)
 {
 	const struct fake_name *found = fake_find(fake_services, name, protocol);
@@ -108,6 +121,7 @@ static inline int fake_cgroup(void *context, const char *path, uint8_t *ret_leve
 
 static const struct names fake_names = {
 	.user = fake_user,
+	.members = fake_members,
 	.service = fake_service,
 	.protocol = fake_protocol,
 	.interfaces = fake_interface,
