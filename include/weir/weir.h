@@ -131,6 +131,30 @@ int weir_emit(struct weir *weir, struct weir_program *program, const char *polic
 int weir_emit_object(struct weir *weir, struct weir_program *program, const char *policy, const char *hook,
 		     const void **ret_data, size_t *ret_size);
 
+/* --- other programs' configuration ------------------------------------------------------------------------------ */
+
+/* Nothing in them needs an escape between quotes. */
+struct weir_names {
+	const char *const *items;
+	size_t count;
+};
+
+/* Which users may reach which addresses by which interfaces. */
+struct weir_endpoint {
+	const char *name;             /* as in the file: any text */
+	struct weir_names interfaces;
+	struct weir_names ranges;     /* addresses and prefixes */
+	struct weir_names users;      /* names, or numbers; may be none */
+};
+
+struct weir_import;
+
+/* Reads the metadata service study's YAML; "-" is standard input. No name is looked up. */
+int weir_import_file(struct weir *weir, const char *path, struct weir_import **ret_import);
+size_t weir_import_count(const struct weir_import *import);
+const struct weir_endpoint *weir_import_endpoint(const struct weir_import *import, size_t index);
+void weir_import_free(struct weir_import *import);
+
 /* --- proofs ------------------------------------------------------------------------------------------------------ */
 
 enum weir_proof {

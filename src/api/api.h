@@ -72,6 +72,9 @@ struct weir_program {
 	struct weir_policy *policies; /* one for each ruleset */
 };
 
+/* Reads a whole file, or standard input for "-"; the caller frees the text, which a NUL follows. 0 or -errno. */
+int api_read_path(const char *path, char **ret_text, size_t *ret_length);
+
 /* lang_read over a struct bundle: included files as they were read the first time. */
 int api_read_bundle(void *context, struct arena *arena, const char *path, const struct source **ret_source);
 

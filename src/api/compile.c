@@ -63,7 +63,7 @@ static int read_stream(FILE *file, char **ret_text, size_t *ret_length)
 	return -ENOMEM;
 }
 
-static int read_path(const char *path, char **ret_text, size_t *ret_length)
+int api_read_path(const char *path, char **ret_text, size_t *ret_length)
 {
 	bool standard_input = !strcmp(path, "-");
 	FILE *file = standard_input ? stdin : fopen(path, "re");
@@ -111,7 +111,7 @@ static int read_file(void *context, struct arena *arena, const char *path, const
 {
 	struct adding adding = { .program = context, .name = path };
 	char *text;
-	int error = read_path(path, &text, &adding.length);
+	int error = api_read_path(path, &text, &adding.length);
 
 	(void)arena; /* the program's own */
 	if (error)
@@ -292,7 +292,7 @@ WEIR_EXPORT int weir_compile_file(struct weir *weir, const char *path, struct we
 {
 	size_t length;
 	char *text;
-	struct unreadable file = { path, read_path(path, &text, &length) };
+	struct unreadable file = { path, api_read_path(path, &text, &length) };
 	int status;
 
 	if (file.error)

@@ -44,7 +44,7 @@ struct settings {
 	uint64_t port, pause;
 	const char *key, *new_key, *sequence;
 	const char *provider;
-	bool observe;
+	bool observe, block_others;
 };
 
 enum option_kind { OPTION_FLAG, OPTION_TEXT, OPTION_NUMBER, OPTION_TEXTS };
@@ -131,6 +131,7 @@ extern const struct command
 	command_disable,
 	command_refresh,
 	command_preset,
+	command_import,
 	command_version,
 	command_help;
 
@@ -210,6 +211,20 @@ int input_compile(struct cli *cli, enum input_kind kind, const char *text, struc
 int input_program(struct cli *cli, struct weir_program **ret_program);
 /* Reads a whole file or standard input ("-"); *ret_text is to be freed. 0 or -errno. */
 int input_read(const char *path, char **ret_text, size_t *ret_length);
+
+/* --- guard.c --------------------------------------------------------------------------------------------------- */
+
+/* Policies, as text, that let some reach an address and refuse everybody else. */
+
+/* Writes to the command's --output, a new file, or to standard output; weir_status. */
+int guard_write(struct cli *cli, void (*put)(FILE *out, const struct cli *cli, const void *data), const void *data);
+/* What a reader does with the text; `policy` is its name. */
+void guard_put_advice(FILE *out, const struct cli *cli, const char *policy);
+void guard_put_begin(FILE *out, const struct cli *cli, const char *policy);
+/* A user, group, ...: a number is one, anything else a name of the system's. */
+void guard_put_name(FILE *out, const char *name);
+/* The rule that refuses and logs whom none before it accepted; `cond` NULL: all others. */
+void guard_put_refusal(FILE *out, const char *log, const char *cond);
 
 /* --- run.c ----------------------------------------------------------------------------------------------------- */
 

@@ -41,12 +41,12 @@ static const struct command *const commands[] = {
 	&command_disable,
 	&command_refresh,
 	&command_preset,
+	&command_import,
 	&command_version,
 	&command_help,
 };
 
 static const char *const not_yet[] = {
-	"import",
 	"ip6tables",
 	"ip6tables-restore",
 	"ip6tables-save",

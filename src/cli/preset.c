@@ -2,8 +2,6 @@
 /* weir preset: policies for common needs, as text to read and edit. Nothing is loaded, no name is looked up. */
 #include "cli.h"
 
-#include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* Where clouds hand out credentials and user data; see `man weir`. */
@@ -69,14 +67,6 @@ static int check_allow(struct cli *cli, const char *text)
 	return WEIR_OK;
 }
 
-/* A number is one, anything else a name of the system's. */
-static void put_name(FILE *out, const char *name)
-{
-	bool number = strspn(name, "0123456789") == strlen(name);
-
-	fprintf(out, number ? "%s" : "\"%s\"", name);
-}
-
 /* One rule for all of a kind. */
 static void put_allowed(FILE *out, const struct texts *allow, const char *kind)
 {
@@ -91,7 +81,7 @@ static void put_allowed(FILE *out, const struct texts *allow, const char *kind)
 			fprintf(out, "    accept  if dst in metadata and %s in { ", kind);
 		else
 			fprintf(out, ", ");
-		put_name(out, name);
+		guard_put_name(out, name);
 	}
 	if (count)
 		fprintf(out, " }\n");
@@ -139,38 +129,22 @@ static void put_name_servers(FILE *out, const struct cli *cli)
 		azure && others ? ", " : "", azure ? "168.63.129.16" : "");
 }
 
-static void put_policy(FILE *out, const struct cli *cli)
+static void put_policy(FILE *out, const struct cli *cli, const void *unused)
 {
+	(void)unused;
 	fprintf(out, "# Who may ask the cloud's metadata service, which hands out credentials to whoever asks from this\n"
-		     "# machine, containers included. Written by `weir preset metadata`; edit it as you like, then:\n"
-		     "#     weir check FILE && weir apply FILE     `weir log -f metadata` shows who was refused\n");
-	if (cli->set.observe)
-		fprintf(out, "# It only observes: nothing is refused until the word `observe` is taken away.\n");
-	fprintf(out, "\n");
+		     "# machine, containers included. Written by `weir preset metadata`; edit it as you like, then:\n");
+	guard_put_advice(out, cli, "metadata");
 	put_addresses(out, cli);
-	fprintf(out, "policy metadata %s{\n"
-		     "    on connect \"/\"            # connect() and sendto() fail at once, with EPERM\n"
+	guard_put_begin(out, cli, "metadata");
+	fprintf(out, "    on connect \"/\"            # connect() and sendto() fail at once, with EPERM\n"
 		     "    on cgroup \"/\" egress      # and nothing gets around it, raw sockets neither\n"
-		     "    default accept\n\n", cli->set.observe ? "observe " : "");
+		     "    default accept\n\n");
 	for (size_t i = 0; i < COUNT(allow_kinds); i++)
 		put_allowed(out, &cli->set.allow, allow_kinds[i]);
 	put_name_servers(out, cli);
-	fprintf(out, "    log \"metadata\" rate 10/s burst 20 reject  if dst in metadata\n}\n");
-}
-
-static int write_policy(struct cli *cli)
-{
-	FILE *out = cli->set.output ? fopen(cli->set.output, "wxe") : stdout;
-
-	if (!out) {
-		output_failure(cli, "cannot write %s: %s", cli->set.output, strerror(errno));
-		return WEIR_SYSTEM;
-	}
-	put_policy(out, cli);
-	if (out == stdout || !fclose(out))
-		return WEIR_OK;
-	output_failure(cli, "cannot write %s: %s", cli->set.output, strerror(errno));
-	return WEIR_SYSTEM;
+	guard_put_refusal(out, "metadata", "dst in metadata");
+	fprintf(out, "}\n");
 }
 
 static int preset(struct cli *cli)
@@ -184,7 +158,7 @@ static int preset(struct cli *cli)
 	status = check_provider(cli);
 	for (size_t i = 0; i < cli->set.allow.count && !status; i++)
 		status = check_allow(cli, cli->set.allow.items[i]);
-	return status ? status : output_finish(cli, write_policy(cli), NULL);
+	return status ? status : output_finish(cli, guard_write(cli, put_policy, NULL), NULL);
 }
 
 static const struct option preset_options[] = {

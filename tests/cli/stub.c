@@ -335,6 +335,31 @@ int weir_refresh(struct weir *weir, const char *const *names, size_t count)
 	return 0;
 }
 
+int weir_import_file(struct weir *weir, const char *path, struct weir_import **ret_import)
+{
+	(void)ret_import;
+	clear(weir);
+	return say(weir, WEIR_ERROR, path, "no configuration", WEIR_INPUT);
+}
+
+size_t weir_import_count(const struct weir_import *import)
+{
+	(void)import;
+	return 0;
+}
+
+const struct weir_endpoint *weir_import_endpoint(const struct weir_import *import, size_t index)
+{
+	(void)import;
+	(void)index;
+	return NULL;
+}
+
+void weir_import_free(struct weir_import *import)
+{
+	(void)import;
+}
+
 int weir_snapshot_take(struct weir *weir, const struct weir_program *program, struct weir_snapshot **ret_snapshot)
 {
 	struct weir_snapshot *snapshot = calloc(1, sizeof *snapshot);

@@ -37,11 +37,11 @@ enable
 disable
 refresh
 preset
+import
 version
 help
 """.split()
 LATER = """
-import
 ip6tables
 ip6tables-restore
 ip6tables-save

@@ -7,7 +7,7 @@ import os
 import struct
 import unittest
 
-from clitest import INPUT, SYSTEM, USAGE, WEIR, CommandLine, main
+from clitest import INPUT, ROOT, SYSTEM, USAGE, WEIR, CommandLine, main
 
 POLICY = """\
 # A web server's host.
@@ -101,6 +101,34 @@ class Real(CommandLine):
         for wrong in (["web"], ["metadata", "--provider", "ibm"], ["metadata", "--allow", "root"],
                       ["metadata", "--allow", "user="], ["metadata", "--allow", 'user=a"b'], ["metadata", "--json"]):
             self.weir("preset", *wrong, status=USAGE)
+
+    def test_import(self):
+        with open(os.path.join(ROOT, "tests/golden/import/002-several.yml")) as file:
+            self.write("several.yml", file.read())
+        for options, name in (([], "several"), (["--block-others", "--observe"], "several-block")):
+            with open(os.path.join(ROOT, "tests/golden/import", name + ".weir")) as file:
+                self.assertEqual(self.weir("import", *options, "several.yml").stdout, file.read())
+        self.write("lo.yml", "endpoints: [{e: {iface: [lo], range: ['::1'], allow: [root]}}]")
+        for options in ([], ["--block-others"], ["--observe"]):
+            self.weir("import", *options, "lo.yml", "-o", "lo.weir")
+            self.weir("check", "--strict", "lo.weir")
+            self.weir("import", "lo.yml", "-o", "lo.weir", status=SYSTEM)  # is there
+            os.unlink(os.path.join(self.folder, "lo.weir"))
+        self.write("bad.yml", "endpoints:\n- e: {iface: [lo], range: ['::1'], allow: [root], deny: [x]}\n")
+        done = self.weir("import", "bad.yml", "-o", "bad.weir", status=INPUT)
+        self.assertIn("bad.yml:2:51: error: unknown key `deny`\n", done.stderr)
+        self.assertFalse(os.path.exists(os.path.join(self.folder, "bad.weir")))
+        self.assertIn("cannot be read", self.weir("import", "none.yml", status=INPUT).stderr)
+        self.write("long.yml", "#" * (1 << 20) + "\nendpoints: []\n")
+        self.assertIn("too large", self.weir("import", "long.yml", status=INPUT).stderr)
+        self.weir("import", "--json", "lo.yml", status=USAGE)
+
+    def test_members(self):
+        """Root is in root's group by its first group."""
+        self.write("m.weir", 'policy m {\n on tc lo egress\n default accept\n drop if user in members("root")\n}\n')
+        self.assertRegex(self.weir("compile", "m.weir", "--emit", "ir").stdout, r"drop if user (= 0|in \{0)")
+        self.write("m.weir", 'policy m {\n on tc lo egress\n default accept\n drop if user in members("nosuch")\n}\n')
+        self.assertIn("m.weir:4:26: error: unknown group `nosuch`", self.weir("check", "m.weir", status=INPUT).stderr)
 
     def test_check_expressions(self):
         for good in ("udp && dst_port == 53", "!udp || dst_port == 53", "icmp || (udp && dst_port == 53)",

@@ -147,6 +147,22 @@ class Metadata(TestCase):
         self.assertEqual({(e["verdict"], e["observed"], e["user"]) for e in seen}, {("reject", True, NOBODY)})
         self.assertIn("connect", {e["hook"] for e in seen})
 
+    def test_import(self):
+        """The study's configuration: by user and interface, at packets; --block-others as its own filter does."""
+        path = os.path.join(world.folder, "study.yml")
+        write(path, "endpoints:\n- imdsv2: {iface: [weir0], range: [%s/32, '%s'], allow: [root]}\n" % (ADDRESS, ADDRESS6))
+        apply(weir("import", path).stdout)
+        for address in (ADDRESS, ADDRESS6):
+            self.assertEqual(credentials(address), SECRET.decode())
+            self.assertEqual(in_child(lambda: credentials(address), lambda: become(NOBODY)), "ECONNREFUSED")
+        self.assertEqual([(e["verdict"], e["text"], e["user"], e["destination"]) for e in self.events()],
+                         [("reject", "imdsv2", NOBODY, ADDRESS), ("reject", "imdsv2", NOBODY, ADDRESS6)])
+        self.assertEqual(udp(7001, inbound=False), 1)
+        weir("flush", "--all")
+        apply(weir("import", "--block-others", path).stdout)
+        self.assertEqual(credentials(ADDRESS), SECRET.decode())
+        self.assertEqual(udp(7001, inbound=False), 0)
+
     def test_raw_sockets_do_not_get_around(self):
         self.apply()
         packet = ipv4(17, udp_header(80, b"x"), inbound=False)
