@@ -148,6 +148,8 @@ struct tuned {
 struct tuned tune_recall(struct call *call, const struct ruleset *ruleset, const struct bundle *bundle);
 /* The changes made to a policy in force, as in struct tuned. */
 const char *tune_changes(struct call *call, struct kernel *kernel, const char *policy);
+/* Puts into the text and the description of a policy in force what its map of tunables says. */
+int tune_edit(struct call *call, const char *policy, struct diags *diags, struct policy_state *state);
 /* Notes them in what is installed. */
 void tune_note(struct call *call, const char *changes, struct install *install);
 
@@ -159,7 +161,7 @@ const void *api_frame(struct arena *arena, const struct ruleset *ruleset, const 
 /* Beside it, where each rule is and what it means. */
 const void *api_rule_index(struct arena *arena, const struct ruleset *ruleset, size_t *ret_size);
 
-/* kernel_policy(), whose text and description are as single rules were changed since. */
+/* kernel_policy(), whose text and description are as single rules or tunables were changed since. */
 int api_policy(struct call *call, struct kernel *kernel, const char *policy, struct diags *diags,
 	       struct policy_state *ret_state);
 

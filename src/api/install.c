@@ -114,6 +114,7 @@ static int install_hook(struct call *call, const struct ruleset *ruleset, const 
 		.table_size = built.plan->table.word_count * sizeof *built.plan->table.words,
 		.step_room = built.plan->kind == PLAN_TABLE ? built.plan->table.step_room : 0,
 		.needed = built.plan->needed | flows_needed(ruleset, attach->hook),
+		.tuned = built.plan->tuned,
 		.no_reject = !rejects(built.plan),
 		.steps = built.plan->steps,
 		.step_count = built.plan->step_count,
@@ -142,6 +143,37 @@ static int describe(struct call *call, const struct ruleset *ruleset, const stru
 	return WEIR_OK;
 }
 
+_Static_assert((int)TUNABLES_MAX == PLANE_TUNABLES && (int)COMPARISONS_MAX == PLANE_COMPARISONS, "the planes' room");
+
+static struct plane_comparison install_comparison(const struct ruleset *ruleset, uint32_t bit)
+{
+	const struct comparison *comparison = &ruleset->comparisons[bit];
+	const struct field_info *info = &field_table[comparison->field];
+
+	return (struct plane_comparison){
+		.mask = (uint64_t)u128_max(info->size * 8u),
+		.max = (uint64_t)u128_max(info->bits),
+		.word = info->offset / 8,
+		.shift = info->offset % 8 * 8,
+		.relation = comparison->relation,
+		.tunable = (uint8_t)comparison->tunable,
+		.bit = (uint8_t)bit,
+	};
+}
+
+static void install_tunables(const struct ruleset *ruleset, struct install *install)
+{
+	struct plane_comparisons *to = &install->comparisons;
+
+	install->tunable_count = (uint32_t)ruleset->tunable_count;
+	for (size_t i = 0; i < ruleset->tunable_count; i++) {
+		install->tunables.values[i] = ruleset->tunables[i].value;
+		for (uint32_t bit = 0; bit < ruleset->comparison_count; bit++)
+			if (ruleset->comparisons[bit].tunable == i)
+				to->items[to->count++] = install_comparison(ruleset, bit);
+	}
+}
+
 _Static_assert((int)PROGRAMS_MAX == PLANE_PROGRAMS, "planes have room for all of a policy's programs");
 
 /* The programs that rules name, and whether calls are to note who owns a socket: where packets are asked. */
@@ -163,7 +195,10 @@ static void install_owners(struct arena *arena, const struct ruleset *ruleset, s
 								  .layout = NOTES_LAYOUT, .shared = true };
 }
 
-/* Whether single rules may be: every hook has a table with room for it, and judges by all of the rules (ir/split.h). */
+/*
+ * Whether single rules may be: every hook has a table with room for it, and judges by all of the rules (ir/split.h). A rule
+ * that comes could compare with a tunable as the programs that are there do not.
+ */
 static bool changes_in_place(const struct install *install)
 {
 	for (size_t i = 0; i < install->hook_count; i++)
@@ -216,7 +251,7 @@ int api_install(struct call *call, const struct ruleset *ruleset, int only, cons
 		return status;
 	install.sets = sets.items;
 	install.set_count = sets.count;
-	if (only < 0 && changes_in_place(&install))
+	if (only < 0 && changes_in_place(&install) && !ruleset->tunable_count)
 		install.frame = api_frame(call->arena, ruleset, bundle, &install.frame_size);
 	if (install.frame)
 		install.index = api_rule_index(call->arena, ruleset, &install.index_size);
@@ -226,6 +261,7 @@ int api_install(struct call *call, const struct ruleset *ruleset, int only, cons
 	memcpy(install.levels, ruleset->cgroup_levels, sizeof install.levels);
 	install.level_count = ruleset->cgroup_level_count;
 	install.captures_size = ruleset->captures_size;
+	install_tunables(ruleset, &install);
 	install_rates(call->arena, plan, &install, &states);
 	status = knocks_load_keys(call, ruleset, &keyed);
 	if (status)

@@ -351,6 +351,16 @@ static json_t *describe_logs(const struct plan *plan)
 	return logs;
 }
 
+/* Those that can be changed in the map, by index. */
+static json_t *describe_tunables(const struct ruleset *ruleset)
+{
+	json_t *tunables = json_array();
+
+	for (size_t i = 0; i < ruleset->tunable_count; i++)
+		json_array_append_new(tunables, json_string(ruleset->tunables[i].live ? ruleset->tunables[i].name : ""));
+	return tunables;
+}
+
 static json_t *describe_programs(const struct ruleset *ruleset)
 {
 	json_t *programs = json_array();
@@ -366,7 +376,7 @@ static json_t *describe_programs(const struct ruleset *ruleset)
 /* All but the rules. */
 static json_t *describe_rest(const struct ruleset *ruleset, const struct plan *plan, const char *file)
 {
-	return json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:s, s:b, s:b, s:o, s:i, s:o, s:o, s:o}",
+	return json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:s, s:b, s:b, s:o, s:i, s:o, s:o, s:o, s:o}",
 			 "policy", ruleset->name, "file", file,
 			 "line", (int)line_of(ruleset->span), "offset", (int)ruleset->span.offset,
 			 "length", (int)ruleset->span.length, "captures", (int)ruleset->captures_size,
@@ -375,7 +385,7 @@ static json_t *describe_rest(const struct ruleset *ruleset, const struct plan *p
 			 "programs", describe_programs(ruleset),
 			 "first_counter", (int)(SLOT_RULES + ruleset->rule_count),
 			 "counters", describe_counters(ruleset), "sets", describe_sets(ruleset, plan),
-			 "logs", describe_logs(plan));
+			 "logs", describe_logs(plan), "tunables", describe_tunables(ruleset));
 }
 
 int meta_describe(struct arena *arena, const struct ruleset *ruleset, const struct plan *plan, const char *file,

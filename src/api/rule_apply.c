@@ -81,14 +81,14 @@ static bool same_frame(struct applying *applying)
 		       size - sizeof(uint64_t));
 }
 
-/* Sets may have been changed at run time, and interfaces may have come. */
+/* Sets may have been changed at run time, interfaces may have come, and no program there may compare with a tunable. */
 static bool is_plain(const struct ruleset *ruleset)
 {
 	for (size_t i = 0; i < ruleset->attach_count; i++)
 		if (ruleset->attaches[i].optional ||
 		    (ruleset->attaches[i].target && strpbrk(ruleset->attaches[i].target, "*?[")))
 			return false;
-	return !ruleset->set_count && ruleset->chain_count == 1;
+	return !ruleset->set_count && !ruleset->tunable_count && ruleset->chain_count == 1;
 }
 
 /* --- differences ------------------------------------------------------------------------------------------------- */

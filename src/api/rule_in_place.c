@@ -110,7 +110,7 @@ static int compile_rule(struct call *call, const struct rules_state *state, cons
 	bundle.files.items[0] = edited;
 	status = api_recompile(call, policy, &bundle, ret_ruleset);
 	rule_point(call->diags, edited, brace + 1, rule);
-	return status;
+	return !status && ret_ruleset->comparison_count ? RULE_REBUILD : status; /* of tunables: no program asks yet */
 }
 
 /* --- changes --------------------------------------------------------------------------------------------------- */
@@ -409,6 +409,8 @@ int api_policy(struct call *call, struct kernel *kernel, const char *policy, str
 	struct editing editing = { .call = call, .state = ret_state };
 	int error = kernel_policy(kernel, call->arena, policy, diags, ret_state);
 
+	if (!error && ret_state->tunables)
+		return tune_edit(call, policy, diags, ret_state);
 	if (error || !ret_state->edits_size)
 		return error;
 	editing.meta = meta_decode(ret_state->meta, ret_state->meta_size);

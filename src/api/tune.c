@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * `weir tune`: defines that may change while a policy is in force. In: names and values; out: the policy with its text
- * edited, compiled and put in force in one step, everything else kept. So a tunable is a constant to all who compile,
- * prove and explain, and costs a packet nothing.
+ * `weir tune`: defines that may change while a policy is in force. In: names and values; out: the policy with another
+ * value in one step, everything else kept. Where rules only compare with the tunable, that is a number in the policy's
+ * map; else the policy with its text edited is compiled and put in force anew. Either way those who compile, prove and
+ * explain meet a text with the present values.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -25,17 +26,17 @@ struct tuning {
 	struct weir_tunables *tunables;
 	struct kernel *kernel;
 	struct bundle bundle; /* in force */
+	struct policy_state state;
 	struct lang_tunables there;
 };
 
 static int read_policy(struct call *call, struct tuning *tuning)
 {
-	struct policy_state state;
-	int error = api_policy(call, tuning->kernel, tuning->policy, diags_new(call->arena), &state);
+	int error = api_policy(call, tuning->kernel, tuning->policy, diags_new(call->arena), &tuning->state);
 
 	if (error == -ENOENT)
 		return api_fail(call, WEIR_INPUT, "no policy `%s` is in force", tuning->policy);
-	if (error || bundle_decode(call->arena, state.source, state.source_size, &tuning->bundle) ||
+	if (error || bundle_decode(call->arena, tuning->state.source, tuning->state.source_size, &tuning->bundle) ||
 	    lang_tunables(call->arena, tuning->bundle.files.items[0], tuning->policy, diags_new(call->arena),
 			  &tuning->there))
 		return api_fail(call, WEIR_SYSTEM, "the pinned text of policy `%s` is damaged", tuning->policy);
@@ -141,6 +142,17 @@ static struct bundle edit_value(struct call *call, const struct bundle *bundle, 
 	return edited;
 }
 
+/* One change more among these; what the file says is known from the first change on. */
+static void note_change(json_t *changes, const char *name, const char *former, const char *value)
+{
+	json_t *pair = json_object_get(changes, name);
+
+	if (pair)
+		json_array_set_new(pair, 1, json_string(value));
+	else
+		json_object_set_new(changes, name, json_pack("[s, s]", former, value));
+}
+
 /* One value that was given and is not in the text yet goes there, and to `kept`. False: there is none. */
 static bool recall_one(struct call *call, const char *policy, json_t *changes, struct bundle *bundle, json_t *kept)
 {
@@ -199,6 +211,113 @@ struct tuned tune_recall(struct call *call, const struct ruleset *ruleset, const
 	return (struct tuned){ ruleset, bundle, NULL };
 }
 
+/* --- what the map says ------------------------------------------------------------------------------------------- */
+
+/* A policy's text and description, as its tunables were changed since. */
+struct editing {
+	struct call *call;
+	const char *policy;
+	struct policy_state *state;
+	json_t *meta;
+	struct bundle bundle;
+	struct lang_tunables there;
+};
+
+static void shift(json_t *object, const char *key, uint32_t behind, int by)
+{
+	json_t *place = json_object_get(object, key);
+
+	if (place && json_integer_value(place) > (json_int_t)behind)
+		json_integer_set(place, json_integer_value(place) + by);
+}
+
+/* What lies behind the value in the text has moved; a policy that it lies in has grown. */
+static void shift_places(struct editing *editing, uint32_t behind, int by)
+{
+	json_t *length = json_object_get(editing->meta, "length"), *rule;
+	json_int_t begins = json_integer_value(json_object_get(editing->meta, "offset"));
+	struct lang_tunable *items = (struct lang_tunable *)editing->there.items; /* the arena's, and ours */
+	size_t index;
+
+	if (begins <= (json_int_t)behind && (json_int_t)behind < begins + json_integer_value(length))
+		json_integer_set(length, json_integer_value(length) + by);
+	shift(editing->meta, "offset", behind, by);
+	json_array_foreach(json_object_get(editing->meta, "rules"), index, rule)
+		shift(rule, "at", behind, by);
+	for (size_t i = 0; i < editing->there.count; i++)
+		if (items[i].value.offset > behind)
+			items[i].value.offset = (uint32_t)((int)items[i].value.offset + by);
+}
+
+static void edit_one(struct editing *editing, const struct lang_tunable *tunable, const char *text)
+{
+	struct call *call = editing->call;
+	struct span value = tunable->value;
+	json_t *changes = json_object_get(editing->meta, TUNED);
+
+	if (!strcmp(tunable->text, text))
+		return;
+	editing->bundle = edit_value(call, &editing->bundle, value, text);
+	shift_places(editing, value.offset, (int)strlen(text) - (int)value.length);
+	if (!changes) {
+		changes = json_object();
+		json_object_set_new(editing->meta, TUNED, changes);
+	}
+	note_change(changes, tunable->name, tunable->text, text);
+}
+
+static void edit_all(struct editing *editing)
+{
+	json_t *names = json_object_get(editing->meta, "tunables"), *name;
+	size_t index;
+
+	json_array_foreach(names, index, name) {
+		const struct tunable_form *form = index < PLANE_TUNABLES ?
+			tunable_form(editing->state->tunables, (uint32_t)index) : NULL;
+
+		for (size_t i = 0; form && i < editing->there.count; i++)
+			if (!strcmp(editing->there.items[i].name, json_string_value(name)))
+				edit_one(editing, &editing->there.items[i],
+					 arena_strndup(editing->call->arena, form->text,
+						       strnlen(form->text, sizeof form->text)));
+	}
+}
+
+static int run_edit(void *context)
+{
+	struct editing *editing = context;
+	struct arena *arena = editing->call->arena;
+	struct policy_state *state = editing->state;
+
+	if (bundle_decode(arena, state->source, state->source_size, &editing->bundle) ||
+	    lang_tunables(arena, editing->bundle.files.items[0], editing->policy, diags_new(arena), &editing->there))
+		return -EPROTO;
+	edit_all(editing);
+	state->meta = take_text(editing->call, json_incref(editing->meta));
+	if (!state->meta)
+		return -ENOMEM;
+	state->meta_size = strlen(state->meta);
+	return bundle_encode(arena, &editing->bundle, &state->source, &state->source_size);
+}
+
+int tune_edit(struct call *call, const char *policy, struct diags *diags, struct policy_state *state)
+{
+	struct editing editing = { .call = call, .policy = policy, .state = state };
+	bool given = false;
+	int error;
+
+	for (uint32_t i = 0; i < PLANE_TUNABLES; i++)
+		given = given || tunable_form(state->tunables, i);
+	if (!given)
+		return 0;
+	editing.meta = meta_decode(state->meta, state->meta_size);
+	error = editing.meta ? arena_run(call->arena, run_edit, &editing) : -EPROTO;
+	json_decref(editing.meta);
+	if (error)
+		diag_error(diags, (struct span){ 0 }, "the pinned description of policy `%s` is damaged", policy);
+	return error;
+}
+
 /* --- changing one ------------------------------------------------------------------------------------------------ */
 
 static int find(struct call *call, const struct tuning *tuning, struct span *ret_value)
@@ -241,45 +360,86 @@ static void drop_warnings(struct diags *diags)
 	diags->warnings = 0;
 }
 
-/* The changes with one more; what the file says is known from the first change on. */
+/* The changes with one more. */
 static const char *add_change(struct call *call, const struct tuning *tuning, const char *former)
 {
 	const char *changes = tune_changes(call, tuning->kernel, tuning->policy);
 	json_t *object = changes ? json_loads(changes, 0, NULL) : NULL;
-	json_t *pair;
 
 	if (!object)
 		object = json_object();
-	pair = json_object_get(object, tuning->name);
-	if (pair)
-		json_array_set_new(pair, 1, json_string(tuning->value));
-	else
-		json_object_set_new(object, tuning->name, json_pack("[s, s]", former, tuning->value));
+	note_change(object, tuning->name, former, tuning->value);
 	return take_text(call, object);
 }
 
-static int rebuild(struct call *call, struct tuning *tuning, struct span value)
+/* The tunable in the map of the programs in force, which ask for the same ones as the ruleset; or -1. */
+static int live_index(json_t *meta, const struct ruleset *ruleset, const char *name)
 {
-	const char *former = arena_strndup(call->arena, value.source->text + value.offset, value.length);
-	struct text_edit edit = { value.offset, value.offset + value.length, tuning->value, 0 };
-	struct ruleset *ruleset = ARENA_NEW(call->arena, struct ruleset);
-	struct rulesets rulesets = { .items = ruleset, .count = 1 };
-	struct install install;
-	int status;
+	json_t *names = json_object_get(meta, "tunables"), *there;
+	int found = -1;
+	size_t index;
 
-	tuning->bundle.files.items[0] = rule_text_apply(call->arena, tuning->bundle.files.items[0], &edit);
-	status = api_recompile(call, tuning->policy, &tuning->bundle, ruleset);
-	if (!status)
-		status = api_install(call, ruleset, -1, &tuning->bundle, &install);
+	if (json_array_size(names) != ruleset->tunable_count)
+		return -1;
+	json_array_foreach(names, index, there) {
+		const struct tunable *tunable = &ruleset->tunables[index];
+
+		if (strcmp(json_string_value(there), tunable->live ? tunable->name : ""))
+			return -1;
+		if (tunable->live && !strcmp(tunable->name, name))
+			found = (int)index;
+	}
+	return found;
+}
+
+/* By one store, if the programs can take it: else `ret_done` stays false. */
+static int store(struct call *call, const struct tuning *tuning, const struct ruleset *ruleset, bool *ret_done)
+{
+	json_t *meta = meta_decode(tuning->state.meta, tuning->state.meta_size);
+	int index = meta && tuning->state.tunables && strlen(tuning->value) < TUNABLE_TEXT ?
+			    live_index(meta, ruleset, tuning->name) : -1;
+	struct kernel_tuning change = { .text = tuning->value };
+
+	json_decref(meta);
+	if (index < 0)
+		return WEIR_OK;
+	change.index = (uint32_t)index;
+	change.value = ruleset->tunables[index].value;
+	*ret_done = true;
+	return kernel_tune(tuning->kernel, tuning->policy, &change, call->diags) ? WEIR_SYSTEM : WEIR_OK;
+}
+
+static int rebuild(struct call *call, struct tuning *tuning, const struct ruleset *ruleset, const char *former)
+{
+	struct install install;
+	int status = api_install(call, ruleset, -1, &tuning->bundle, &install);
+
 	drop_warnings(call->diags);
-	if (!status && session_check(call, &rulesets, tuning->options.force))
-		status = WEIR_INPUT;
 	if (status)
 		return status;
 	rule_keep_sets(call, &install);
 	tune_note(call, add_change(call, tuning, former), &install);
 	api_carry_counters(call, tuning->kernel, &install);
 	return kernel_apply(tuning->kernel, &install, 1, NULL, 0, 0, call->diags) ? WEIR_SYSTEM : WEIR_OK;
+}
+
+static int change(struct call *call, struct tuning *tuning, struct span value)
+{
+	const char *former = arena_strndup(call->arena, value.source->text + value.offset, value.length);
+	struct text_edit edit = { value.offset, value.offset + value.length, tuning->value, 0 };
+	struct ruleset *ruleset = ARENA_NEW(call->arena, struct ruleset);
+	struct rulesets rulesets = { .items = ruleset, .count = 1 };
+	bool done = false;
+	int status;
+
+	tuning->bundle.files.items[0] = rule_text_apply(call->arena, tuning->bundle.files.items[0], &edit);
+	status = api_recompile(call, tuning->policy, &tuning->bundle, ruleset);
+	drop_warnings(call->diags);
+	if (!status && session_check(call, &rulesets, tuning->options.force))
+		status = WEIR_INPUT;
+	if (!status)
+		status = store(call, tuning, ruleset, &done);
+	return status || done ? status : rebuild(call, tuning, ruleset, former);
 }
 
 static int tune(struct call *call, void *context)
@@ -296,7 +456,7 @@ static int tune(struct call *call, void *context)
 	if (!status && !is_word(tuning->value))
 		status = api_fail(call, WEIR_INPUT, "`%s` is not a value: one word like `200`, `64k` or `10.0.0.1`",
 				  tuning->value);
-	return status ? status : rebuild(call, tuning, value);
+	return status ? status : change(call, tuning, value);
 }
 
 WEIR_EXPORT int weir_tune(struct weir *weir, const char *policy, const char *name, const char *value,

@@ -560,8 +560,8 @@ static __always_inline void packet_clear(struct packet *packet)
 	PACKET_WORD(packet, eth_type) = WORD(0, ABSENT_VLAN, ABSENT_PROTO, ABSENT_FLAGS);
 	PACKET_WORD(packet, icmp_type) = WORD(ABSENT_ICMP, ABSENT_ICMP, 0, 0); /* family, ttl, dscp, ecn */
 	PACKET_WORD(packet, fragment) = 0; /* whole, flow, knocked, program */
-	PACKET_WORD(packet, resume) = 0;   /* transport */
-	PACKET_WORD(packet, end) = 0;
+	PACKET_WORD(packet, tuned) = 0;     /* resume */
+	PACKET_WORD(packet, transport) = 0; /* end */
 }
 
 #endif

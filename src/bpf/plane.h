@@ -333,6 +333,7 @@ VERIFIED_ONCE int plane_capture(plane_context *context, __u32 rule, __u32 snap, 
 }
 
 #include "bpf/sets.h"
+#include "bpf/tune.h"
 
 /* --- steps ------------------------------------------------------------------------------------------------------ */
 
@@ -515,11 +516,13 @@ VERIFIED_ONCE int plane_accept_flow(plane_context *context, struct packet *packe
 
 /* --- judging ---------------------------------------------------------------------------------------------------- */
 
-/* Fills in what the policy remembers of the packet's source, then asks for the answer. */
+/* Fills in what the policy remembers of the packet's source and what is tuned, then asks for the answer. */
 static __always_inline __u32 classify_with_state(struct packet *packet)
 {
 	if (config.needed & 1u << FIELD_KNOCKED)
 		packet->knocked = knocks_open(packet);
+	if (tuned.count)
+		packet->tuned = (__u32)plane_compare(packet);
 	return classify(packet);
 }
 

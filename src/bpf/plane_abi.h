@@ -190,6 +190,42 @@ struct plane_config {
 	__u16 reserved2;
 };
 
+/*
+ * What the plane compares with tunables before it calls classify() (MAP_TUNED, set before load): bit `bit` of
+ * struct packet's `tuned` says whether the field, which is (words[word] >> shift) & mask of the structure, is no more than
+ * `max` (so it is there) and lies to the tunable's value as `relation` says. In the order of tunables.
+ */
+struct plane_comparison {
+	__u64 mask;
+	__u64 max;
+	__u8 word;
+	__u8 shift;
+	__u8 relation; /* 1 below, 2 equal, 4 above: any of them */
+	__u8 tunable;
+	__u8 bit;
+	__u8 reserved[3];
+};
+enum { PLANE_TUNABLES = 16, PLANE_COMPARISONS = 32, TUNABLE_TEXT = 40 };
+struct plane_comparisons {
+	__u32 count;
+	__u32 reserved;
+	struct plane_comparison items[PLANE_COMPARISONS];
+};
+#define MAP_TUNED ".rodata.tuned"
+
+/*
+ * Map MAP_TUNABLES, one element, memory-mapped by user space; shared by all hooks of a policy. A value is changed by one
+ * store. `forms` are for user space: how the present value and another one were written; that of the present value counts.
+ */
+struct plane_tunables {
+	__u64 values[PLANE_TUNABLES];
+	struct tunable_form {
+		__u64 value;
+		char text[TUNABLE_TEXT]; /* NUL-terminated; empty: none */
+	} forms[PLANE_TUNABLES][2];
+};
+#define MAP_TUNABLES ".data.tunables"
+
 /* Map MAP_CONTROL, one element, memory-mapped by user space; one a policy's program generation. */
 struct plane_control {
 	__u64 until; /* from this epoch on the program abstains: it passes every packet on. ~0: never */
@@ -209,6 +245,7 @@ struct plane_trace {
  *   MAP_EPOCH    array, 1 x __u64, BPF_F_MMAPABLE: shared by all of weir's programs
  *   MAP_CONTROL  array, 1 x struct plane_control, BPF_F_MMAPABLE; its initial value says "never"
  *   MAP_CONFIG   array, 1 x struct plane_config: constants, to be set before load
+ *   MAP_TUNABLES  array, 1 x struct plane_tunables, BPF_F_MMAPABLE
  *   counters  per-CPU array of struct counter, config.slots elements; shared by all hooks of a policy
  *   steps     array of struct step
  *   logs      array of struct log_limit
@@ -267,5 +304,7 @@ _Static_assert(sizeof(struct bucket_of) == 16, "ABI");
 _Static_assert(sizeof(struct bucket_of_flow) == 40, "ABI");
 _Static_assert(sizeof(struct set_changes) == 24, "ABI");
 _Static_assert(sizeof(struct set_value) == 16, "ABI");
+_Static_assert(sizeof(struct plane_comparison) == 24, "ABI");
+_Static_assert(sizeof(struct plane_tunables) == 128 + 32 * 48, "ABI");
 
 #endif

@@ -21,6 +21,7 @@ static int emit_as(struct arena *arena, const struct ruleset *ruleset, enum clas
 	const struct plan *plan;
 
 	copy->classifier = classifier;
+	copy->comparison_count = 0; /* no maps: tunables have the values of now */
 	if (plan_build(arena, copy, HOOK_SOCKET, &options_without_maps, diags, &plan))
 		return -EINVAL;
 	cbpf_begin(ret_buffer, arena, accept_value);

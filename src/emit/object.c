@@ -52,8 +52,8 @@ static const struct packet_member {
 	MEMBER(dst_port), MEMBER(length), MEMBER(in_iface), MEMBER(out_iface), MEMBER(mark), MEMBER(user),
 	MEMBER(group), MEMBER(eth_type), MEMBER(vlan), MEMBER(proto), MEMBER(tcp_flags), MEMBER(icmp_type),
 	MEMBER(icmp_code), MEMBER(family), MEMBER(ttl), MEMBER(dscp), MEMBER(ecn), MEMBER(fragment),
-	MEMBER(whole), MEMBER(flow), MEMBER(knocked), MEMBER(program), MEMBER(resume), MEMBER(transport), MEMBER(end),
-	MEMBER(unused),
+	MEMBER(whole), MEMBER(flow), MEMBER(knocked), MEMBER(program), MEMBER(tuned), MEMBER(resume),
+	MEMBER(transport), MEMBER(end),
 };
 
 enum { PACKET_MEMBERS = sizeof packet_members / sizeof packet_members[0] };

@@ -214,6 +214,27 @@ static bool is_guarded(const struct place *place, enum field field)
 	return false;
 }
 
+/* The match says with numbers what the comparison says with the tunable's name. */
+static bool check_comparison(struct check *check, const struct place *place, const struct cond *cond)
+{
+	const struct ruleset *ruleset = check->ruleset;
+	const struct comparison *comparison;
+	struct range ranges[2];
+
+	if (!cond->match.comparison || !ruleset->comparison_count)
+		return true;
+	if (cond->match.comparison > ruleset->comparison_count)
+		return fail(check, "rule %u: no such comparison", place->rule->number);
+	comparison = &ruleset->comparisons[cond->match.comparison - 1];
+	if (comparison->field != cond->match.field ||
+	    cond->match.mask != u128_max(field_table[comparison->field].bits) ||
+	    comparison_ranges(comparison, ruleset->tunables[comparison->tunable].value, ranges) != cond->match.count ||
+	    memcmp(ranges, cond->match.ranges, cond->match.count * sizeof *ranges))
+		return fail(check, "rule %u: the values of %s are not those of the comparison", place->rule->number,
+			    field_table[cond->match.field].name);
+	return true;
+}
+
 static bool check_match(struct check *check, const struct place *place, const struct cond *cond)
 {
 	const char *name;
@@ -235,7 +256,7 @@ static bool check_match(struct check *check, const struct place *place, const st
 			return fail(check, "rule %u: ranges %zu and %zu of %s overlap, touch or are not sorted",
 				    place->rule->number, i, i + 1, name);
 	}
-	return check_mask(check, place, cond);
+	return check_mask(check, place, cond) && check_comparison(check, place, cond);
 }
 
 static bool check_member(struct check *check, const struct place *place, const struct cond *cond)
@@ -290,6 +311,37 @@ static bool check_cond(struct check *check, const struct place *place, const str
 		return check_member(check, place, cond);
 	}
 	return fail(check, "rule %u: no such kind of condition", place->rule->number);
+}
+
+/* --- tunables ------------------------------------------------------------------------------------------------- */
+
+/* The field's absent value holds no comparison. */
+static bool comparable(enum field field)
+{
+	const struct field_info *info = &field_table[field];
+
+	return field < FIELD_COUNT && info->size && info->bits <= 64 && !info->owner &&
+	       (info->presence != PRESENT_VALUE || info->absent > u128_max(info->bits));
+}
+
+static bool check_tunables(struct check *check)
+{
+	const struct ruleset *ruleset = check->ruleset;
+	const char **names = ARENA_ARRAY(check->arena, const char *, ruleset->tunable_count);
+
+	if (ruleset->tunable_count > TUNABLES_MAX || ruleset->comparison_count > COMPARISONS_MAX)
+		return fail(check, "more than %d tunables or %d comparisons", TUNABLES_MAX, COMPARISONS_MAX);
+	for (size_t i = 0; i < ruleset->tunable_count; i++)
+		names[i] = ruleset->tunables[i].name;
+	for (size_t i = 0; i < ruleset->comparison_count; i++) {
+		const struct comparison *comparison = &ruleset->comparisons[i];
+
+		if (!comparable(comparison->field) || comparison->tunable >= ruleset->tunable_count ||
+		    !comparison->relation || comparison->relation >= (1u << RELATION_COUNT) - 1 ||
+		    ruleset->tunables[comparison->tunable].value > (uint64_t)u128_max(field_table[comparison->field].bits))
+			return fail(check, "comparison %zu is none", i + 1);
+	}
+	return check_names(check, "tunable", names, ruleset->tunable_count);
 }
 
 /* --- rules ---------------------------------------------------------------------------------------------------- */
@@ -578,7 +630,7 @@ const char *ruleset_check(struct arena *arena, const struct ruleset *ruleset)
 {
 	struct check check = { .arena = arena, .ruleset = ruleset };
 
-	if (check_head(&check) && check_all_names(&check) && check_sets(&check) && check_knocks(&check) &&
+	if (check_head(&check) && check_all_names(&check) && check_sets(&check) && check_knocks(&check) && check_tunables(&check) &&
 	    check_chains(&check) && check_cycles(&check))
 		return NULL;
 	return check.error;

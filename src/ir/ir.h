@@ -47,6 +47,7 @@ struct cond {
 			u128 mask; /* u128_max(bits) unless written with & */
 			const struct range *ranges; /* sorted, disjoint, not adjacent, inside the mask */
 			size_t count; /* at least 1 */
+			uint32_t comparison; /* 1 + index into ruleset.comparisons, which says the same; 0: of none */
 		} match;
 		struct {
 			enum field field;
@@ -210,6 +211,38 @@ struct knock {
 	uint32_t max_sources; /* to be remembered; the policy's knocks share the most of these; 0: the planes' default */
 };
 
+/*
+ * A value that `weir tune` may change while the policy is in force. If it is live, nothing asks for it but comparisons:
+ * then changing it changes a number in a map, and no program.
+ */
+struct tunable {
+	const char *name;
+	uint64_t value; /* at present */
+	bool live;
+};
+
+/* How a field's value lies to the tunable's: any of these. */
+enum { RELATION_BELOW = 1, RELATION_EQUAL = 2, RELATION_ABOVE = 4, RELATION_COUNT = 3 };
+extern const char *const relation_names[RELATION_COUNT]; /* by bit */
+
+/*
+ * A comparison with a tunable, which the planes answer before the rules judge: bit i of struct packet's `tuned` says that
+ * comparison i holds. The field is neither an owner nor as wide as an IPv6 address. Who knows no more than the present
+ * values takes the ranges of the match that names it.
+ */
+struct comparison {
+	enum field field;
+	uint8_t relation; /* RELATION_*: at least one, not all */
+	uint32_t tunable; /* index into ruleset.tunables */
+};
+enum { TUNABLES_MAX = 16, COMPARISONS_MAX = 32 };
+
+/* Values that the field of a comparison may have, `value` being the tunable's: at most two ranges, perhaps none. */
+size_t comparison_ranges(const struct comparison *comparison, uint64_t value, struct range *ret_ranges);
+/* Those of the comparisons that hold for the packet: bits as in `tuned`. */
+uint32_t comparisons_hold(const struct comparison *comparisons, size_t count, const struct tunable *tunables,
+			  const struct packet *packet);
+
 /* An executable, as it was when the policy was compiled: what struct packet's `program` counts from PROGRAM_FIRST. */
 struct program {
 	const char *path;
@@ -310,6 +343,10 @@ struct ruleset {
 	uint32_t captures_size; /* bytes of the ring of captures, a power of two; 0: no rule captures */
 	const struct program *programs;
 	size_t program_count; /* at most PROGRAMS_MAX */
+	const struct tunable *tunables; /* that are compared with */
+	size_t tunable_count;
+	const struct comparison *comparisons; /* each of them once */
+	size_t comparison_count;
 	uint8_t cgroup_levels[PACKET_CGROUPS]; /* ancestor level behind FIELD_CGROUP_0..2; root is 0 */
 	uint8_t cgroup_level_count;
 };

@@ -310,6 +310,17 @@ static bool expect_program_statement(struct reader *reader)
 	       reader_expect_number32(reader, &program->device) && reader_expect_number(reader, 64, &program->inode);
 }
 
+static bool expect_tunable(struct reader *reader)
+{
+	struct tunable *tunable = &VEC_PUSH(reader->arena, &reader->tunables);
+
+	if (!reader_expect_string(reader, "the tunable's name", &tunable->name) ||
+	    !reader_expect_number(reader, 64, &tunable->value))
+		return false;
+	tunable->live = reader_accept_word(reader, "live");
+	return true;
+}
+
 static const struct statement {
 	const char *word;
 	bool (*read)(struct reader *reader);
@@ -326,6 +337,7 @@ static const struct statement {
 	{ "captures", expect_captures },
 	{ "cgroup_levels", expect_levels },
 	{ "counter", expect_counter_statement },
+	{ "tunable", expect_tunable },
 	{ "set", expect_set_statement },
 	{ "knock", expect_knock_statement },
 	{ "chain", expect_chain },
@@ -375,6 +387,10 @@ static bool finish_policy(struct reader *reader, struct text_token head)
 	ruleset->counter_count = reader->counters.count;
 	ruleset->knocks = reader->knocks.items;
 	ruleset->knock_count = reader->knocks.count;
+	ruleset->tunables = reader->tunables.items;
+	ruleset->tunable_count = reader->tunables.count;
+	ruleset->comparisons = reader->comparisons.items;
+	ruleset->comparison_count = reader->comparisons.count;
 	if (!resolve_chains(reader))
 		return false;
 	error = ruleset_check(reader->arena, ruleset);

@@ -89,7 +89,45 @@ static bool expect_one_value(struct reader *reader, struct cond *cond)
 	return true;
 }
 
-/* FIELD = VALUE, FIELD in { ... }, either with & MASK; or FIELD in set "NAME" */
+static uint32_t comparison_number(struct reader *reader, struct comparison wanted)
+{
+	const struct comparison *items = reader->comparisons.items;
+	uint32_t number = 0;
+
+	while (number < reader->comparisons.count &&
+	       (items[number].field != wanted.field || items[number].relation != wanted.relation ||
+		items[number].tunable != wanted.tunable))
+		number++;
+	if (number == reader->comparisons.count)
+		VEC_PUSH(reader->arena, &reader->comparisons) = wanted;
+	return number + 1;
+}
+
+/* by "TUNABLE" RELATION ..., behind the values that this comes to at present. */
+static bool accept_comparison(struct reader *reader, struct cond *cond)
+{
+	struct comparison comparison = { .field = cond->match.field };
+	struct text_token name;
+	const char *text;
+
+	if (!reader_accept_word(reader, "by"))
+		return true;
+	name = reader->token;
+	if (!reader_expect_string(reader, "the name of a tunable", &text))
+		return false;
+	while (comparison.tunable < reader->tunables.count &&
+	       strcmp(text, reader->tunables.items[comparison.tunable].name))
+		comparison.tunable++;
+	if (comparison.tunable == reader->tunables.count)
+		return reader_fail(reader, name, "no tunable of that name so far");
+	for (size_t i = 0; i < RELATION_COUNT; i++)
+		if (reader_accept_word(reader, relation_names[i]))
+			comparison.relation |= (uint8_t)(1u << i);
+	cond->match.comparison = comparison_number(reader, comparison);
+	return true;
+}
+
+/* FIELD = VALUE, FIELD in { ... }, either with & MASK, or by "TUNABLE"; or FIELD in set "NAME" */
 static bool expect_test(struct reader *reader, struct cond *cond)
 {
 	enum field field = FIELD_FAMILY;
@@ -102,11 +140,11 @@ static bool expect_test(struct reader *reader, struct cond *cond)
 	if (reader_accept_sign(reader, '&') && !reader_expect_value(reader, field, &cond->match.mask))
 		return false;
 	if (reader_accept_sign(reader, '='))
-		return expect_one_value(reader, cond);
+		return expect_one_value(reader, cond) && accept_comparison(reader, cond);
 	if (!reader_accept_word(reader, "in"))
 		return reader_fail(reader, reader->token, "expected `=`, `&` or `in`");
 	if (!reader_accept_word(reader, "set"))
-		return expect_ranges(reader, cond);
+		return expect_ranges(reader, cond) && accept_comparison(reader, cond);
 	if (cond->match.mask != u128_max(field_table[field].bits))
 		return reader_fail(reader, reader->token, "a masked value cannot be in a set");
 	cond->kind = COND_SET;

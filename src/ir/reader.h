@@ -31,6 +31,8 @@ struct reader {
 	VEC(const char *) counters;
 	VEC(struct program) programs;
 	VEC(struct knock) knocks;
+	VEC(struct tunable) tunables;
+	VEC(struct comparison) comparisons;
 	VEC(struct pending) pending;
 };
 

@@ -147,6 +147,11 @@ static void put_head(struct printer *printer)
 		put_number(printer, " ", ruleset->programs[i].inode);
 		put(printer, "\n");
 	}
+	for (size_t i = 0; i < ruleset->tunable_count; i++) {
+		put_string(printer, "\ttunable ", ruleset->tunables[i].name);
+		put_number(printer, " ", ruleset->tunables[i].value);
+		put(printer, ruleset->tunables[i].live ? " live\n" : "\n");
+	}
 	for (size_t i = 0; i < ruleset->counter_count; i++) {
 		put_string(printer, "\tcounter ", ruleset->counters[i]);
 		put(printer, "\n");
@@ -201,6 +206,18 @@ static void put_ranges(struct printer *printer, const struct value_format *forma
 	put(printer, "}");
 }
 
+static void put_comparison(struct printer *printer, uint32_t number)
+{
+	const struct comparison *comparison = &printer->ruleset->comparisons[number - 1];
+
+	put_string(printer, " by ", printer->ruleset->tunables[comparison->tunable].name);
+	for (size_t i = 0; i < RELATION_COUNT; i++)
+		if (comparison->relation >> i & 1) {
+			put(printer, " ");
+			put(printer, relation_names[i]);
+		}
+}
+
 static void put_match(struct printer *printer, const struct cond *cond)
 {
 	struct value_format format = value_format_of(cond->match.field), mask_format = format;
@@ -221,6 +238,8 @@ static void put_match(struct printer *printer, const struct cond *cond)
 	} else {
 		put_ranges(printer, &format, first, cond->match.count);
 	}
+	if (cond->match.comparison && printer->ruleset->comparison_count)
+		put_comparison(printer, cond->match.comparison);
 }
 
 static void put_cond(struct printer *printer, const struct cond *cond);

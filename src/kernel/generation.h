@@ -8,6 +8,7 @@
  *   table_N, steps_N  there too: of hook N
  *   counters          per-CPU counts of this generation; base: what they start from
  *   events, captures (if a rule captures), status, logs: each generation has its own, so that a reader can tell whose rules an event names
+ *   tunables          if rules compare with any: their values (tunables.h)
  *   set-MAP           each named set's map; changes: what packets could not change in them
  *   state-NAME-LAYOUT what packets change (kernel/statemap.h); shared-NAME-LAYOUT: other policies may have it too
  *   prog_N, control_N, after_N (XDP), before_N (until the change is complete), link_N (not for clsact): place N

@@ -85,6 +85,7 @@ struct install_hook {
 	size_t table_size;     /* in bytes */
 	size_t step_room;      /* steps to be kept free behind `steps` */
 	uint32_t needed;       /* plane_config.needed */
+	uint32_t tuned;        /* bits of struct packet's `tuned` that the classifier looks at */
 	const struct step *steps; /* each hook has its own steps */
 	size_t step_count;
 	const struct install_set *sets; /* constants of this hook's rules (no name); looked up before install.sets */
@@ -112,6 +113,9 @@ struct install {
 	uint8_t level_count;
 	struct plane_knocks knocks; /* count 0: none */
 	struct plane_programs programs;
+	struct plane_comparisons comparisons; /* of all hooks */
+	struct plane_tunables tunables;
+	uint32_t tunable_count; /* 0: no map of them is kept */
 	uint64_t flow_timeout_ns[FLOW_TIMEOUT_COUNT];
 	const void *source;    /* blob for `show` and rollback; opaque here */
 	size_t source_size;
@@ -156,6 +160,7 @@ struct policy_state {
 	size_t source_size;
 	const void *meta;
 	size_t meta_size;
+	const struct plane_tunables *tunables; /* NULL: none */
 	const void *edits;   /* what kernel_rules_commit() was given since, one struct rules_edit after the other */
 	size_t edits_size;
 };
@@ -179,6 +184,17 @@ struct kernel_state_size {
 enum { KERNEL_STATES_MAX = 16 };
 int kernel_state_sizes(struct kernel *kernel, const char *policy, struct diags *diags,
 		       struct kernel_state_size *ret_sizes, size_t *ret_count);
+
+/* How the present value of a tunable was written when it was given, or NULL: as in the policy's text. */
+const struct tunable_form *tunable_form(const struct plane_tunables *tunables, uint32_t index);
+
+/* Gives a tunable of a policy another value, by one store for all of its programs. `text` is shorter than TUNABLE_TEXT. */
+struct kernel_tuning {
+	uint32_t index;
+	uint64_t value;
+	const char *text;
+};
+int kernel_tune(struct kernel *kernel, const char *policy, const struct kernel_tuning *tuning, struct diags *diags);
 
 /* Counters start from zero again, without losing a packet. */
 int kernel_counters_reset(struct kernel *kernel, const char *policy, struct diags *diags);

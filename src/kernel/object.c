@@ -348,6 +348,17 @@ static void fill_flow_config(struct flow_config *config, const struct load *load
 	config->track = load->hook->track;
 }
 
+/* Those that some rule of the hook asks for. */
+static void fill_comparisons(struct plane_comparisons *comparisons, const struct load *load)
+{
+	const struct plane_comparisons *all = &load->install->comparisons;
+
+	memset(comparisons, 0, sizeof *comparisons);
+	for (uint32_t i = 0; i < all->count; i++)
+		if (load->hook->tuned >> all->items[i].bit & 1)
+			comparisons->items[comparisons->count++] = all->items[i];
+}
+
 /* The bytes of a variable in a read-only section of its own, or NULL. */
 static void *rodata(struct bpf_object *object, const char *section, size_t size)
 {
@@ -361,6 +372,7 @@ static void *rodata(struct bpf_object *object, const char *section, size_t size)
 static int configure(struct bpf_object *object, const struct load *load)
 {
 	struct plane_config *config = rodata(object, ".rodata.config", sizeof *config);
+	struct plane_comparisons *comparisons = rodata(object, MAP_TUNED, sizeof *comparisons);
 	uint32_t *frames = rodata(object, ".rodata.frames", sizeof *frames);
 	struct flow_config *flow = rodata(object, FLOW_CONFIG, sizeof *flow);
 	struct table_config *table = rodata(object, TABLE_CONFIG, sizeof *table);
@@ -376,6 +388,8 @@ static int configure(struct bpf_object *object, const struct load *load)
 		*table = *load->hook->table;
 	if (knocks)
 		*knocks = load->install->knocks;
+	if (comparisons)
+		fill_comparisons(comparisons, load);
 	if (programs)
 		*programs = load->install->programs;
 	if (frames)
@@ -441,6 +455,8 @@ static int fill_map(struct kernel *kernel, const struct bpf_object *object, cons
 		return fill_array(fd, load->hook->steps, load->hook->step_count, sizeof(struct step));
 	if (!strcmp(name, "logs"))
 		return fill_array(fd, load->install->logs, load->install->log_count, sizeof(struct log_limit));
+	if (!strcmp(name, "tunables"))
+		return fill_array(fd, &load->install->tunables, 1, sizeof load->install->tunables);
 	if (!strcmp(name, RATES_MAP))
 		return fill_array(fd, load->install->rates, load->install->rate_count, sizeof(struct rate_limit));
 	if (!strcmp(name, "table") && load->hook->table)

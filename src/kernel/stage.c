@@ -100,7 +100,8 @@ static int resolve(struct staging *staging)
 
 /* --- maps that a policy's programs share ------------------------------------------------------------------------ */
 
-static const char *const policy_maps[] = { "counters", "events", "captures", "status", "logs", "changes" };
+static const char *const policy_maps[] = { "counters", "events", "captures", "status", "logs", "changes",
+					    "tunables" };
 
 static int share_first(struct staging *staging)
 {
@@ -163,6 +164,8 @@ static int pin_policy_maps(struct staging *staging)
 		int fd = shares_find(&staging->shares, policy_maps[i]);
 
 		if (!strcmp(policy_maps[i], "captures") && !staging->install->captures_size)
+			continue;
+		if (!strcmp(policy_maps[i], "tunables") && !staging->install->tunable_count)
 			continue;
 		if (fd >= 0)
 			error = pin_make(kernel, fd, folder, "%s", policy_maps[i]);

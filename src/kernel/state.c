@@ -7,6 +7,7 @@
 #include "kernel/counters.h"
 #include "kernel/rules.h"
 #include "kernel/statemap.h"
+#include "kernel/tunables.h"
 
 /* --- names ------------------------------------------------------------------------------------------------------ */
 
@@ -68,6 +69,7 @@ struct snapshot {
 	void *source;
 	void *meta;
 	struct lost lost;
+	struct plane_tunables *tunables;
 	void *edits;
 	size_t edits_size;
 };
@@ -78,6 +80,7 @@ static void snapshot_free(struct snapshot *snapshot)
 	free(snapshot->counters);
 	free(snapshot->source);
 	free(snapshot->meta);
+	free(snapshot->tunables);
 	free(snapshot->edits);
 }
 
@@ -115,6 +118,8 @@ static int take(struct kernel *kernel, const struct generation *generation, stru
 		error = blob_load(kernel, folder, "source", record->source_size, &snapshot->source);
 	if (!error && record->meta_size)
 		error = blob_load(kernel, folder, "meta", record->meta_size, &snapshot->meta);
+	if (!error)
+		error = tunables_read(kernel, folder, &snapshot->tunables);
 	if (!error)
 		error = rules_edits(kernel, folder, &snapshot->edits, &snapshot->edits_size);
 	return error;
@@ -184,6 +189,8 @@ static int copy_state(void *context)
 	state->source_size = record->source_size;
 	state->meta = arena_copy(call->arena, snapshot->meta ? snapshot->meta : "", record->meta_size);
 	state->meta_size = record->meta_size;
+	if (snapshot->tunables)
+		state->tunables = arena_copy(call->arena, snapshot->tunables, sizeof *snapshot->tunables);
 	state->edits = arena_copy(call->arena, snapshot->edits ? snapshot->edits : "", snapshot->edits_size);
 	state->edits_size = snapshot->edits_size;
 	return 0;
@@ -248,6 +255,15 @@ int kernel_counters_reset(struct kernel *kernel, const char *policy, struct diag
 
 	if (!error)
 		error = with_policy(kernel, policy, zero, NULL);
+	return problem_report(kernel, diags, error);
+}
+
+int kernel_tune(struct kernel *kernel, const char *policy, const struct kernel_tuning *tuning, struct diags *diags)
+{
+	int error = store_need_write(kernel);
+
+	if (!error)
+		error = with_policy(kernel, policy, tunables_change, (void *)tuning);
 	return problem_report(kernel, diags, error);
 }
 

@@ -122,6 +122,7 @@ struct define_node {
 	struct value value;
 	size_t order; /* place in the text: a define sees those before it */
 	bool tunable; /* `weir tune` may change it */
+	bool in_set;  /* elements of a set have it, perhaps of one that policies share */
 	bool used;
 };
 

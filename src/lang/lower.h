@@ -39,6 +39,14 @@ struct local {
 	size_t order; /* of giving */
 };
 
+/* A tunable that something asks for. */
+struct tuned {
+	struct define_node *define;
+	unsigned uses, compared; /* so often; and so often of these by a comparison of the ruleset */
+	uint64_t value;          /* if compared: */
+	uint32_t index;          /* among the ruleset's tunables */
+};
+
 /* What one compilation knows. */
 struct lower {
 	struct arena *arena;
@@ -59,6 +67,10 @@ struct lower {
 	VEC(struct program) programs;
 	uint8_t levels[PACKET_CGROUPS];
 	uint8_t level_count;
+	VEC(struct tuned) tuned;    /* the tunables that something asks for */
+	unsigned tuned_uses;        /* of all of them */
+	VEC(struct comparison) comparisons;
+	uint32_t tunable_count;     /* that these compare with */
 	size_t elements;            /* of all lists so far; a define costs DEFINE_COST */
 	unsigned define_depth;
 	const struct span *shorthand; /* inside a short name: the place of it, and no hook is checked */
@@ -160,6 +172,19 @@ hook_mask hooks_of_direction(enum direction direction);
  * is asked of them.
  */
 hook_mask hooks_that_leave(const struct lower *lower, hook_mask hooks);
+
+/* --- tunables (tunable.c) ------------------------------------------------------------------------------- */
+
+/* Something asks for the define, for what need not be known. */
+void tunable_used(struct lower *lower, struct define_node *define);
+/*
+ * The condition that a comparison with one value became (NULL: with others), as one with the tunable that the value came
+ * from; as it is, if it did not, or if more than a number is compared. `uses`: lower->tuned_uses before it was read.
+ */
+const struct cond *tunable_compare(struct lower *lower, const struct expr *expr, const struct field_word *field,
+				   const struct range *value, unsigned uses, const struct cond *cond);
+/* Gives the ruleset its tunables and comparisons. */
+void tunables_finish(struct lower *lower, struct ruleset *ruleset);
 
 /* --- knocks (knock.c) ----------------------------------------------------------------------------------- */
 

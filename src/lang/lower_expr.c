@@ -381,11 +381,22 @@ static void check_empty(struct lower *lower, const struct expr *expr)
 		diag_error(lower->diags, expr->value.span, "this list is empty: nothing is in it");
 }
 
+/* The value, if it is one and of IPv4 or a number; NULL: it is not. */
+static const struct range *only_value(struct lower *lower, const struct operand *operand)
+{
+	if (operand->ranges.count != 1 || operand->ranges6.count || operand->sets.count || operand->pairs.count ||
+	    operand->cgroups.count)
+		return NULL;
+	return arena_copy(lower->arena, operand->ranges.items, sizeof *operand->ranges.items);
+}
+
 static const struct cond *compare(struct lower *lower, const struct expr *expr, hook_mask hooks, bool negate)
 {
 	const struct field_word *field = compared_field(lower, expr, hooks);
 	struct span span = lower_span(lower, expr->span);
 	struct operand operand = { .field = field, .single = expr->op != COMPARE_IN && expr->op != COMPARE_NOT_IN };
+	unsigned uses = lower->tuned_uses;
+	const struct range *value;
 	const struct cond *cond;
 	bool owner;
 
@@ -394,6 +405,7 @@ static const struct cond *compare(struct lower *lower, const struct expr *expr, 
 	operand.subject = arena_printf(lower->arena, "`%s`", field->name);
 	check_empty(lower, expr);
 	operand_value(lower, &operand, &expr->value);
+	value = only_value(lower, &operand);
 	if (is_ordered(expr->op))
 		order(lower, expr, &operand);
 	if (operand.failed)
@@ -405,7 +417,8 @@ static const struct cond *compare(struct lower *lower, const struct expr *expr, 
 	else if (field->type == TYPE_IFACE && field->field == FIELD_COUNT)
 		cond = iface(lower, &expr->field, &operand, hooks, span);
 	else
-		cond = cond_from_operand(lower, &operand, owner && negate, span);
+		cond = tunable_compare(lower, expr, field, value, uses,
+				       cond_from_operand(lower, &operand, owner && negate, span));
 	return negate && !owner ? cond_not(lower->arena, cond, span) : cond;
 }
 

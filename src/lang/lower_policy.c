@@ -416,6 +416,9 @@ static void start(struct lower *lower, struct policy_node *policy)
 	memset(&lower->set_nodes, 0, sizeof lower->set_nodes);
 	memset(&lower->counters, 0, sizeof lower->counters);
 	memset(&lower->programs, 0, sizeof lower->programs);
+	memset(&lower->tuned, 0, sizeof lower->tuned);
+	memset(&lower->comparisons, 0, sizeof lower->comparisons);
+	lower->tunable_count = 0;
 }
 
 static void finish(struct lower *lower, struct ruleset *ruleset)
@@ -428,6 +431,7 @@ static void finish(struct lower *lower, struct ruleset *ruleset)
 	ruleset->counter_count = lower->counters.count;
 	ruleset->cgroup_level_count = lower->level_count;
 	memcpy(ruleset->cgroup_levels, lower->levels, sizeof ruleset->cgroup_levels);
+	tunables_finish(lower, ruleset);
 }
 
 void policy_lower(struct lower *lower, struct policy_node *policy, struct ruleset *ret_ruleset)

@@ -363,6 +363,9 @@ static void use_define(struct lower *lower, struct operand *operand, const struc
 		return;
 	}
 	define->used = true;
+	if (define->tunable)
+		tunable_used(lower, define);
+	define->in_set |= operand->of_set;
 	if (lower->define_depth == DEFINE_DEPTH_MAX) {
 		diag_error(lower->diags, word->span, "defines are nested too deeply (at most %d levels)",
 			   DEFINE_DEPTH_MAX);

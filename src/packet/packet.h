@@ -83,10 +83,10 @@ struct packet {
 	__u8 flow;     /* enum packet_flow */
 	__u8 knocked;  /* bit i: knock i of the policy is open for this source; 0 of what is not IP */
 	__u32 program; /* the executable of the local socket's owner; absent: ABSENT_PROGRAM */
+	__u32 tuned;  /* bit i: comparison i of the policy with a tunable holds; 0 where its field is not there */
 	__u32 resume; /* where classify() goes on after STEP_RESUME (bpf/plane_abi.h); first 0 */
 	__u32 transport; /* the data plane's own notes, if a rule asks for `flow`: offset of the transport header, */
 	__u32 end;       /* and of the IP packet's end */
-	__u32 unused;
 };
 
 _Static_assert(sizeof(struct packet) == 144, "struct packet is an ABI");

@@ -97,6 +97,35 @@ uint32_t dims_family(struct work *work)
 	return value_dim(work, FIELD_FAMILY, PART_ALL, part_full(FIELD_FAMILY, PART_ALL));
 }
 
+/* One bit of what the plane has compared with tunables. */
+static uint32_t tuned_dim(struct work *work, const struct cond *match)
+{
+	static const char *const relations[] = { [RELATION_BELOW] = "<", [RELATION_EQUAL] = "==",
+						 [RELATION_BELOW | RELATION_EQUAL] = "<=", [RELATION_ABOVE] = ">",
+						 [RELATION_BELOW | RELATION_ABOVE] = "!=",
+						 [RELATION_EQUAL | RELATION_ABOVE] = ">=" };
+	uint32_t bit = match->match.comparison - 1;
+	const struct comparison *comparison = &work->ruleset->comparisons[bit];
+	const struct dim dim = {
+		.kind = DIM_VALUE,
+		.field = comparison->field,
+		.offset = offsetof(struct packet, tuned),
+		.size = sizeof(((struct packet *)0)->tuned),
+		.mask = (uint64_t)1 << bit,
+		.max = (uint64_t)1 << bit,
+		.tuned = true,
+	};
+	size_t known = work->dims.count;
+	uint32_t index = find_dim(work, &dim);
+
+	if (index == known)
+		work->dims.items[index].name =
+			arena_printf(work->arena, "%s %s %s", field_table[comparison->field].name,
+				     relations[comparison->relation],
+				     work->ruleset->tunables[comparison->tunable].name);
+	return index;
+}
+
 /* --- presence ------------------------------------------------------------------------------------------- */
 
 /* That the field is there, as far as its value does not say so by itself. */
@@ -358,6 +387,15 @@ static const struct test *set_test(struct work *work, enum field field, uint32_t
 	return test_pair(work, TEST_AND, guard, test_between(work, set_dim(work, field, set), 1, 1));
 }
 
+/* An absent value is no number that the plane has compared; that of an absent family might be. */
+static const struct test *tuned_test(struct work *work, const struct cond *match)
+{
+	uint64_t bit = (uint64_t)1 << (match->match.comparison - 1);
+
+	return test_pair(work, TEST_AND, family_guard(work, match->match.field),
+			 test_between(work, tuned_dim(work, match), bit, bit));
+}
+
 static bool sees(const struct work *work, enum field field)
 {
 	return field_table[field].hooks & HOOK_BIT(work->hook);
@@ -372,6 +410,8 @@ static const struct test *match_condition(struct work *work, const struct cond *
 		return &test_never;
 	if (field == FIELD_DIRECTION)
 		return direction_match(work, match);
+	if (match->match.comparison && work->ruleset->comparison_count)
+		return tuned_test(work, match);
 	set = sets_inline(work, match);
 	if (set >= 0)
 		return set_test(work, field, (uint32_t)set);

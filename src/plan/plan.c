@@ -328,6 +328,7 @@ static void drop_unused(struct arena *arena, struct plan *plan)
 		to[i] = kept;
 		dims[kept++] = plan->dims[i];
 		plan->needed |= (uint32_t)1 << plan->dims[i].field;
+		plan->tuned |= plan->dims[i].tuned ? (uint32_t)plan->dims[i].mask : 0;
 	}
 	if (kept != plan->dim_count)
 		renumber(arena, plan, to);

@@ -28,6 +28,7 @@ struct dim {
 	uint64_t max;   /* greatest value it can have, the absent value included */
 	uint32_t set;
 	const char *name; /* for people: "ip.src", "ipv6.src.hi", "mark & 0xff", "ip.src in blocked" */
+	bool tuned;     /* of struct packet's `tuned`: a comparison of `field`, which does not stand at `offset` then */
 };
 
 enum set_key { KEY_IPV4, KEY_IPV6, KEY_VALUE }; /* key layouts in bpf/plane_abi.h */
@@ -130,6 +131,7 @@ struct plan {
 	const struct dim *dims; /* in the diagram's order */
 	size_t dim_count;
 	uint32_t needed;        /* bit f: some dimension or key of a rate looks at enum field f */
+	uint32_t tuned;         /* bit i: and at comparison i with a tunable */
 	const struct plan_set *sets;
 	size_t set_count;
 	const uint32_t *answers; /* as classify() returns them (bpf/plane_abi.h) */

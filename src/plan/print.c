@@ -50,7 +50,7 @@ static void add_value(struct text *text, const struct dim *dim, uint64_t value)
 
 static void add_interval(struct text *text, const struct dim *dim, uint64_t lo, uint64_t hi)
 {
-	if (dim->kind == DIM_SET) {
+	if (dim->kind == DIM_SET || dim->tuned) {
 		add(text, lo ? "yes" : "no");
 		return;
 	}

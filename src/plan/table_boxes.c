@@ -210,7 +210,7 @@ static struct boxes meet_in(struct table_work *table, const struct boxes *boxes,
 	out = own ? *boxes : copy_boxes(table, boxes, boxes->count);
 	if (field != NO_BOX)
 		narrow_all(&out, field, hull);
-	if (dim->kind == DIM_SET || test->in.count > 1)
+	if (dim->kind == DIM_SET || dim->tuned || test->in.count > 1) /* `tuned` is in no word that records can name */
 		add_rest(table, &out, test);
 	else if (field == NO_BOX)
 		for (size_t i = 0; i < out.count; i++)

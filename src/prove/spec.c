@@ -6,6 +6,7 @@
  * A leaf of such a diagram is a rule, acting or only followed (on frames that are not IP), or the end of the chain;
  * what follows then is another place, with another diagram.
  */
+#include <stddef.h>
 #include <string.h>
 
 #include "bpf/knock_abi.h"
@@ -133,6 +134,18 @@ static int constant_map(struct prove *prove, const struct cond *cond)
 	return -1;
 }
 
+/* What the plane has compared with a tunable, whatever its value. An absent value holds no comparison. */
+static bdd_ref tuned(struct prove *prove, const struct cond *cond)
+{
+	const struct field_info *info = &field_table[cond->match.field];
+	const source_bit bit = (source_bit)(SOURCE_PACKET + offsetof(struct packet, tuned) * 8 +
+					    cond->match.comparison - 1);
+	bdd_ref holds = bit_set(prove, bit);
+
+	return info->presence == PRESENT_VALUE ? holds :
+						 bdd_and(prove->bdd, field_present(prove, cond->match.field), holds);
+}
+
 static bdd_ref match(struct prove *prove, const struct cond *cond)
 {
 	enum field field = cond->match.field;
@@ -144,6 +157,8 @@ static bdd_ref match(struct prove *prove, const struct cond *cond)
 		return BDD_FALSE;
 	if (field == FIELD_DIRECTION)
 		return direction(prove, cond);
+	if (cond->match.comparison)
+		return tuned(prove, cond);
 	if (cond->match.mask == u128_max(field_table[field].bits))
 		map = constant_map(prove, cond);
 	if (map >= 0)

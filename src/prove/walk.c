@@ -147,7 +147,7 @@ static void do_bytes(struct walk *walk, struct run *run, const struct insn *insn
 /* Which field the byte is of; of two families' addresses, one that is filled in. */
 void note_byte(struct prove *prove, int byte)
 {
-	bool filled = byte >= (int)offsetof(struct packet, resume);
+	bool filled = byte >= (int)offsetof(struct packet, tuned); /* and what lies behind it */
 	const char *name = "a reserved member";
 
 	for (int field = 0; field < FIELD_COUNT; field++) {

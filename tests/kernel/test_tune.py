@@ -24,6 +24,16 @@ policy t {
 """
 
 
+def view(policy):
+    return json.loads(weir("show", policy, "--json").stdout)
+
+
+def programs():
+    """Which programs the policy has: pins of others are other inodes."""
+    folder = os.path.join(os.environ["WEIR_BPFFS"], "weir", "t")
+    return {name: os.stat(os.path.join(folder, name)).st_ino for name in os.listdir(folder) if name.startswith("prog_")}
+
+
 class Tune(TestCase):
     def setUp(self):
         apply(POLICY)
@@ -45,6 +55,53 @@ class Tune(TestCase):
         counts = Counts("t")
         self.assertEqual((counts.packets(1), counts.packets(2), counts.packets(5)), (1, 2, 5), "and counts")
         self.assertIn("define longest = 200 tunable", weir("show", "t", "--source").stdout)
+
+    def test_in_the_map(self):
+        """Where rules only compare, the programs stay and a number in the map is another."""
+        loaded = [view("t")["loaded"], programs()]
+        weir("tune", "t", "longest=200", "port=0x1b5a")
+        self.assertEqual([view("t")["loaded"], programs()], loaded)
+        self.assertEqual(udp(7009, size=150), 1)
+        self.assertEqual(probe([7001, 7002]), {7001})
+        self.assertEqual(weir("tune", "t").stdout, "port=0x1b5a\nlongest=200\n")
+        self.assertIn("define longest = 200 tunable", weir("show", "t", "--source").stdout)
+        weir("tune", "t", "longest=20", "port=7001")
+        self.assertEqual((udp(7009, size=0), probe([7001, 7002])), (0, {7002}))
+        weir("rule", "add", "t", "drop if udp.dst_port == 7005")
+        self.assertEqual(weir("tune", "t").stdout, "port=7001\nlongest=20\n", "and through the long way")
+        self.assertEqual((udp(7009, size=0), probe([7001, 7002, 7005])), (0, {7002}))
+
+    def test_anew(self):
+        """What is more than a number compared is a constant: other programs come."""
+        policy = POLICY.replace("drop if udp.dst_port == port", "drop if udp.dst_port in { port, 7006 }")
+        apply(policy.replace("{ }", "{ }\n    define gate = 192.0.2.9 tunable\n    drop if src == gate"))
+        before = programs()
+        weir("tune", "t", "longest=30")
+        self.assertEqual(programs(), before)
+        weir("tune", "t", "port=7002")
+        self.assertNotEqual(programs(), before)
+        self.assertEqual(probe([7001, 7002, 7006]), {7001})
+        for gate, passed in ((PEER4, 0), ("10.77.0.0/24", 0), (PEER6, 1), (PEER4, 0), ("192.0.2.9", 1)):
+            weir("tune", "t", "gate=" + gate)
+            self.assertEqual(udp(7001), passed, gate)
+        self.assertEqual(weir("tune", "t").stdout.splitlines()[1:], ["longest=30", "gate=192.0.2.9"])
+
+    def test_all_hooks(self):
+        """One map for all of a policy's hooks, and one value for all comparisons of a packet."""
+        apply("""
+            policy t {
+                on tc weir0 ingress
+                on xdp weir0
+                default accept
+                define limit = 7003 tunable
+                drop if tc and udp and dst_port > limit
+            }
+        """.replace("tc and ", "ingress and "))
+        self.assertEqual(probe([7001, 7003, 7004]), {7001, 7003})
+        weir("tune", "t", "limit=7001")
+        self.assertEqual(probe([7001, 7003, 7004]), {7001})
+        counts = Counts("t")
+        self.assertEqual(counts.packets(1), 3)
 
     def test_apply(self):
         """Stays where the file says what it said."""

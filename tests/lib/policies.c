@@ -296,6 +296,66 @@ static const struct cond *masked_match(struct making *making, enum field field)
 	return cond;
 }
 
+/* Fields that the plane can compare with a tunable: ruleset_check(). */
+static bool comparable(enum field field)
+{
+	const struct field_info *info = &field_table[field];
+
+	return info->size && info->bits <= 64 && !info->owner && field != FIELD_ETH_TYPE &&
+	       (info->presence != PRESENT_VALUE || info->absent > u128_max(info->bits));
+}
+
+static uint32_t comparison_number(struct making *making, struct comparison wanted)
+{
+	struct comparison *items = (struct comparison *)making->ruleset->comparisons; /* ours, with room for all */
+	size_t *count = &making->ruleset->comparison_count;
+
+	for (size_t i = 0; i < *count; i++)
+		if (items[i].field == wanted.field && items[i].relation == wanted.relation &&
+		    items[i].tunable == wanted.tunable)
+			return (uint32_t)i + 1;
+	if (*count == COMPARISONS_MAX)
+		return 0;
+	items[(*count)++] = wanted;
+	return (uint32_t)*count;
+}
+
+/* A comparison with a tunable, or NULL: the value does not fit the field, or none has the relation to it. */
+static const struct cond *tuned_match(struct making *making, enum field field)
+{
+	const struct comparison comparison = {
+		.field = field, .relation = (uint8_t)random_between(&making->random, 1, 6),
+		.tunable = random_below(&making->random, (uint32_t)making->ruleset->tunable_count),
+	};
+	uint64_t value = making->ruleset->tunables[comparison.tunable].value;
+	struct cond *cond;
+	struct range ranges[2];
+	size_t count;
+
+	if (!comparable(field) || value > u128_max(field_table[field].bits))
+		return NULL;
+	count = comparison_ranges(&comparison, value, ranges);
+	if (!count)
+		return NULL;
+	cond = cond_match_ranges(making->arena, field, ranges, count, nowhere);
+	cond->match.comparison = comparison_number(making, comparison);
+	return cond;
+}
+
+static void make_tunables(struct making *making)
+{
+	static const uint64_t values[] = { 0, 1, 6, 17, 53, 60, 64, 80, 100, 443, 1500, 0xffff, 0x0a000001 };
+	uint32_t count = random_below(&making->random, making->options.tunables + 1);
+	struct tunable *tunables = ARENA_ARRAY(making->arena, struct tunable, count);
+
+	for (uint32_t i = 0; i < count; i++)
+		tunables[i] = (struct tunable){ arena_printf(making->arena, "tunable%u", i),
+						RANDOM_PICK(&making->random, values), random_once_in(&making->random, 2) };
+	making->ruleset->tunables = tunables;
+	making->ruleset->tunable_count = count;
+	making->ruleset->comparisons = ARENA_ARRAY(making->arena, struct comparison, COMPARISONS_MAX);
+}
+
 static enum field some_field(struct making *making)
 {
 	static const enum field common[] = { FIELD_PROTO, FIELD_DST_PORT, FIELD_SRC_PORT, FIELD_IP_SRC, FIELD_IP_DST,
@@ -312,7 +372,11 @@ static const struct cond *match(struct making *making, enum field field)
 {
 	struct range ranges[4];
 	uint32_t count = random_once_in(&making->random, 4) ? random_between(&making->random, 1, 4) : 1;
+	const struct cond *tuned = making->ruleset->tunable_count && random_once_in(&making->random, 3) ?
+					   tuned_match(making, field) : NULL;
 
+	if (tuned)
+		return tuned;
 	if (field == FIELD_ETH_TYPE)
 		making->named = true;
 	if (!making->options.simple && maskable(field) &&
@@ -698,6 +762,8 @@ const struct ruleset *policies_random(struct arena *arena, uint64_t seed, enum h
 			making.fields[making.field_count++] = (enum field)field;
 	make_frame(&making, seed);
 	make_sets(&making);
+	if (making.options.tunables)
+		make_tunables(&making);
 	make_knocks(&making);
 	make_chains(&making);
 	return making.ruleset;

@@ -11,6 +11,7 @@ struct policy_options {
 	unsigned chains;   /* at most, the main one included; 0: 4 */
 	unsigned sets;     /* at most; 0: 3 */
 	unsigned depth;    /* of conditions; 0: 4 */
+	unsigned tunables; /* at most; 0: none, and no rule compares with one */
 	unsigned knocks;   /* at most; 0: none, and no rule asks who has knocked */
 	bool exact_rules;  /* `rules` is the number, not the bound */
 	bool terminal_only; /* every rule is one verdict: no log, mark, count, jump, goto, return */

@@ -132,6 +132,7 @@ static const struct cond *reduce_match(struct reduction *reduction, const struct
 	for (size_t i = 0; cond->match.count > 1 && i < cond->match.count; i++) {
 		if (!here(reduction))
 			continue;
+		copy->match.comparison = 0;
 		copy->match.ranges = &cond->match.ranges[i];
 		copy->match.count = 1;
 	}

@@ -243,6 +243,8 @@ static void ask_plan(struct subject *subject, const struct model_packet *packet,
 		return;
 	}
 	packet_from_fields(fields, &input.packet);
+	input.packet.tuned = comparisons_hold(subject->ruleset->comparisons, subject->ruleset->comparison_count,
+					      subject->ruleset->tunables, &input.packet);
 	do {
 		answer = plan_evaluate(subject->plan, &input.packet);
 		if (answer & ANSWER_STEPS)
@@ -562,7 +564,7 @@ static int judge_policy(struct call *call, void *context)
 {
 	struct subject *subject = context;
 	struct policy_options options = { .rules = subject->options->rules, .simple = subject->options->simple,
-					  .knocks = 3, .rates = subject->options->rates };
+					  .knocks = 3, .tunables = subject->seed % 4, .rates = subject->options->rates };
 	struct failure failure = { .subject = subject, .call = call };
 	const struct ruleset *ruleset;
 	const char *wrong;

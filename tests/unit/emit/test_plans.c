@@ -71,6 +71,7 @@ static void compare(const struct subject *subject, const struct packet *packet)
 static void judge_packets(struct round *round, const struct subject *subject)
 {
 	unsigned char buffer[PACKET_BYTES_MAX];
+	const struct ruleset *ruleset = subject->plan.ruleset;
 	struct packet_source source;
 
 	packets_seed(&source, round->seed);
@@ -86,6 +87,7 @@ static void judge_packets(struct round *round, const struct subject *subject)
 		if (fields.malformed)
 			continue;
 		judge_fill(&packet, &fields);
+		packet.tuned = comparisons_hold(ruleset->comparisons, ruleset->comparison_count, ruleset->tunables, &packet);
 		compare(subject, &packet);
 		round->judged++;
 	}
@@ -147,7 +149,7 @@ static void run_rounds(unsigned rounds, const struct policy_options *options)
 
 static void small_policies(void **state)
 {
-	static const struct policy_options options = { 0 };
+	static const struct policy_options options = { .tunables = 3 };
 
 	(void)state;
 	run_rounds(150, &options);

@@ -49,6 +49,15 @@ static const struct {
 	const char *statements, *error;
 } cases[] = {
 	{ "chain \"main\" { }", NULL },
+	{ "tunable \"t\" 80 chain \"main\" { rule 1 drop if dst_port in {81-65535} by \"t\" above }", NULL },
+	{ "tunable \"t\" 80 chain \"main\" { rule 1 drop if dst_port in {0-79, 81-65535} by \"t\" below above }", NULL },
+	{ "tunable \"t\" 80 chain \"main\" { rule 1 drop if dst_port in {80-65535} by \"t\" above }",
+	  "rule 1: the values of dst_port are not those of the comparison" },
+	{ "tunable \"t\" 80 chain \"main\" { rule 1 drop if dst_port = 80 by \"t\" }", "comparison 1 is none" },
+	{ "tunable \"t\" 80 chain \"main\" { rule 1 drop if user = 80 by \"t\" equal }", "comparison 1 is none" },
+	{ "tunable \"t\" 80000 chain \"main\" { rule 1 drop if dst_port = 80 by \"t\" equal }", "comparison 1 is none" },
+	{ "tunable \"t\" 1 tunable \"t\" 2 chain \"main\" { }", "two tunables are called `t`" },
+	{ "chain \"main\" { rule 1 drop if dst_port = 80 by \"t\" equal }", "no tunable of that name so far" },
 	{ "chain \"first\" { }", "the first chain is not called `main`" },
 	{ "chain \"main\" { } chain \"main\" { }", "two chains are called `main`" },
 	{ "chain \"main\" { } chain \"\" { }", "a chain has no name" },

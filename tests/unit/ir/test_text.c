@@ -50,7 +50,7 @@ static int random_round_trip(void *context)
 	struct work *work = context;
 	const struct policy_options options = { .rules = work->seed % 50 ? 0 : 300, .simple = work->seed % 5 == 0,
 						.terminal_only = work->seed % 7 == 0, .rates = work->seed % 3 == 0,
-						.memory = work->seed % 4 == 0,
+						.memory = work->seed % 4 == 0, .tunables = work->seed % 3,
 						.knocks = work->seed % 2 ? 3 : 0 };
 	const struct ruleset *ruleset =
 		policies_random(work->arena, work->seed, (enum hook)(work->seed % HOOK_COUNT), &options);

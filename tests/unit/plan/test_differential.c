@@ -108,6 +108,7 @@ static void judge_packets(struct round *round, const struct ruleset *ruleset, co
 		if (fields.malformed)
 			continue;
 		judge_fill(&packet, &fields);
+		packet.tuned = comparisons_hold(ruleset->comparisons, ruleset->comparison_count, ruleset->tunables, &packet);
 		draw_tokens(&random, granted, ruleset->rule_count);
 		input.state = &state;
 		model_judge(round->arena, ruleset, round->hook, &input, &truth);
@@ -175,7 +176,7 @@ static void run_rounds(unsigned rounds, const struct policy_options *options)
 
 static void small_policies_agree(void **state)
 {
-	static const struct policy_options options = { 0 };
+	static const struct policy_options options = { .tunables = 3 };
 
 	(void)state;
 	run_rounds(300, &options);
@@ -191,7 +192,7 @@ static void simple_policies_agree(void **state)
 
 static void long_policies_agree(void **state)
 {
-	static const struct policy_options options = { .rules = 100, .chains = 8, .depth = 3 };
+	static const struct policy_options options = { .rules = 100, .chains = 8, .depth = 3, .tunables = 4 };
 
 	(void)state;
 	run_rounds(40, &options);

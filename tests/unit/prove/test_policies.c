@@ -104,7 +104,7 @@ static void run_rounds(unsigned rounds, const struct policy_options *options)
 
 static void small_policies(void **state)
 {
-	static const struct policy_options options = { 0 };
+	static const struct policy_options options = { .tunables = 3 };
 
 	(void)state;
 	run_rounds(60, &options);
@@ -112,7 +112,7 @@ static void small_policies(void **state)
 
 static void simple_policies(void **state)
 {
-	static const struct policy_options options = { .rules = 60, .simple = true, .terminal_only = true };
+	static const struct policy_options options = { .rules = 60, .simple = true, .terminal_only = true, .tunables = 2 };
 
 	(void)state;
 	run_rounds(15, &options);
