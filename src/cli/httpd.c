@@ -210,16 +210,16 @@ static int say_failure(struct cli *cli, const char *format, const char *about, i
 int metrics_serve(struct cli *cli, const char *address)
 {
 	struct server server = { .weir = cli->weir };
+	bool loaded = load_calls(&server), started;
 	int fd = open_listener(address), error;
 	sigset_t signals;
-	bool started;
 
 	if (fd == -EINVAL)
 		return usage_error(cli->command, "`%s` is no address like `127.0.0.1:9469`, `[::1]:9469` or "
 				   "`unix:/run/weir.sock`", address);
 	if (fd < 0)
 		return say_failure(cli, "cannot listen at %s: %s", address, fd);
-	if (!load_calls(&server)) {
+	if (!loaded) {
 		close(fd);
 		return say_failure(cli, "cannot load %s: %s", MICROHTTPD, -ELIBACC);
 	}

@@ -506,15 +506,15 @@ class Metrics(CommandLine):
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         with self.serving("127.0.0.1:%d" % port, lambda: socket.create_connection(("127.0.0.1", port))) as child:
-            with open("/proc/%d/status" % child.pid) as file:
-                status = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
-            self.assertEqual(status["NoNewPrivs"], "1")
-            self.assertEqual(int(status["CapPrm"], 16) & ~(1 << 39), 0)  # CAP_BPF at most
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
             code, kind, text = self.get(connection, "GET", "/metrics", headers={
                 "Accept": "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3"})
             self.assertEqual((code, kind), (200, "application/openmetrics-text; version=1.0.0; charset=utf-8"))
             self.assertEqual(text, self.weir("metrics").stdout)
+            with open("/proc/%d/status" % child.pid) as file:
+                status = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+            self.assertEqual(status["NoNewPrivs"], "1")
+            self.assertEqual(int(status["CapPrm"], 16) & ~(1 << 39), 0)  # CAP_BPF at most
             code, kind, text = self.get(connection, "GET", "/metrics")
             self.assertEqual((code, kind), (200, "text/plain; version=0.0.4; charset=utf-8"))
             self.assertIn("# TYPE weir_rule_packets_total counter\n", text)
