@@ -56,7 +56,7 @@ enum flow_change {
 	CHANGE_NONE,
 	CHANGE_TOUCH,  /* the entry lives on; TCP: windows move */
 	CHANGE_CREATE, /* a new entry takes the place of what there is */
-	CHANGE_OPEN,   /* TCP: the side's SYN is noted; a SYN ACK is an answer too */
+	CHANGE_OPEN,   /* TCP: the side's SYN is noted, maybe once more; a SYN ACK is an answer too */
 	CHANGE_REOPEN, /* TCP: the answer to a SYN that came while the connection seemed open */
 	CHANGE_AGAIN,  /* TCP: such a SYN */
 };
@@ -107,16 +107,19 @@ static __always_inline __u32 seq_max(__u32 a, __u32 b)
 
 /* --- TCP -------------------------------------------------------------------------------------------------------- */
 
-/* The combinations that stacks send: RFC 9293, and URG beside ACK or SYN. */
+/* The combinations that stacks send: RFC 9293; urgent are data, and SYNs that bring some. */
 static __always_inline bool tcp_flags_good(__u32 flags)
 {
-	switch (flags & (FLAG_FIN | FLAG_SYN | FLAG_RST | FLAG_ACK)) {
+	switch (flags & (FLAG_FIN | FLAG_SYN | FLAG_RST | FLAG_ACK | FLAG_URG)) {
 	case FLAG_SYN:
+	case FLAG_SYN | FLAG_URG:
 	case FLAG_SYN | FLAG_ACK:
 	case FLAG_RST:
 	case FLAG_RST | FLAG_ACK:
 	case FLAG_FIN | FLAG_ACK:
+	case FLAG_FIN | FLAG_ACK | FLAG_URG:
 	case FLAG_ACK:
+	case FLAG_ACK | FLAG_URG:
 		return true;
 	default:
 		return false;
@@ -161,7 +164,7 @@ static __always_inline __u32 tcp_look_syn(const struct flow *flow, const struct 
 	if (flags & FLOW_CLOSED || (flags & both) == both)
 		work->change = CHANGE_CREATE;
 	else if (same)
-		work->change = flags & FLOW_REPLIED ? CHANGE_NONE : CHANGE_TOUCH;
+		work->change = flags & FLOW_REPLIED ? CHANGE_NONE : CHANGE_OPEN;
 	else if (flags & FLOW_REPLIED)
 		work->change = CHANGE_AGAIN;
 	else
@@ -194,6 +197,9 @@ static __always_inline __u32 tcp_look_rst(const struct flow *flow, const struct 
 	__u32 flags = flow->flags, side = packet->side & 1, other = side ^ 1;
 	__u32 next = low_half(flow->edge[other]), end = low_half(flow->sent[side]);
 
+	/* A refusal of the SYN that came in between; changes nothing, for anybody may have sent that SYN. */
+	if (flags & FLOW_OF(other, FLOW_AGAIN) && packet->flags & FLAG_ACK && packet->ack == flow->again)
+		return FLOW_ESTABLISHED;
 	if (flags & FLOW_REPLIED && (flags & both) != both)
 		return flags & FLOW_SEEDED ? FLOW_ESTABLISHED : FLOW_INVALID; /* seeded: not both sides seen yet */
 	if (!(flags & FLOW_REPLIED)) {
@@ -295,6 +301,23 @@ static __always_inline void word_raise(__u64 *word, __u32 high, __u32 low, bool 
 	}
 }
 
+/* A SYN of an attempt, or its answer; the same one again may only add. Returns flags to add. */
+static __always_inline __u32 tcp_open(struct flow *flow, const struct flow_packet *packet)
+{
+	__u32 side = packet->side & 1, add = 0;
+
+	if (flow->flags & FLOW_OF(side, FLOW_KNOWN)) {
+		word_raise(&flow->sent[side], packet->window, packet->end, false);
+	} else {
+		tcp_start(flow, packet, side);
+		add = tcp_start_flags(packet);
+	}
+	if (!(packet->flags & FLAG_ACK))
+		return add;
+	tcp_answer(flow, packet);
+	return add | FLOW_REPLIED;
+}
+
 /* A seeded flow takes the first packet of each side as it is: what it acknowledges has been sent. */
 static __always_inline __u32 tcp_learn(struct flow *flow, const struct flow_packet *packet, __u32 window)
 {
@@ -348,7 +371,8 @@ static __always_inline __u32 sctp_look(const struct flow *flow, const struct flo
 		tagged = true;
 	if (!tagged && !reflected)
 		return FLOW_INVALID;
-	if (chunk != SCTP_INIT_ACK && !(flow->flags & FLOW_REPLIED) && chunk != SCTP_ABORT)
+	if (!(flow->flags & FLOW_REPLIED) &&
+	    (side == FLOW_FIRST(flow->flags) || (chunk != SCTP_INIT_ACK && chunk != SCTP_ABORT)))
 		return FLOW_INVALID;
 	work->change = chunk == SCTP_INIT_ACK ? CHANGE_OPEN : CHANGE_TOUCH;
 	if (chunk == SCTP_INIT_ACK && (side == FLOW_FIRST(flow->flags) || flow->flags & FLOW_ASSURED))
@@ -509,12 +533,7 @@ static __always_inline void flow_touch(const struct flow_packet *packet, const s
 			flow->start[side] = packet->end;
 			add |= FLOW_OF(side, FLOW_KNOWN) | FLOW_REPLIED;
 		} else {
-			tcp_start(flow, packet, side);
-			add |= tcp_start_flags(packet);
-			if (packet->flags & FLAG_ACK) {
-				tcp_answer(flow, packet);
-				add |= FLOW_REPLIED;
-			}
+			add |= tcp_open(flow, packet);
 		}
 	} else if (packet->key.proto == PROTO_TCP) {
 		add |= tcp_touch(flow, packet);

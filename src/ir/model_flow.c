@@ -7,7 +7,8 @@
 
 #include "ir/model.h"
 
-enum { TCP = 6, UDP = 17, ICMP = 1, ICMPV6 = 58, SCTP = 132, UDP_LITE = 136, FIN = 1, SYN = 2, RST = 4, ACK = 16 };
+enum { TCP = 6, UDP = 17, ICMP = 1, ICMPV6 = 58, SCTP = 132, UDP_LITE = 136, FIN = 1, SYN = 2, RST = 4, ACK = 16,
+       URG = 32 };
 
 enum phase { OPENING, ANSWERED, OPEN, CLOSING, OVER };
 
@@ -236,7 +237,7 @@ static enum packet_flow look_syn(const struct model_flow *flow, int side, const 
 	if (flow->over || (flow->ends[0].finished && flow->ends[1].finished))
 		change->kind = BEGIN;
 	else if (repeated)
-		change->kind = flow->answered ? NOTHING : LIVE;
+		change->kind = flow->answered ? NOTHING : ALSO_OPEN;
 	else if (flow->answered)
 		change->kind = ASK_AGAIN;
 	else
@@ -289,6 +290,8 @@ static enum packet_flow look_rst(const struct model_flow *flow, int side, const 
 {
 	const struct end *from = &flow->ends[side], *to = &flow->ends[!side];
 
+	if (flow->asked_again[!side] && seen->flags & ACK && seen->ack == flow->again)
+		return FLOW_ESTABLISHED; /* that SYN is refused; whoever sent it */
 	if (!flow->answered)
 		return look_early_rst(flow, side, seen, change);
 	if (!from->heard || !to->heard)
@@ -330,9 +333,12 @@ static enum packet_flow look_tcp(const struct model_flow *flow, int side, const 
 				 struct change *change)
 {
 	unsigned flags = seen->flags & (FIN | SYN | RST | ACK);
+	bool urgent = seen->flags & URG;
 
 	if (flags != SYN && flags != (SYN | ACK) && flags != RST && flags != (RST | ACK) && flags != (FIN | ACK) &&
 	    flags != ACK)
+		return FLOW_INVALID;
+	if (urgent && (flags & RST || flags == (SYN | ACK)))
 		return FLOW_INVALID;
 	if (!flow && flags != SYN)
 		return FLOW_INVALID;
@@ -375,7 +381,7 @@ static enum packet_flow look_sctp(const struct model_flow *flow, int side, const
 		change->kind = ANSWER;
 		return FLOW_ESTABLISHED;
 	}
-	if (!flow->answered && seen->flags != ABORT)
+	if (!flow->answered && (side == 0 || seen->flags != ABORT))
 		return FLOW_INVALID;
 	change->kind = LIVE;
 	change->assures = seen->flags == COOKIE_ACK;
@@ -557,8 +563,14 @@ static void renew(const struct model_state *state, const struct ruleset *ruleset
 	flow->expires_ns = state->now_ns + flows_seconds(&ruleset->flows, age_of(flow)) * 1000000000ull;
 }
 
+/* The SYN that was heard already tells nothing new but how large its window may be. */
 static void hear_syn(struct end *end, const struct seen *seen)
 {
+	if (end->heard) {
+		end->sent = ahead(seen->end, end->sent) > 0 ? seen->end : end->sent;
+		end->window = seen->window > end->window ? seen->window : end->window;
+		return;
+	}
 	end->heard = true;
 	end->first = seen->seq;
 	end->sent = seen->end;
@@ -634,12 +646,7 @@ static void answer(struct model_flow *flow, int side, const struct seen *seen)
 
 	flow->answered = true;
 	if (seen->proto == TCP) {
-		bool offers = from->offers_scale;
-		uint8_t scale = from->scale;
-
 		hear_syn(from, seen);
-		from->offers_scale |= offers;
-		from->scale |= scale;
 		hear_answer(from, &flow->ends[!side], seen);
 	} else if (seen->proto == SCTP) {
 		from->heard = true;
