@@ -582,7 +582,7 @@ static void hear_syn(struct end *end, const struct seen *seen)
 static void hear_answer(struct end *from, struct end *to, const struct seen *seen)
 {
 	from->acked = seen->ack;
-	from->limit = seen->ack + from->window;
+	from->limit = seen->ack + (seen->window ? seen->window : 1);
 	to->acked = seen->seq + 1;
 	to->limit = seen->seq + 1 + to->window;
 }
