@@ -68,6 +68,7 @@ struct flow_work {
 	__u32 add;    /* flags */
 	__u8 change;  /* enum flow_change */
 	bool fresh;   /* where the entry is */
+	bool taken;   /* there is one under this key, though it may have run out */
 };
 
 static __always_inline bool seq_after(__u32 a, __u32 b)
@@ -430,7 +431,7 @@ static __always_inline enum flow_timeout timeout_of(__u32 proto, __u32 flags)
 
 /* --- looking ---------------------------------------------------------------------------------------------------- */
 
-/* The entry, if it has not run out. */
+/* The entry, if it has not run out. One that was neither here nor there may have been on its way between. */
 static __always_inline struct flow *flow_alive(const struct flow_key *key, struct flow_work *work)
 {
 	struct flow *flow = flow_find(false, key);
@@ -438,8 +439,11 @@ static __always_inline struct flow *flow_alive(const struct flow_key *key, struc
 	work->fresh = false;
 	if (!flow) {
 		flow = flow_find(true, key);
-		work->fresh = true;
+		work->fresh = flow;
 	}
+	if (!flow)
+		flow = flow_find(false, key);
+	work->taken = flow;
 	return flow && flow->expires_ns > work->now_ns ? flow : NULL;
 }
 
@@ -481,14 +485,28 @@ static __always_inline void flow_start(struct flow *flow, const struct flow_pack
 	flow->expires_ns = now_ns + flow_timeout(timeout_of(proto, flow->flags));
 }
 
-/* Whatever was there is gone: an entry of a connection that is over, or expired. */
+/*
+ * In the place of what was there: an entry of a connection that is over, or expired, which goes when the new one is there.
+ * Where nothing was, whoever comes first begins the flow.
+ */
+static __always_inline void flow_put(const struct flow_packet *packet, const struct flow_work *work,
+				     const struct flow *flow)
+{
+	if (flow_insert(true, &packet->key, flow, work->taken)) {
+		flow_count(FLOW_EVENT_REFUSED);
+		return;
+	}
+	if (work->taken && !work->fresh)
+		flow_remove(false, &packet->key);
+	flow_count(FLOW_EVENT_CREATED);
+}
+
 static __always_inline void flow_create(const struct flow_packet *packet, const struct flow_work *work)
 {
 	struct flow flow;
 
 	flow_start(opaque(&flow), packet, work->now_ns);
-	flow_remove(false, &packet->key);
-	flow_count(flow_insert(true, &packet->key, &flow, true) ? FLOW_EVENT_REFUSED : FLOW_EVENT_CREATED);
+	flow_put(packet, work, &flow);
 }
 
 /* The connection that the other side asked for again, while this entry took it for open. */
@@ -504,11 +522,10 @@ static __always_inline void tcp_reopen(const struct flow_packet *packet, const s
 	flow->start[other] = packet->ack - 1;
 	flow->sent[other] = halves(0xffff, packet->ack);
 	tcp_answer(flow, packet);
-	flow_remove(false, &packet->key);
-	flow_count(flow_insert(true, &packet->key, flow, true) ? FLOW_EVENT_REFUSED : FLOW_EVENT_CREATED);
+	flow_put(packet, work, flow);
 }
 
-/* From the fresh ones to the assured ones. No packet of this flow is on another CPU's way just then: the other side
+/* From the fresh ones to the assured ones. Mostly no packet of this flow is on another CPU's way just then: the other side
  * waits for this one. */
 static __always_inline void flow_promote(const struct flow_packet *packet, const struct flow *flow)
 {
@@ -522,11 +539,28 @@ static __always_inline void flow_promote(const struct flow_packet *packet, const
 	flow_count(FLOW_EVENT_ASSURED);
 }
 
+/*
+ * The entry lives on. Whoever has set a flag (reset, FIN) also sets the time that it leaves; a packet on another CPU that
+ * saw the flags before must not have the last word.
+ */
+static __always_inline void flow_renew(struct flow *flow, __u32 proto, __u64 now_ns)
+{
+	for (int i = 0; i < 4; i++) {
+		__u32 flags = *(volatile __u32 *)&flow->flags;
+		__u64 expires_ns = now_ns + flow_timeout(timeout_of(proto, flags));
+
+		if (*(volatile __u64 *)&flow->expires_ns == expires_ns)
+			return;
+		__sync_lock_test_and_set(&flow->expires_ns, expires_ns);
+		if (*(volatile __u32 *)&flow->flags == flags)
+			return;
+	}
+}
+
 static __always_inline void flow_touch(const struct flow_packet *packet, const struct flow_work *work)
 {
 	struct flow *flow = work->flow;
 	__u32 add = work->add, side = packet->side & 1;
-	__u64 expires_ns;
 
 	if (work->change == CHANGE_OPEN) {
 		if (packet->key.proto == PROTO_SCTP) {
@@ -540,9 +574,7 @@ static __always_inline void flow_touch(const struct flow_packet *packet, const s
 	}
 	if (add & ~flow->flags)
 		__sync_fetch_and_or(&flow->flags, add);
-	expires_ns = work->now_ns + flow_timeout(timeout_of(packet->key.proto, flow->flags));
-	if (flow->expires_ns != expires_ns)
-		flow->expires_ns = expires_ns;
+	flow_renew(flow, packet->key.proto, work->now_ns);
 	if (work->fresh && flow->flags & FLOW_ASSURED)
 		flow_promote(packet, flow);
 }
