@@ -171,6 +171,9 @@ int api_recompile(struct call *call, const char *policy, const struct bundle *bu
 /* For programs without a policy in force: an error if the rules capture, as nobody could read what they do. */
 int api_refuse_captures(struct call *call, const struct ruleset *ruleset);
 
+/* And if the rules ask packets for what system calls note. */
+int api_refuse_notes(struct call *call, const struct install *install);
+
 /* Gives a set of a policy in force, which is not shared, other elements in one step. */
 int api_replace_set(struct call *call, struct kernel *kernel, const struct policy_state *state, const char *name,
 		    const struct set *elements);

@@ -176,21 +176,44 @@ static void install_tunables(const struct ruleset *ruleset, struct install *inst
 
 _Static_assert((int)PROGRAMS_MAX == PLANE_PROGRAMS, "planes have room for all of a policy's programs");
 
-/* The programs that rules name, and whether calls are to note who owns a socket: where packets are asked. */
+/* Whether packets are asked for what only a note tells: calls and recorders are to leave them then. */
+static bool install_asks_owners(const struct install *install)
+{
+	const uint32_t noted = 1u << FIELD_GROUP | 1u << FIELD_PROGRAM;
+
+	for (size_t i = 0; i < install->hook_count; i++)
+		if (!hook_table[install->hooks[i].hook].call && install->hooks[i].needed & noted)
+			return true;
+	return false;
+}
+
+/* One for each of the policy's cgroups, as far as their paths tell them apart. */
+static void install_recorders(struct install *install, struct install_hook *hooks)
+{
+	size_t judging = install->hook_count;
+
+	for (size_t i = 0; i < judging; i++) {
+		bool seen = hook_table[hooks[i].hook].target != TARGET_CGROUP;
+
+		for (size_t j = judging; !seen && j < install->hook_count; j++)
+			seen = !strcmp(hooks[j].target, hooks[i].target);
+		if (!seen)
+			hooks[install->hook_count++] = (struct install_hook){ .hook = hooks[i].hook,
+									      .target = hooks[i].target,
+									      .record = true };
+	}
+}
+
+/* The programs that rules name, and the map of notes. */
 static void install_owners(struct arena *arena, const struct ruleset *ruleset, struct install *install,
 			   install_states *states)
 {
-	const uint32_t noted = 1u << FIELD_GROUP | 1u << FIELD_PROGRAM;
-	bool asked = false;
-
 	install->programs.count = (uint32_t)ruleset->program_count;
 	for (size_t i = 0; i < ruleset->program_count; i++) {
 		install->programs.items[i].inode = ruleset->programs[i].inode;
 		install->programs.items[i].device = ruleset->programs[i].device;
 	}
-	for (size_t i = 0; i < install->hook_count; i++)
-		asked = asked || (!hook_table[install->hooks[i].hook].call && install->hooks[i].needed & noted);
-	if (asked)
+	if (install_asks_owners(install))
 		VEC_PUSH(arena, states) = (struct install_state){ .map = NOTES_MAP, .name = "owners",
 								  .layout = NOTES_LAYOUT, .shared = true };
 }
@@ -233,7 +256,8 @@ int api_install(struct call *call, const struct ruleset *ruleset, int only, cons
 	struct attach alone = { .hook = (enum hook)(only < 0 ? 0 : only), .priority = PRIORITY_DEFAULT };
 	const struct attach *attaches = only < 0 ? ruleset->attaches : &alone;
 	size_t count = only < 0 ? ruleset->attach_count : 1;
-	struct install_hook *hooks = ARENA_ARRAY(call->arena, struct install_hook, count + ruleset->track_count);
+	size_t room = count * 2 + ruleset->track_count; /* each may have a recorder beside it */
+	struct install_hook *hooks = ARENA_ARRAY(call->arena, struct install_hook, room);
 	struct install install = { .policy = ruleset->name, .hooks = hooks, .hook_count = count };
 	const struct plan *plan = NULL;
 	install_sets sets = { 0 };
@@ -268,6 +292,8 @@ int api_install(struct call *call, const struct ruleset *ruleset, int only, cons
 		return status;
 	install_knocks(call->arena, keyed, &install, &states);
 	install_owners(call->arena, ruleset, &install, &states);
+	if (only < 0 && install_asks_owners(&install))
+		install_recorders(&install, hooks);
 	install_flows(call->arena, ruleset, &install, &states);
 	install.states = states.items;
 	install.state_count = states.count;
@@ -283,6 +309,14 @@ int api_refuse_captures(struct call *call, const struct ruleset *ruleset)
 		return WEIR_OK;
 	return api_fail(call, WEIR_INPUT, "policy `%s` has `capture`, whose packets could not be read: only a policy in "
 			"force, by `weir apply`, has a ring for them", ruleset->name);
+}
+
+int api_refuse_notes(struct call *call, const struct install *install)
+{
+	if (!install_asks_owners(install))
+		return WEIR_OK;
+	return api_fail(call, WEIR_INPUT, "policy `%s` asks packets for a program or group, which one program by itself cannot "
+			"know: only a policy in force, by `weir apply`, has others that note them", install->policy);
 }
 
 /* --- what is in force -------------------------------------------------------------------------------------------- */
@@ -815,6 +849,8 @@ static int pin(struct call *call, void *context)
 				  "know: use `weir apply`", ruleset->name);
 	if (!status)
 		status = api_install(call, ruleset, hook, &pinning->program->bundle, &install);
+	if (!status)
+		status = api_refuse_notes(call, &install);
 	if (status)
 		return status;
 	if (kernel_open(KERNEL_TEST, call->diags, &pinning->kernel) ||

@@ -265,6 +265,8 @@ static int attach_to_cgroup(struct call *call, struct making *making, struct wei
 		status = api_refuse_captures(call, ruleset);
 	if (!status)
 		status = api_install(call, ruleset, hook, &program->bundle, &install);
+	if (!status)
+		status = api_refuse_notes(call, &install);
 	if (status)
 		return status;
 	error = kernel_socket_load(making->kernel, &install, call->diags, &making->prog,

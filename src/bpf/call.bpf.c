@@ -26,35 +26,14 @@ static __always_inline int source_copy(parse_source *source, __u32 offset, void 
 	return -1;
 }
 
-#include "bpf/note.h"
 #include "bpf/owner.h"
+#include "bpf/process.h"
 
 struct bpf_sock_addr_kern {
 	struct sock *sk;
 } KERNEL;
 
 extern void *bpf_cast_to_kern_ctx(void *context) __ksym;
-
-struct super_block {
-	__u32 s_dev;
-} KERNEL;
-
-struct inode {
-	struct super_block *i_sb;
-	unsigned long i_ino;
-} KERNEL;
-
-struct file {
-	struct inode *f_inode;
-} KERNEL;
-
-struct mm_struct {
-	struct file *exe_file;
-} KERNEL;
-
-struct task_struct {
-	struct mm_struct *mm;
-} KERNEL;
 
 #if BIND
 #define SECTION "cgroup/bind4"
@@ -141,23 +120,6 @@ static __always_inline struct sock *socket_of(struct bpf_sock_addr *call)
 	struct bpf_sock_addr_kern *kernel = bpf_cast_to_kern_ctx(call);
 
 	return kernel->sk;
-}
-
-/* The process that makes the call. */
-static __always_inline void take_note(struct owner_note *note)
-{
-	struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
-	struct mm_struct *mm = task->mm;
-	struct file *file = mm ? mm->exe_file : NULL;
-	struct inode *inode = file ? file->f_inode : NULL;
-
-	note->program = inode ? inode->i_ino : 0;
-	note->device = inode ? inode->i_sb->s_dev : 0;
-	note->cgroup = bpf_get_current_cgroup_id();
-	note->pid = bpf_get_current_pid_tgid() >> 32;
-	note->group = bpf_get_current_uid_gid() >> 32;
-	note->reserved = 0;
-	bpf_get_current_comm(note->command, sizeof note->command);
 }
 
 /* For the packets behind the call. */

@@ -7,8 +7,7 @@
 #define WEIR_BPF_NOTE_H
 
 #include "bpf/note_abi.h"
-#include "bpf/parse.h"
-#include "bpf/plane.h"
+#include "bpf/turn.h"
 
 const volatile struct plane_programs programs SEC(MAP_PROGRAMS) = { 0 };
 

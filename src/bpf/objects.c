@@ -15,6 +15,7 @@ static const struct plane_object plane_cgroup_objects[] = {
 
 static const struct plane_object plane_connect_object = OBJECT("connect", connect);
 static const struct plane_object plane_bind_object = OBJECT("bind", bind);
+static const struct plane_object plane_record_object = OBJECT("record", record);
 static const struct plane_object plane_socket_object = OBJECT("socket", socket);
 
 static const struct plane_object empty_xdp_object = OBJECT("empty-xdp", empty_xdp);
@@ -57,6 +58,11 @@ const struct plane_object *plane_for_hook(enum hook hook)
 const struct plane_object *plane_empty_for_hook(enum hook hook)
 {
 	return objects[hook].empty;
+}
+
+const struct plane_object *plane_record(void)
+{
+	return &plane_record_object;
 }
 
 const struct plane_object *plane_table(void)

@@ -19,6 +19,9 @@ struct plane_object {
 /* The plane of a hook, to be linked with a classifier; NULL if it has none. */
 const struct plane_object *plane_for_hook(enum hook hook);
 
+/* A whole object, without a classifier: notes who makes and binds sockets. */
+const struct plane_object *plane_record(void);
+
 /* The walker of tables, to be linked between a plane and a classifier that has a table. */
 const struct plane_object *plane_table(void);
 

@@ -6,11 +6,9 @@
 #ifndef WEIR_BPF_OWNER_H
 #define WEIR_BPF_OWNER_H
 
+#include "bpf/kernel.h"
 #include "bpf/parse.h"
 #include "bpf/plane.h"
-
-/* What is used of the kernel's structures; the loader finds where it is. */
-#define KERNEL __attribute__((preserve_access_index))
 
 struct kernfs_node {
 	__u64 id;

@@ -11,17 +11,8 @@
 #ifndef WEIR_BPF_PLANE_H
 #define WEIR_BPF_PLANE_H
 
-#include <linux/bpf.h>
-#include <stdbool.h>
-#include <stddef.h>
-
-#include <bpf/bpf_helpers.h>
-
 #include "bpf/flow_abi.h"
-#include "bpf/plane_abi.h"
-#include "packet/field.h"
-#include "packet/hook.h"
-#include "packet/packet.h"
+#include "bpf/turn.h"
 
 #define OUT_OF_LINE static __attribute__((noinline))
 
@@ -37,9 +28,6 @@
 
 /* --- maps and configuration: see plane_abi.h ------------------------------------------------------------------- */
 
-volatile __u64 epoch SEC(".data.epoch") = 0;
-volatile struct plane_control control SEC(".data.control") = { .until = ~0ull };
-const volatile struct plane_config config SEC(".rodata.config") = { 0 };
 const volatile struct flow_config flow_config SEC(".rodata.flow") = { 0 };
 
 struct {
@@ -86,13 +74,6 @@ struct {
 	__type(key, __u32);
 	__type(value, struct plane_trace);
 } trace SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, __u32);
-} before SEC(".maps");
 
 /* The compiled policy. */
 extern int classify(struct packet *packet);
@@ -558,23 +539,5 @@ static __always_inline __u32 judge(plane_context *context, struct packet *packet
 
 	return config.observe ? ANSWER_ACCEPT : verdict;
 }
-
-enum turn { TURN_OURS, TURN_BEFORE, TURN_OVER };
-
-/*
- * Whose turn is it? A new generation of programs is in place before the one store to `epoch` that puts it in
- * force: until then each calls its predecessor, through `before`. From control.until on a program has nothing
- * to say.
- */
-static __always_inline enum turn plane_turn(void)
-{
-	__u64 now = epoch;
-
-	if (__builtin_expect(now < config.since, 0))
-		return TURN_BEFORE;
-	return __builtin_expect(now >= control.until, 0) ? TURN_OVER : TURN_OURS;
-}
-
-char LICENSE[] SEC("license") = "GPL";
 
 #endif

@@ -73,6 +73,10 @@ static const struct {
 	{ HOOK_BIND, BPF_CGROUP_INET6_BIND },
 };
 
+/* Whoever has a socket that sends or receives has made it; and perhaps bound it, if it is older than the policy. */
+static const uint32_t record_types[] = { BPF_CGROUP_INET_SOCK_CREATE, BPF_CGROUP_INET4_POST_BIND,
+					 BPF_CGROUP_INET6_POST_BIND };
+
 static int add_place(const struct install_hook *hook, uint64_t cgroup, uint32_t type, struct places *places)
 {
 	struct place *place = places_add(places);
@@ -80,7 +84,7 @@ static int add_place(const struct install_hook *hook, uint64_t cgroup, uint32_t 
 	if (!place)
 		return -ENOMEM;
 	place->hook = hook->hook;
-	place->family = hook_table[hook->hook].call ? type : 0;
+	place->family = hook_table[hook->hook].call || hook->record ? type : 0;
 	place->cgroup = cgroup;
 	snprintf(place->target, sizeof place->target, "%s", hook->target);
 	return 0;
@@ -98,7 +102,9 @@ static int resolve(struct kernel *kernel, const struct install_hook *hook, struc
 		return -errno;
 	if (strlen(hook->target) >= TARGET_LENGTH)
 		return problem_set(kernel, -ENAMETOOLONG, "the path of cgroup `%.60s...` is too long", hook->target);
-	for (size_t i = 0; !error && i < sizeof attach_types / sizeof *attach_types; i++)
+	for (size_t i = 0; !error && hook->record && i < sizeof record_types / sizeof *record_types; i++)
+		error = add_place(hook, status.st_ino, record_types[i], places);
+	for (size_t i = 0; !error && !hook->record && i < sizeof attach_types / sizeof *attach_types; i++)
 		if (attach_types[i].hook == hook->hook)
 			error = add_place(hook, status.st_ino /* that is its id */, attach_types[i].type, places);
 	return error;
@@ -106,7 +112,7 @@ static int resolve(struct kernel *kernel, const struct install_hook *hook, struc
 
 static uint32_t attach_type(const struct place *place)
 {
-	if (hook_table[place->hook].call)
+	if (place->family)
 		return place->family;
 	return place->hook == HOOK_CGROUP_INGRESS ? BPF_CGROUP_INET_INGRESS : BPF_CGROUP_INET_EGRESS;
 }

@@ -29,7 +29,7 @@ enum how { HOW_NONE, HOW_NATIVE, HOW_GENERIC, HOW_TCX, HOW_CLSACT, HOW_LINK };
 /* One program at one place. What identifies a place: hook, family, netns, ifindex, cgroup. */
 struct place {
 	uint32_t hook;
-	uint32_t family;   /* netfilter: NFPROTO_IPV4 or NFPROTO_IPV6; connect, bind: enum bpf_attach_type */
+	uint32_t family;   /* netfilter: NFPROTO_IPV4 or NFPROTO_IPV6; connect, bind, recorders: enum bpf_attach_type */
 	uint64_t netns;    /* cookie; 0 for cgroups */
 	uint64_t cgroup;   /* id */
 	uint32_t ifindex;

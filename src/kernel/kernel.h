@@ -78,6 +78,7 @@ struct install_hook {
 	bool optional;         /* a missing interface is a warning */
 	bool no_reject;        /* no rule rejects: plane_config.no_reject */
 	bool track;            /* sees connections, judges nothing: flow_config.track */
+	bool record;           /* of a cgroup: notes who makes and binds sockets, judges nothing; no classifier */
 	const void *classifier; /* object from emit/ */
 	size_t classifier_size;
 	const struct table_config *table; /* the classifier has a table (bpf/table_abi.h): its constants, or NULL */

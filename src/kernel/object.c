@@ -134,6 +134,18 @@ static int link_files(struct memory_file *output, const struct memory_file *plan
 	return error;
 }
 
+/* A plane that is whole by itself. */
+static int copy_elf(const struct plane_object *plane, struct elf *ret_elf)
+{
+	void *data = malloc(plane->size);
+
+	if (!data)
+		return -ENOMEM;
+	memcpy(data, plane->data, plane->size);
+	*ret_elf = (struct elf){ data, plane->size };
+	return 0;
+}
+
 int object_link(struct kernel *kernel, const struct plane_object *plane, const struct install_hook *hook,
 		struct elf *ret_elf)
 {
@@ -143,6 +155,8 @@ int object_link(struct kernel *kernel, const struct plane_object *plane, const s
 	if (!plane)
 		return problem_set(kernel, -EOPNOTSUPP, "there is no data plane for this hook yet");
 	verifier_messages_clear();
+	if (hook->record)
+		return copy_elf(plane, ret_elf);
 	error = memory_file_make(&a, plane->data, plane->size);
 	if (!error)
 		error = memory_file_make(&b, hook->classifier, hook->classifier_size);

@@ -210,10 +210,10 @@ static bool one_program_will_do(const struct install_hook *hook)
 	return hook_is_netfilter(hook->hook);
 }
 
-/* The attach type that a system call's program is loaded for. */
+/* The attach type that a program is loaded for which is one of several of its hook. */
 static uint32_t place_call(const struct place *place)
 {
-	return hook_table[place->hook].call ? place->family : 0;
+	return hook_table[place->hook].target == TARGET_CGROUP ? place->family : 0;
 }
 
 /* Loads the hook's program once for each of its places (none yet: once, to see that it loads). */
@@ -241,7 +241,7 @@ static int load_places(struct staging *staging, uint32_t source, const struct el
 			error = object_load(staging->change->kernel, elf, &load, &object, &prog);
 			if (!error)
 				error = share_loaded(staging, object);
-			if (!error && !shared && staging->install->frame)
+			if (!error && !shared && staging->install->frame && !hook->record)
 				error = pin_hook(staging, source, object);
 			if (!shared)
 				shared = shares->count;
@@ -260,8 +260,9 @@ static int load_places(struct staging *staging, uint32_t source, const struct el
 static int load_hook(struct staging *staging, uint32_t source)
 {
 	const struct install_hook *hook = &staging->install->hooks[source];
+	const struct plane_object *plane = hook->record ? plane_record() : plane_for_hook(hook->hook);
 	struct elf elf;
-	int error = object_link(staging->change->kernel, plane_for_hook(hook->hook), hook, &elf);
+	int error = object_link(staging->change->kernel, plane, hook, &elf);
 
 	if (error)
 		return error;

@@ -136,12 +136,12 @@ static char *copy_text(struct arena *arena, const char *text)
 	return arena_strndup(arena, text, strlen(text));
 }
 
-/* Netfilter has a place for each family, a system call several; they are one hook to the user. */
+/* Netfilter has a place for each family, a system call several, a recorder comes with another one: one hook to users. */
 static struct policy_hook *find_hook(struct policy_hook *hooks, size_t count, const struct place *place)
 {
 	for (size_t i = 0; i < count; i++)
 		if (hooks[i].hook == place->hook && (hook_table[place->hook].target == TARGET_NONE ||
-						     (hook_table[place->hook].call &&
+						     (hook_table[place->hook].target == TARGET_CGROUP &&
 						      !strcmp(hooks[i].target, place->target))))
 			return &hooks[i];
 	return NULL;

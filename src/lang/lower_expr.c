@@ -84,17 +84,28 @@ static hook_mask calls(void)
 	return mask;
 }
 
-/* What packets know of their owner only because a call of the same policy has noted it. */
+/* Those of a cgroup, where system calls can be noted. */
+static hook_mask noting_hooks(void)
+{
+	hook_mask mask = 0;
+
+	for (int hook = 0; hook < HOOK_COUNT; hook++)
+		if (hook_table[hook].target == TARGET_CGROUP)
+			mask |= HOOK_BIT(hook);
+	return mask;
+}
+
+/* What packets know of their owner only because a system call in a cgroup of the same policy has noted it. */
 static void check_noted(struct lower *lower, const struct word *word, enum field field, hook_mask hooks)
 {
-	hook_mask packets = hooks & field_table[field].hooks & ~calls();
+	hook_mask packets = hooks & field_table[field].hooks & ~noting_hooks();
 	struct diag *diag;
 
-	if ((field != FIELD_GROUP && field != FIELD_PROGRAM) || !packets || lower->hooks & calls())
+	if ((field != FIELD_GROUP && field != FIELD_PROGRAM) || !packets || lower->hooks & noting_hooks())
 		return;
-	diag = diag_error(lower->diags, word->span, "`%s` is known at %s only where the policy is at connect or bind too",
+	diag = diag_error(lower->diags, word->span, "`%s` is known at %s only where the policy is at a cgroup too",
 			  word->text, hooks_text(lower, packets));
-	diag_hint(lower->diags, diag, "the calls note who owns a socket: add `on connect \"/\"`");
+	diag_hint(lower->diags, diag, "system calls in it note who owns a socket: add `on connect \"/\"`");
 }
 
 static void check_hooks(struct lower *lower, const struct word *word, enum field field, hook_mask hooks)

@@ -384,11 +384,13 @@ class Owners(InCgroup):
             self.apply_both(rules + " reject if udp.dst_port == 9\n")
             self.assertEqual(outcome(client.send, b"x"), "done")
 
-    def test_raw_sockets_are_not_known(self):
-        self.apply_both(' accept if udp.dst_port == 7001 and program == "%s"\n reject if udp.dst_port == 7001\n' % PYTHON)
+    def test_raw_sockets(self):
+        """No call is judged: they are known if they are younger than the policy."""
         packet = ipv4(17, udp_header(BAD, b"x"), inbound=False)
-        with socket.socket(IPV4, RAW, socket.IPPROTO_RAW) as raw:
-            self.assertEqual(outcome(raw.sendto, packet, (PEER4, 0)), "EPERM")
+        with socket.socket(IPV4, RAW, socket.IPPROTO_RAW) as old:
+            self.apply_both(' accept if udp.dst_port == 7001 and program == "%s"\n reject if udp.dst_port == 7001\n' % PYTHON)
+            with socket.socket(IPV4, RAW, socket.IPPROTO_RAW) as raw:
+                self.assertEqual([outcome(client.sendto, packet, (PEER4, 0)) for client in (old, raw)], ["EPERM", "done"])
 
     def test_accepted_sockets_have_the_listeners_note(self):
         self.apply('policy t {\n on bind "%s"\n on cgroup "%s" egress\n default accept\n'
@@ -414,10 +416,9 @@ class Owners(InCgroup):
                         check=False)
             self.assertEqual(done.returncode, 1)
             self.assertIn(words, done.stderr)
-        done = weir("check", policy_file('policy t {\n on cgroup "/" egress\n default accept\n drop if group == 0\n}'),
-                    check=False)
+        done = weir("check", policy_file('policy t {\n on tc lo egress\n default accept\n drop if group == 0\n}'), check=False)
         self.assertEqual(done.returncode, 1)
-        self.assertIn(":4:10: error: `group` is known at cgroup-egress only where the policy is at connect", done.stderr)
+        self.assertIn(":4:10: error: `group` is known at tc-egress only where the policy is at a cgroup too", done.stderr)
 
 
 class Engines(InCgroup):

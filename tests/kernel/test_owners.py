@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Who a packet belongs to, and what comes of it when users, groups and programs change under a policy."""
 
-from test_connect import BAD, GOOD, DGRAM, InCgroup, as_user, attempt, by_sendto
+from test_connect import BAD, DGRAM, GOOD, PYTHON, RAW, STREAM, InCgroup, as_user, attempt, by_sendto, outcome
 from weirtest import *
 
 ALICE, BOB, CAROL = 20001, 20002, 20003
@@ -80,6 +80,129 @@ class Members(Users):
         self.database(self.USERS + users, [("root", 0, ""), ("staff", 20000, ",".join(name for name, _, _ in users))])
         self.apply(self.RULES)
         self.assertEqual([sends(30000), sends(32999), sends(33000)], ["done", "done", "EPERM"])
+
+
+class Recorder(InCgroup):
+    """Who makes or binds a socket is noted, where packets are asked for it."""
+
+    RULES = (' accept if udp.dst_port == 7001 and program == "%s"\n count other accept if udp.dst_port == 7001 and program known\n'
+             ' reject if udp.dst_port == 7001\n}' % PYTHON)
+    ALONE = 'policy t {\n on cgroup "@" egress\n default accept\n' + RULES
+
+    def apply(self, text, *options):
+        return super().apply(text.replace("@", self.cgroup.name), *options)
+
+    def attached(self, path=None):
+        """The kinds of programs on the test's cgroup."""
+        shown = json.loads(run("bpftool", "--json", "cgroup", "show", path or self.cgroup.path).stdout.strip() or "[]")
+        return sorted(program["attach_type"] for program in shown)
+
+    def test_every_way_to_send(self):
+        self.apply(self.ALONE)
+        packet = ipv4(17, udp_header(BAD, b"x"), inbound=False)
+        for family, address in ((IPV4, "127.0.0.1"), (IPV6, "::1"), (IPV6, "::ffff:127.0.0.1")):
+            self.assertEqual(attempt(family, DGRAM, address, BAD, by_sendto), "done", address)
+        with socket.socket(IPV4, RAW, socket.IPPROTO_RAW) as raw:
+            self.assertEqual(outcome(raw.sendto, packet, (PEER4, 0)), "done")
+        with socket.socket(IPV4, RAW, socket.IPPROTO_UDP) as raw:
+            self.assertEqual(outcome(raw.sendto, packet[20:], (PEER4, 0)), "done")
+        self.assertEqual(Counts("t").packets(1), 5)
+
+    def test_an_older_socket(self):
+        """Not known, until it is bound."""
+        with socket.socket(IPV4, DGRAM) as old, socket.socket(IPV6, DGRAM) as old6:
+            self.apply(self.ALONE)
+            for client, address in ((old, "127.0.0.1"), (old6, "::1")):
+                self.assertEqual(outcome(client.sendto, b"x", (address, BAD)), "EPERM")
+        with socket.socket(IPV4, DGRAM) as old, socket.socket(IPV6, DGRAM) as old6:
+            self.apply(self.ALONE)
+            for client, address in ((old, "127.0.0.1"), (old6, "::1")):
+                client.bind((address, 0))
+                self.assertEqual(outcome(client.sendto, b"x", (address, BAD)), "done")
+
+    def test_accepted_sockets_have_the_listeners_note(self):
+        self.apply('policy t {\n on cgroup "@" egress\n default accept\n'
+                   ' drop if tcp.src_port == 7002 and length > 60 and not program == "%s"\n}' % PYTHON)
+        with socket.create_server(("127.0.0.1", GOOD)) as server, socket.create_connection(("127.0.0.1", GOOD)) as client:
+            child, _ = server.accept()
+            with child:
+                child.sendall(b"x" * 100)
+                client.settimeout(2 * SLOW)
+                self.assertEqual(len(client.recv(200)), 100)
+
+    def test_who_made_it_counts(self):
+        """Another program that gets a socket sends as the one that made it."""
+        self.apply(self.ALONE)
+        copy = os.path.join(world.folder, "other")
+        shutil.copy(PYTHON, copy)
+        code = ("import socket, sys\ns = socket.socket(fileno=int(sys.argv[1])) if sys.argv[1:] else "
+                "socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\ns.sendto(b'x', ('127.0.0.1', 7001))")
+        env = dict(os.environ, PYTHONHOME=sys.base_prefix)
+        run(copy, "-S", "-c", code, env=env)
+        self.assertEqual((Counts("t").packets(1), Counts("t").packets(2)), (0, 1))
+        with socket.socket(IPV4, DGRAM) as made:
+            run(copy, "-S", "-c", code, str(made.fileno()), env=env, pass_fds=[made.fileno()])
+        self.assertEqual((Counts("t").packets(1), Counts("t").packets(2)), (1, 1))
+
+    def test_only_where_it_is_needed(self):
+        record = ["cgroup_inet4_post_bind", "cgroup_inet6_post_bind", "cgroup_inet_sock_create"]
+        self.apply('policy t {\n on connect "@"\n on cgroup "@" egress\n default accept\n reject if user == 7\n}')
+        self.assertEqual([kind for kind in self.attached() if kind in record], [])
+        self.apply('policy t {\n on connect "@"\n default accept\n reject if program == "%s" and dst_port == 9\n}' % PYTHON)
+        self.assertEqual([kind for kind in self.attached() if kind in record], [])
+        self.apply('policy t {\n on connect "@"\n on cgroup "@" egress\n on cgroup "@" ingress\n default accept\n'
+                   ' drop if group == 7\n}')
+        self.assertEqual([kind for kind in self.attached() if kind in record], record)
+        self.assertEqual(len(json.loads(weir("list", "--json").stdout)["policies"][0]["hooks"]), 3)
+        self.apply('policy t {\n on cgroup "@" egress\n default accept\n drop if user == 7\n}')
+        self.assertEqual(self.attached(), ["cgroup_inet_egress"])
+        weir("delete", "t")
+        self.assertEqual(self.attached(), [])
+        self.assertEqual([name for name in bpffs_leftovers() if "weir/t" in name], [])
+
+    def test_replacement_keeps_notes(self):
+        self.apply(self.ALONE)
+        with socket.socket(IPV4, DGRAM) as client:
+            self.apply(self.ALONE.replace("reject", "drop"))
+            self.assertEqual(outcome(client.sendto, b"x", ("127.0.0.1", BAD)), "done")
+            with socket.socket(IPV4, DGRAM) as younger:
+                self.assertEqual(outcome(younger.sendto, b"x", ("127.0.0.1", BAD)), "done")
+
+    def test_cgroups_in_cgroups(self):
+        """Policies on a cgroup and on one in it both record; either may go."""
+        inner = self.cgroup.path + "/inner"
+        os.mkdir(inner)
+        try:
+            self.apply((self.ALONE + "\n" + self.ALONE.replace("policy t", "policy u").replace('"@"', '"@/inner"')))
+            write(inner + "/cgroup.procs", "0")
+            self.assertEqual(attempt(IPV4, DGRAM, "127.0.0.1", BAD, by_sendto), "done")
+            self.assertEqual((Counts("t").packets(1), Counts("u").packets(1)), (1, 1))
+            weir("delete", "u")
+            self.assertEqual(attempt(IPV4, DGRAM, "127.0.0.1", BAD, by_sendto), "done")
+            self.assertEqual(self.attached(inner), [])
+        finally:
+            write(self.cgroup.path + "/cgroup.procs", "0")
+            os.rmdir(inner)
+
+    def test_tc(self):
+        """At a device, by what is noted in the policy's cgroups."""
+        self.apply('policy t {\n on tc weir0 egress\n on connect "@"\n default accept\n' + self.RULES)
+        with socket.socket(IPV4, DGRAM) as client, socket.socket(socket.AF_PACKET, RAW) as frames:
+            client.connect((PEER4, BAD))
+            client.send(b"x")
+            frames.bind(("weir0", 0))
+            frames.send(ethernet(0x0800, inbound=False) + ipv4(17, udp_header(BAD, b"x"), inbound=False))
+        counts = Counts("t")
+        # connect() itself and its packet; nobody knows of packet sockets
+        self.assertEqual((counts.packets(1), counts.packets(2), counts.packets(3)), (2, 0, 1))
+
+    def test_one_program_by_itself_cannot_know(self):
+        path = policy_file(self.ALONE.replace("@", self.cgroup.name))
+        for command in (["load", "--hook", "cgroup-egress", "--pin", os.environ["WEIR_BPFFS"] + "/alone", path],
+                        ["run", "--egress", path, "--", "true"]):
+            done = weir(*command, check=False)
+            self.assertNotEqual(done.returncode, 0, command)
+            self.assertIn("asks packets for a program or group", done.stderr)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* For the kernel's own structures: a plane declares what it uses of one, and the loader finds where that is. */
+#ifndef WEIR_BPF_KERNEL_H
+#define WEIR_BPF_KERNEL_H
+
+#define KERNEL __attribute__((preserve_access_index))
+
+#endif
