@@ -489,6 +489,9 @@ struct weir_captured {
 	const char *interface; /* "" if none */
 	uint32_t length;       /* of the packet as the hook saw it */
 	int64_t user;          /* uid; -1: unknown */
+	int64_t pid;           /* of the process behind it; -1: unknown */
+	const char *command;   /* its name; "" if unknown */
+	const char *program;   /* path of its executable; "" if unknown */
 	uint32_t mark;
 	const unsigned char *data;
 	size_t captured;

@@ -8,7 +8,7 @@
 #include <sys/utsname.h>
 #include <time.h>
 
-#include "api/api.h"
+#include "api/origin.h"
 #include "observe/pcapng.h"
 
 enum { NAMES_KEPT = 16 };
@@ -19,10 +19,22 @@ struct kept_name {
 	char name[IF_NAMESIZE];
 };
 
+/* So are a process's names: packets come many in a row. */
+struct kept_process {
+	uint32_t generation; /* of the policy */
+	uint32_t pid;        /* 0: none */
+	uint64_t program;
+	uint32_t device;
+	char command[COMMAND_BYTES + 1];
+	char path[PATH_MAX];
+};
+
 struct weir_captures {
 	struct kernel *kernel;
 	struct kernel_events *reader;
 	struct kept_name names[NAMES_KEPT];
+	struct descriptions descriptions;
+	struct kept_process process;
 	struct weir_captured captured;
 };
 
@@ -44,6 +56,7 @@ static int open_captures(struct call *call, void *context)
 		return api_fail(call, WEIR_SYSTEM, "out of memory");
 	if (kernel_open(KERNEL_READ, call->diags, &captures->kernel))
 		return WEIR_SYSTEM;
+	captures->descriptions.kernel = captures->kernel;
 	if (opening->policy &&
 	    kernel_policy(captures->kernel, call->arena, opening->policy, diags_new(call->arena), &state))
 		return api_fail(call, WEIR_INPUT, "no policy `%s` is in force", opening->policy);
@@ -67,6 +80,7 @@ WEIR_EXPORT void weir_captures_close(struct weir_captures *captures)
 {
 	if (!captures)
 		return;
+	descriptions_free(&captures->descriptions);
 	if (captures->reader)
 		kernel_events_close(captures->reader);
 	kernel_close(captures->kernel);
@@ -100,7 +114,28 @@ static uint64_t clock_ns(clockid_t clock)
 	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
-static void fill(struct weir_captures *captures, const struct event *raw, const char *policy)
+/* The process that a note tells of, if there is one. */
+static const struct kept_process *process_of(struct weir *weir, struct weir_captures *captures, const struct event *raw,
+					     const struct event_origin *origin)
+{
+	struct kept_process *kept = &captures->process;
+
+	if (kept->generation == origin->generation && kept->pid == raw->pid && kept->program == raw->program &&
+	    kept->device == raw->device && !strncmp(kept->command, raw->command, COMMAND_BYTES))
+		return kept;
+	kept->generation = origin->generation;
+	kept->pid = raw->pid;
+	kept->program = raw->program;
+	kept->device = raw->device;
+	snprintf(kept->command, sizeof kept->command, "%.*s", COMMAND_BYTES, raw->command);
+	kept->path[0] = '\0';
+	if (raw->pid)
+		origin_program(descriptions_find(weir, &captures->descriptions, origin), raw, kept->path);
+	return kept;
+}
+
+static void fill(struct weir_captures *captures, const struct event *raw, const char *policy,
+		 const struct kept_process *process)
 {
 	captures->captured = (struct weir_captured){
 		.time_ns = raw->time_ns + clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_BOOTTIME),
@@ -111,6 +146,9 @@ static void fill(struct weir_captures *captures, const struct event *raw, const 
 		.interface = interface_name(captures, raw->in_iface ? raw->in_iface : raw->out_iface),
 		.length = raw->length,
 		.user = raw->user == ABSENT_OWNER ? -1 : (int64_t)raw->user,
+		.pid = raw->pid ? (int64_t)raw->pid : -1,
+		.command = process->command,
+		.program = process->path,
 		.mark = raw->mark,
 		.data = raw->data,
 		.captured = raw->captured,
@@ -137,7 +175,7 @@ WEIR_EXPORT int weir_captures_next(struct weir *weir, struct weir_captures *capt
 	}
 	if (!got)
 		return 0;
-	fill(captures, raw, origin.policy);
+	fill(captures, raw, origin.policy, process_of(weir, captures, raw, &origin));
 	*ret_captured = &captures->captured;
 	return 1;
 }
@@ -299,15 +337,53 @@ static void put_verdict(enum hook hook, const char *verdict, struct pcapng_packe
 		packet->verdict = accept ? TC_OK : TC_SHOT;
 }
 
-static void comment(const struct weir_captured *captured, char *text, size_t size)
-{
-	int length = snprintf(text, size, "%s:%" PRIu32 " %s", captured->policy, captured->rule,
-			      captured->verdict ? captured->verdict : "goes on");
+/* A packet's comment; what does not fit is cut. */
+struct comment {
+	size_t length;
+	char text[PATH_MAX + 512];
+};
 
+static void add(struct comment *comment, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void add(struct comment *comment, const char *format, ...)
+{
+	size_t room = sizeof comment->text - comment->length;
+	va_list args;
+	int length;
+
+	va_start(args, format);
+	length = vsnprintf(comment->text + comment->length, room, format, args);
+	va_end(args);
+	comment->length += length < 0 ? 0 : (size_t)length < room ? (size_t)length : room - 1;
+}
+
+/* A process's name may be anything, and who reads captures may have a terminal. */
+static void add_quoted(struct comment *comment, const char *before, const char *text)
+{
+	size_t from = comment->length;
+
+	if (text[0])
+		add(comment, " %s\"%s\"", before, text);
+	for (; from < comment->length; from++)
+		if ((unsigned char)comment->text[from] < 0x20 || comment->text[from] == 0x7f)
+			comment->text[from] = '?';
+}
+
+/* As a line of `weir log` says it. */
+static void make_comment(const struct weir_captured *captured, struct comment *comment)
+{
+	comment->length = 0;
+	add(comment, "%s:%" PRIu32 " %s", captured->policy, captured->rule,
+	    captured->verdict ? captured->verdict : "goes on");
 	if (captured->user >= 0)
-		length += snprintf(text + length, size - (size_t)length, " user %" PRId64, captured->user);
+		add(comment, " user %" PRId64, captured->user);
+	if (captured->pid >= 0) {
+		add(comment, " pid %" PRId64, captured->pid);
+		add_quoted(comment, "", captured->command);
+		add_quoted(comment, "program ", captured->program);
+	}
 	if (captured->mark)
-		snprintf(text + length, size - (size_t)length, " mark 0x%" PRIx32, captured->mark);
+		add(comment, " mark 0x%" PRIx32, captured->mark);
 }
 
 WEIR_EXPORT int weir_pcapng_write(struct weir_pcapng *pcapng, const struct weir_captured *captured)
@@ -318,7 +394,7 @@ WEIR_EXPORT int weir_pcapng_write(struct weir_pcapng *pcapng, const struct weir_
 	};
 	struct interface *interface = find_interface(pcapng, captured);
 	struct pcapng_packet packet;
-	char text[256];
+	struct comment comment;
 
 	if (!interface && hook_by_name(captured->hook) >= 0)
 		interface = add_interface(pcapng, captured);
@@ -331,9 +407,9 @@ WEIR_EXPORT int weir_pcapng_write(struct weir_pcapng *pcapng, const struct weir_
 		.captured = pcapng->snap && pcapng->snap < captured->captured ? pcapng->snap : captured->captured,
 		.original = captured->length,
 		.direction = directions[hook_table[interface->hook].direction],
-		.comment = text,
+		.comment = comment.text,
 	};
-	comment(captured, text, sizeof text);
+	make_comment(captured, &comment);
 	put_verdict(interface->hook, captured->verdict, &packet);
 	pcapng_packet(pcapng->writer, &packet);
 	interface->packets++;

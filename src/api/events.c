@@ -1,28 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* Events of `log` actions, decoded. */
 #include <errno.h>
-#include <limits.h>
 #include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "api/filter.h"
+#include "api/origin.h"
 #include "observe/event.h"
-
-/* A policy's description, as it was when the first event of this generation came. */
-struct described {
-	struct described *next;
-	uint32_t generation;
-	json_t *meta;
-};
 
 struct weir_events {
 	struct kernel *kernel;
 	struct kernel_events *events;
-	struct described *described;
+	struct descriptions descriptions;
 	struct event raw;
 	struct event_fields fields;
 	char interface[IF_NAMESIZE];
@@ -46,6 +38,7 @@ static int open_events(struct call *call, void *context)
 		return api_fail(call, WEIR_SYSTEM, "out of memory");
 	if (kernel_open(KERNEL_READ, call->diags, &opening->events->kernel))
 		return WEIR_SYSTEM;
+	opening->events->descriptions.kernel = opening->events->kernel;
 	if (opening->policy &&
 	    api_policy(call, opening->events->kernel, opening->policy, diags_new(call->arena), &state))
 		return api_fail(call, WEIR_INPUT, "no policy `%s` is in force", opening->policy);
@@ -70,11 +63,7 @@ WEIR_EXPORT void weir_events_close(struct weir_events *events)
 {
 	if (!events)
 		return;
-	for (struct described *at = events->described, *next; at; at = next) {
-		next = at->next;
-		json_decref(at->meta);
-		free(at);
-	}
+	descriptions_free(&events->descriptions);
 	if (events->events)
 		kernel_events_close(events->events);
 	kernel_close(events->kernel);
@@ -88,63 +77,11 @@ WEIR_EXPORT uint64_t weir_events_lost(struct weir_events *events)
 
 /* --- decoding ---------------------------------------------------------------------------------------------------- */
 
-static const char *log_text(const struct described *described, uint32_t log)
+static const char *log_text(json_t *meta, uint32_t log)
 {
-	const char *text = described ? json_string_value(json_array_get(json_object_get(described->meta, "logs"), log))
-				     : NULL;
+	const char *text = meta ? json_string_value(json_array_get(json_object_get(meta, "logs"), log)) : NULL;
 
 	return text ? text : "";
-}
-
-static struct described *find_described(struct weir_events *events, uint32_t generation)
-{
-	struct described *at = events->described;
-
-	while (at && at->generation != generation)
-		at = at->next;
-	return at;
-}
-
-struct describing {
-	struct weir_events *events;
-	json_t *meta;
-};
-
-static int read_meta(struct call *call, void *context)
-{
-	struct describing *describing = context;
-	struct weir_events *events = describing->events;
-	struct policy_state state;
-
-	if (!api_policy(call, events->kernel, events->origin.policy, call->diags, &state))
-		describing->meta = meta_decode(state.meta, state.meta_size);
-	return WEIR_OK;
-}
-
-static bool add_described(struct weir_events *events, uint32_t generation, json_t *meta)
-{
-	struct described *added = calloc(1, sizeof *added);
-
-	if (!added)
-		return false;
-	*added = (struct described){ events->described, generation, meta };
-	events->described = added;
-	return true;
-}
-
-/* NULL if the policy is gone meanwhile: the event is told without its text then. */
-static const struct described *describe(struct weir *weir, struct weir_events *events)
-{
-	struct described *found = find_described(events, events->origin.generation);
-	struct describing describing = { events, NULL };
-
-	if (found || !events->kernel)
-		return found;
-	api_call(weir, NULL, false, read_meta, &describing);
-	if (describing.meta && add_described(events, events->origin.generation, describing.meta))
-		return events->described;
-	json_decref(describing.meta);
-	return NULL;
 }
 
 static uint64_t clock_ns(clockid_t clock)
@@ -155,64 +92,14 @@ static uint64_t clock_ns(clockid_t clock)
 	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
-/* A program that the policy names; false if it is none of those. */
-static bool find_named(const struct described *described, const struct event *raw, char path[PATH_MAX])
-{
-	json_t *item;
-	size_t index;
-
-	json_array_foreach(described ? json_object_get(described->meta, "programs") : NULL, index, item) {
-		if ((uint64_t)json_integer_value(json_object_get(item, "inode")) != raw->program ||
-		    json_integer_value(json_object_get(item, "device")) != raw->device)
-			continue;
-		snprintf(path, PATH_MAX, "%s", json_string_value(json_object_get(item, "path")));
-		return true;
-	}
-	return false;
-}
-
-/* Where the process's executable is: one that the policy names, or the same file still, and the caller may know. */
-static void find_program(const struct described *described, const struct event *raw, char path[PATH_MAX])
-{
-	struct stat status;
-	char link[40];
-	ssize_t length;
-
-	if (raw->pid && find_named(described, raw, path))
-		return;
-	snprintf(link, sizeof link, "/proc/%u/exe", raw->pid);
-	length = raw->pid && !stat(link, &status) && status.st_ino == raw->program ? readlink(link, path, PATH_MAX - 1) : 0;
-	path[length > 0 ? length : 0] = '\0';
-}
-
-/* Where its cgroup is, if it is still in it. */
-static void find_cgroup(const struct event *raw, char path[PATH_MAX])
-{
-	char name[40], line[PATH_MAX + 4];
-	uint64_t id = 0;
-	uint8_t level;
-	FILE *file;
-
-	path[0] = '\0';
-	snprintf(name, sizeof name, "/proc/%u/cgroup", raw->pid);
-	file = raw->pid ? fopen(name, "re") : NULL;
-	while (file && fgets(line, sizeof line, file))
-		if (!strncmp(line, "0::", 3))
-			snprintf(path, PATH_MAX, "%.*s", (int)strcspn(line + 3, "\n"), line + 3);
-	if (file)
-		fclose(file);
-	if (!path[0] || names_system.cgroup(names_system.context, path, &level, &id) || id != raw->cgroup)
-		path[0] = '\0';
-}
-
-static void fill_event(struct weir_events *events, const struct described *described)
+static void fill_event(struct weir_events *events, json_t *meta)
 {
 	const struct event *raw = &events->raw;
 	const struct event_fields *fields = &events->fields;
 	uint32_t index = raw->in_iface ? raw->in_iface : raw->out_iface;
 
-	find_program(described, raw, events->program);
-	find_cgroup(raw, events->cgroup);
+	origin_program(meta, raw, events->program);
+	origin_cgroup(raw, events->cgroup);
 	snprintf(events->command, sizeof events->command, "%.*s", COMMAND_BYTES, raw->command);
 	if (!index || !if_indextoname(index, events->interface))
 		events->interface[0] = '\0';
@@ -220,9 +107,9 @@ static void fill_event(struct weir_events *events, const struct described *descr
 		.time_ns = raw->time_ns + clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_BOOTTIME),
 		.policy = events->origin.policy,
 		.rule = raw->rule,
-		.text = log_text(described, raw->log),
+		.text = log_text(meta, raw->log),
 		.verdict = verdict_name(raw->verdict),
-		.observed = described && json_is_true(json_object_get(described->meta, "observe")),
+		.observed = meta && json_is_true(json_object_get(meta, "observe")),
 		.hook = raw->hook < HOOK_COUNT ? hook_table[raw->hook].name : "",
 		.interface = events->interface,
 		.protocol = fields->protocol,
@@ -265,7 +152,7 @@ WEIR_EXPORT int weir_events_next(struct weir *weir, struct weir_events *events, 
 	event_describe(&events->raw, &events->fields);
 	if (events->raw.hook < HOOK_COUNT && hook_table[events->raw.hook].call)
 		events->fields.src[0] = '\0'; /* not known yet, or at bind the other end's */
-	fill_event(events, describe(weir, events));
+	fill_event(events, descriptions_find(weir, &events->descriptions, &events->origin));
 	*ret_event = &events->event;
 	return 1;
 }
@@ -306,7 +193,7 @@ static int read_logs(struct weir_events *events, struct run_log *logs, size_t co
 		error = kernel_events_of(sources, count, &events->events);
 	free(sources);
 	for (size_t i = 0; i < count && !error; i++) {
-		if (!add_described(events, kernel_events_generation(events->events, i), logs[i].meta))
+		if (!descriptions_add(&events->descriptions, kernel_events_generation(events->events, i), logs[i].meta))
 			error = -ENOMEM;
 		else
 			logs[i].meta = NULL;

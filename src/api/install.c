@@ -212,6 +212,8 @@ static void install_owners(struct arena *arena, const struct ruleset *ruleset, s
 	for (size_t i = 0; i < ruleset->program_count; i++) {
 		install->programs.items[i].inode = ruleset->programs[i].inode;
 		install->programs.items[i].device = ruleset->programs[i].device;
+		install->programs.items[i].generation = ruleset->programs[i].generation;
+		install->programs.generations |= (uint32_t)ruleset->programs[i].has_generation << i;
 	}
 	if (install_asks_owners(install))
 		VEC_PUSH(arena, states) = (struct install_state){ .map = NOTES_MAP, .name = "owners",

@@ -365,11 +365,15 @@ static json_t *describe_programs(const struct ruleset *ruleset)
 {
 	json_t *programs = json_array();
 
-	for (size_t i = 0; i < ruleset->program_count; i++)
-		json_array_append_new(programs,
-				      json_pack("{s:s, s:I, s:I}", "path", ruleset->programs[i].path, "inode",
-						(json_int_t)ruleset->programs[i].inode, "device",
-						(json_int_t)ruleset->programs[i].device));
+	for (size_t i = 0; i < ruleset->program_count; i++) {
+		const struct program *program = &ruleset->programs[i];
+
+		json_array_append_new(programs, json_pack("{s:s, s:I, s:I, s:o}", "path", program->path, "inode",
+							  (json_int_t)program->inode, "device",
+							  (json_int_t)program->device, "generation",
+							  program->has_generation ? json_integer(program->generation) :
+										    json_null()));
+	}
 	return programs;
 }
 

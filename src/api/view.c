@@ -152,10 +152,32 @@ static const struct weir_flow_totals *view_flows(struct call *call, struct kerne
 	return totals;
 }
 
+/* An upgrade puts another file into a program's place, and rules go on to mean the old one. */
+static void warn_of_program(struct call *call, const char *policy, json_t *program)
+{
+	const char *path = json_string_value(json_object_get(program, "path"));
+	json_t *generation = json_object_get(program, "generation"); /* null: not known */
+	struct program now = { 0 };
+	bool there = !names_system.program(names_system.context, path, &now);
+	struct diag *diag;
+
+	if (there && json_integer_value(json_object_get(program, "inode")) == (json_int_t)now.inode &&
+	    json_integer_value(json_object_get(program, "device")) == now.device &&
+	    (!json_is_integer(generation) || json_integer_value(generation) == now.generation))
+		return;
+	diag = diag_warning(call->diags, (struct span){ 0 }, there ? "policy `%s`: `%s` is another file now, but rules mean the "
+			    "one that was there" : "policy `%s`: there is no program `%s` any more, but rules mean the one that "
+			    "was there", policy, path);
+	if (there)
+		diag_hint(call->diags, diag, "`weir refresh %s`", policy);
+}
+
 static int view_one(struct call *call, struct viewing *viewing, const char *name)
 {
 	struct policy_state state;
 	struct weir_view *view;
+	json_t *program;
+	size_t index;
 	int error = api_policy(call, viewing->kernel, name, call->diags, &state);
 
 	if (error == -ENOENT)
@@ -169,6 +191,8 @@ static int view_one(struct call *call, struct viewing *viewing, const char *name
 	view = &VEC_PUSH(call->arena, &viewing->views->list);
 	fill_view(call->arena, viewing->meta, &state, view);
 	view->flows = view_flows(call, viewing->kernel, name);
+	json_array_foreach(json_object_get(viewing->meta, "programs"), index, program)
+		warn_of_program(call, name, program);
 	return WEIR_OK;
 }
 

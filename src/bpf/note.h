@@ -21,12 +21,14 @@ struct {
 #define NEEDS_NOTE (NEEDS(FIELD_GROUP) | NEEDS(FIELD_PROGRAM))
 
 /* Its place in the policy's table. */
-static __always_inline __u32 program_place(__u64 inode, __u32 device)
+static __always_inline __u32 program_place(const struct owner_note *note)
 {
-	if (!inode)
+	if (!note->program)
 		return ABSENT_PROGRAM;
 	for (__u32 i = 0; i < PLANE_PROGRAMS; i++)
-		if (i < programs.count && programs.items[i].inode == inode && programs.items[i].device == device)
+		if (i < programs.count && programs.items[i].inode == note->program &&
+		    programs.items[i].device == note->device &&
+		    (!(programs.generations >> i & 1) || programs.items[i].generation == note->generation))
 			return PROGRAM_FIRST + i;
 	return PROGRAM_OTHER;
 }
@@ -34,7 +36,7 @@ static __always_inline __u32 program_place(__u64 inode, __u32 device)
 static __always_inline void set_noted(const struct owner_note *note, struct packet *packet)
 {
 	packet->group = note->group;
-	packet->program = program_place(note->program, note->device);
+	packet->program = program_place(note);
 }
 
 static __always_inline void describe_note(const struct owner_note *note, struct event *event)
@@ -44,6 +46,7 @@ static __always_inline void describe_note(const struct owner_note *note, struct 
 	event->cgroup = note->cgroup;
 	event->program = note->program;
 	event->device = note->device;
+	event->generation = note->generation;
 	__builtin_memcpy(event->command, note->command, sizeof event->command);
 }
 

@@ -10,11 +10,11 @@ enum { PLANE_PROGRAMS = 16 };
 /* Set before load, in section MAP_PROGRAMS: what struct packet's `program` counts from PROGRAM_FIRST on. */
 struct plane_programs {
 	__u32 count;
-	__u32 reserved;
+	__u32 generations; /* bit i: that of item i is known, and must be the same */
 	struct {
 		__u64 inode;
 		__u32 device; /* as the kernel encodes it */
-		__u32 reserved;
+		__u32 generation;
 	} items[PLANE_PROGRAMS];
 };
 #define MAP_PROGRAMS ".rodata.programs"
@@ -26,10 +26,10 @@ struct owner_note {
 	__u32 device;
 	__u32 pid;
 	__u32 group;
-	__u32 reserved;
+	__u32 generation; /* of the inode */
 	char command[16];
 };
 #define NOTES_MAP "state_owners"
-enum { NOTES_LAYOUT = 1 };
+enum { NOTES_LAYOUT = 2 };
 
 #endif

@@ -153,8 +153,8 @@ struct event {
 	__u32 group;
 	__u64 cgroup;    /* id of the process's own */
 	__u64 program;   /* inode of its executable, */
-	__u32 device;    /* and the file system's device, as the kernel encodes it */
-	__u32 reserved2;
+	__u32 device;    /* the file system's device, as the kernel encodes it, */
+	__u32 generation; /* and the inode's generation */
 	char command[COMMAND_BYTES]; /* its name, NUL-terminated unless as long as that */
 	__u8 data[EVENT_BYTES];
 };

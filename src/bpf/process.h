@@ -13,6 +13,7 @@ struct super_block {
 struct inode {
 	struct super_block *i_sb;
 	unsigned long i_ino;
+	__u32 i_generation;
 } KERNEL;
 
 struct file {
@@ -39,7 +40,7 @@ static __always_inline void take_note(struct owner_note *note)
 	note->cgroup = bpf_get_current_cgroup_id();
 	note->pid = bpf_get_current_pid_tgid() >> 32;
 	note->group = bpf_get_current_uid_gid() >> 32;
-	note->reserved = 0;
+	note->generation = inode ? inode->i_generation : 0;
 	bpf_get_current_comm(note->command, sizeof note->command);
 }
 

@@ -157,6 +157,21 @@ static bool refused(const struct weir_event *event)
 	return !strcmp(event->verdict, "drop") || !strcmp(event->verdict, "reject");
 }
 
+/*
+ * OBJECT_PID is a process that the entry is about: journald looks up its unit and more, and shows the entry with the unit's.
+ * So it is given only while the process is still in the cgroup that it was in: another one may have its number by now.
+ */
+static void put_process(struct journal *journal, const struct weir_event *event)
+{
+	journal_number(journal, "WEIR_GID", (uint64_t)event->group);
+	journal_number(journal, "WEIR_PID", (uint64_t)event->pid);
+	journal_text(journal, "WEIR_COMMAND", event->command);
+	journal_text(journal, "WEIR_PROGRAM", event->program);
+	journal_text(journal, "WEIR_CGROUP", event->cgroup);
+	if (event->cgroup[0])
+		journal_number(journal, "OBJECT_PID", (uint64_t)event->pid);
+}
+
 /* journald itself adds who writes (_UID and so on): what the packet's owner was has names of ours. */
 static void put_fields(struct journal *journal, const struct weir_event *event)
 {
@@ -181,6 +196,8 @@ static void put_fields(struct journal *journal, const struct weir_event *event)
 	journal_number(journal, "WEIR_LENGTH", event->length);
 	if (event->user >= 0)
 		journal_number(journal, "WEIR_UID", (uint64_t)event->user);
+	if (event->pid >= 0)
+		put_process(journal, event);
 	if (event->mark)
 		journal_number(journal, "WEIR_MARK", event->mark);
 }

@@ -248,6 +248,8 @@ struct program {
 	const char *path;
 	uint32_t device; /* as the kernel encodes it: major << 20 | minor */
 	uint64_t inode;
+	bool has_generation; /* the file system tells which of the files that had this inode's number it is: */
+	uint32_t generation;
 };
 
 struct attach {

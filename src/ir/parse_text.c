@@ -306,8 +306,11 @@ static bool expect_program_statement(struct reader *reader)
 {
 	struct program *program = &VEC_PUSH(reader->arena, &reader->programs);
 
-	return reader_expect_string(reader, "the program's path", &program->path) &&
-	       reader_expect_number32(reader, &program->device) && reader_expect_number(reader, 64, &program->inode);
+	if (!reader_expect_string(reader, "the program's path", &program->path) ||
+	    !reader_expect_number32(reader, &program->device) || !reader_expect_number(reader, 64, &program->inode))
+		return false;
+	program->has_generation = reader_accept_word(reader, "generation");
+	return !program->has_generation || reader_expect_number32(reader, &program->generation);
 }
 
 static bool expect_tunable(struct reader *reader)

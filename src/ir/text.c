@@ -145,6 +145,8 @@ static void put_head(struct printer *printer)
 		put_string(printer, "\tprogram ", ruleset->programs[i].path);
 		put_number(printer, " ", ruleset->programs[i].device);
 		put_number(printer, " ", ruleset->programs[i].inode);
+		if (ruleset->programs[i].has_generation)
+			put_number(printer, " generation ", ruleset->programs[i].generation);
 		put(printer, "\n");
 	}
 	for (size_t i = 0; i < ruleset->tunable_count; i++) {

@@ -20,8 +20,8 @@ struct names {
 	int (*protocol)(void *context, const char *name, uint8_t *ret_number);
 	/* Calls found() for each existing interface that matches the name or glob; returns how many, or -errno. */
 	int (*interfaces)(void *context, const char *glob, void (*found)(void *data, uint32_t index), void *data);
-	/* Device (as the kernel encodes it: major << 20 | minor) and inode of the executable file at that absolute path. */
-	int (*program)(void *context, const char *path, uint32_t *ret_device, uint64_t *ret_inode);
+	/* The executable file at that absolute path, without the path. */
+	int (*program)(void *context, const char *path, struct program *ret_program);
 	/* Level (root 0) and id of a cgroup of the unified hierarchy; `path` from its root. */
 	int (*cgroup)(void *context, const char *path, uint8_t *ret_level, uint64_t *ret_id);
 };

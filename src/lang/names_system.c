@@ -8,6 +8,7 @@
 #include <fnmatch.h>
 #include <grp.h>
 #include <limits.h>
+#include <linux/fs.h>
 #include <mntent.h>
 #include <net/if.h>
 #include <netdb.h>
@@ -16,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -135,15 +137,36 @@ static int mount_device(const char *path, uint32_t *ret_device)
 	return error;
 }
 
-static int system_program(void *context, const char *path, uint32_t *ret_device, uint64_t *ret_inode)
+/* A file that is deleted gives its inode's number to another one, which has another generation. Not all file systems tell. */
+static bool file_generation(const char *path, uint32_t *ret_generation)
 {
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	long generation = 0; /* of which the kernel writes as much as an int */
+	bool told = fd >= 0 && !ioctl(fd, FS_IOC_GETVERSION, &generation);
+
+	if (fd >= 0)
+		close(fd);
+	if (told)
+		*ret_generation = (uint32_t)generation;
+	return told;
+}
+
+static int system_program(void *context, const char *path, struct program *ret_program)
+{
+	struct program program = { 0 };
 	struct stat status;
+	int error;
 
 	(void)context;
 	if (path[0] != '/' || stat(path, &status) || !S_ISREG(status.st_mode) || !(status.st_mode & 0111))
 		return -ENOENT;
-	*ret_inode = status.st_ino;
-	return mount_device(path, ret_device);
+	error = mount_device(path, &program.device);
+	if (error)
+		return error;
+	program.inode = status.st_ino;
+	program.has_generation = file_generation(path, &program.generation);
+	*ret_program = program;
+	return 0;
 }
 
 static int system_service(void *context, const char *name, const char *protocol, uint16_t *ret_port)

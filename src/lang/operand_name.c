@@ -115,11 +115,12 @@ static bool group(struct lower *lower, struct operand *operand, const struct wor
 static bool program(struct lower *lower, struct operand *operand, const struct word *word)
 {
 	const struct names *names = lower->input->names;
-	struct program found = { .path = word->text };
+	struct program found;
 	size_t place = 0;
 
-	if (!names || !names->program || names->program(names->context, word->text, &found.device, &found.inode))
+	if (!names || !names->program || names->program(names->context, word->text, &found))
 		return false;
+	found.path = word->text;
 	while (place < lower->programs.count && (lower->programs.items[place].device != found.device ||
 						 lower->programs.items[place].inode != found.inode))
 		place++;

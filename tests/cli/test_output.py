@@ -334,9 +334,11 @@ class Log(CommandLine):
             "WEIR_RULE": "3", "WEIR_VERDICT": "drop", "WEIR_TEXT": 'say "hi"\033[31m', "WEIR_HOOK": "tc-ingress",
             "WEIR_INTERFACE": "eth0", "WEIR_PROTOCOL": "tcp", "WEIR_SOURCE": "10.0.0.1", "WEIR_SOURCE_PORT": "1234",
             "WEIR_DESTINATION": "10.0.0.2", "WEIR_DESTINATION_PORT": "80", "WEIR_FLAGS": "S", "WEIR_LENGTH": "60",
-            "WEIR_UID": "1000", "WEIR_MARK": "7"})
+            "WEIR_UID": "1000", "WEIR_GID": "100", "WEIR_PID": "7", "WEIR_COMMAND": "curl", "WEIR_PROGRAM": "/usr/bin/curl",
+            "WEIR_CGROUP": "/a.slice", "OBJECT_PID": "7", "WEIR_MARK": "7"})
         self.assertEqual(entries[1]["PRIORITY"], "6")
-        self.assertNotIn("WEIR_UID", entries[1])
+        for name in ("WEIR_UID", "WEIR_GID", "WEIR_PID", "OBJECT_PID"):
+            self.assertNotIn(name, entries[1])
         self.assertNotIn("WEIR_SOURCE_PORT", entries[2])
 
     def test_journal_is_not_there(self):

@@ -76,6 +76,16 @@ class Read(TestCase):
             if port == 7001:
                 self.assertEqual(packet["udp.payload"].replace(":", ""), "78" * 100)
 
+    def test_the_process_behind_it(self):
+        cgroup, program = Cgroup(), os.path.realpath("/proc/self/exe")
+        with cgroup:
+            apply(policy('cgroup "%s" egress' % cgroup.name, 'capture if udp.dst_port == 7001 and program == "%s"' % program))
+            udp(7001, False)
+            comment = packets_in(captured()[0])[0]["frame.comment"]
+            with open("/proc/self/comm") as file:
+                words = 'user 0 pid %d "%s" program "%s"' % (os.getpid(), file.read().strip(), program)
+            self.assertTrue(comment.endswith(words), comment)
+
     def test_capinfos(self):
         apply(policy("tc weir0 ingress", "capture if udp.dst_port == 7001"))
         udp(7001, count=5)

@@ -38,6 +38,32 @@ class Users(InCgroup):
         write("/etc/group", "".join("%s:x:%d:%s\n" % group for group in groups))
 
 
+class Deleted(Users):
+    """Numbers stay what they are until the policy is refreshed, which then fails and changes nothing."""
+
+    def test_a_user(self):
+        self.apply('policy t {\n on connect "%s"\n on cgroup "%s" egress\n default accept\n accept if user == alice\n'
+                   ' reject if udp.dst_port == 7001\n}')
+        self.database([user for user in self.USERS if user[0] != "alice"], self.GROUPS)
+        self.assertEqual((sends(ALICE), sends(BOB)), ("done", "EPERM"))
+        done = weir("refresh", check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("unknown user `alice`", done.stderr)
+        self.assertEqual((sends(ALICE), sends(BOB)), ("done", "EPERM"))
+        self.database(self.USERS[:1] + [("alice", CAROL, CAROL)], self.GROUPS)  # another one of that name
+        weir("refresh")
+        self.assertEqual((sends(ALICE), sends(CAROL)), ("EPERM", "done"))
+
+    def test_a_group(self):
+        self.apply('policy t {\n on connect "%s"\n on cgroup "%s" egress\n default accept\n accept if group == staff\n'
+                   ' reject if udp.dst_port == 7001\n}')
+        self.database(self.USERS, [("root", 0, "")])
+        done = weir("refresh", check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("unknown group `staff`", done.stderr)
+        self.assertEqual(sends(BOB), "EPERM")
+
+
 class Members(Users):
     RULES = ('policy t {\n on connect "%s"\n on cgroup "%s" egress\n default accept\n'
              ' accept if user in { root, members("staff") }\n reject if udp.dst_port == 7001\n}')
@@ -80,6 +106,87 @@ class Members(Users):
         self.database(self.USERS + users, [("root", 0, ""), ("staff", 20000, ",".join(name for name, _, _ in users))])
         self.apply(self.RULES)
         self.assertEqual([sends(30000), sends(32999), sends(33000)], ["done", "done", "EPERM"])
+
+
+class Upgrade(InCgroup):
+    """A package upgrade puts another file, with another inode, into a program's place."""
+
+    ALLOW = ('policy t {\n on connect "%s"\n on cgroup "%s" egress\n default accept\n'
+             ' accept if udp.dst_port == 7001 and program == "@"\n reject if udp.dst_port == 7001\n}')
+
+    def setUp(self):
+        super().setUp()
+        self.program = os.path.join(world.folder, "agent")
+        self.install()
+
+    def tearDown(self):
+        super().tearDown()
+        os.unlink(self.program)
+
+    def install(self):
+        shutil.copy(PYTHON, self.program + ".new")
+        os.rename(self.program + ".new", self.program)
+
+    def agent(self):
+        """How sending ends for the program that is there now."""
+        code = ("import socket\ntry:\n socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', 7001))\n"
+                " print('done')\nexcept PermissionError:\n print('EPERM')")
+        env = dict(os.environ, PYTHONHOME=sys.base_prefix)
+        return run(self.program, "-S", "-c", code, env=env).stdout.strip()
+
+    def start_agent(self):
+        """One that runs on: it sends whenever it is told to."""
+        code = ("import socket, sys\nfor line in sys.stdin:\n try:\n"
+                "  socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', 7001))\n  print('done', flush=True)\n"
+                " except PermissionError:\n  print('EPERM', flush=True)")
+        child = subprocess.Popen([self.program, "-S", "-c", code], env=dict(os.environ, PYTHONHOME=sys.base_prefix), text=True,
+                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+        def ask():
+            child.stdin.write("\n")
+            child.stdin.flush()
+            return child.stdout.readline().strip()
+
+        def end():
+            child.stdin.close()
+            child.stdout.close()
+            child.wait()
+        self.addCleanup(end)
+        return ask
+
+    def test_it_is_refused_until_refresh(self):
+        self.apply(self.ALLOW.replace("@", self.program))
+        old = self.start_agent()
+        self.assertEqual((old(), self.agent()), ("done", "done"))
+        self.install()
+        self.assertEqual((old(), self.agent()), ("done", "EPERM"))
+        weir("refresh")
+        self.assertEqual((old(), self.agent()), ("EPERM", "done"))  # the old one runs until it is restarted
+
+    def test_it_is_announced(self):
+        self.apply(self.ALLOW.replace("@", self.program))
+        self.assertEqual(weir("list").stderr, "")
+        self.install()
+        for command in (["list"], ["show", "t"]):
+            said = weir(*command).stderr
+            self.assertIn("warning: policy `t`: `%s` is another file now" % self.program, said)
+            self.assertIn("hint: `weir refresh t`", said)
+        weir("refresh", "t")
+        self.assertEqual(weir("list").stderr, "")
+
+    def test_it_is_gone(self):
+        """Nobody is let in in its place, and the policy stays."""
+        self.apply(self.ALLOW.replace("@", self.program))
+        os.unlink(self.program)
+        self.assertIn("there is no program `%s` any more" % self.program, weir("list").stderr)
+        done = weir("refresh", check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("unknown program `%s`" % self.program, done.stderr)
+        self.assertEqual(attempt(IPV4, DGRAM, "127.0.0.1", BAD, by_sendto), "EPERM")
+        self.install()  # the inode's number may be the old one's
+        self.assertEqual(self.agent(), "EPERM")
+        weir("refresh")
+        self.assertEqual(self.agent(), "done")
 
 
 class Recorder(InCgroup):

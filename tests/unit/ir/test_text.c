@@ -101,6 +101,8 @@ static void test_everything_in_one(void **state)
 		    "\tnon_ip accept\n"
 		    "\tclassifier list\n"
 		    "\tcgroup_levels 0, 255\n"
+		    "\tprogram \"/a\" 8388609 7\n"
+		    "\tprogram \"/b\" 8388609 7 generation 4294967295\n"
 		    "\tcounter \"c\\x0ad\"\n"
 		    "\tset \"hosts\" address max 10 shared {\n"
 		    "\t\t10.0.0.1\n"
