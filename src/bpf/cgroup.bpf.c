@@ -4,6 +4,7 @@
 
 typedef struct __sk_buff plane_context;
 enum { PLANE_PREEMPTIBLE = 1 };
+#define PLANE_MARKS
 
 #include "bpf/skb.h"
 
@@ -17,7 +18,7 @@ enum { PLANE_PREEMPTIBLE = 1 };
  * What the kernel makes of the answer (include/linux/bpf-cgroup.h). At egress a dropped packet is dropped in
  * silence, as on the wire; a rejected one is an error of the sender's system call.
  */
-enum { CGROUP_REFUSE = 0, CGROUP_PASS = 1, CGROUP_EGRESS_DROP = 2 };
+enum { CGROUP_REFUSE = 0, CGROUP_PASS = 1, CGROUP_EGRESS_DROP = 2, CGROUP_EGRESS_CONGESTED = 3 };
 
 VERIFIED_ONCE int plane_parse_again(struct __sk_buff *skb, struct packet *packet)
 {
@@ -50,6 +51,11 @@ static __always_inline void plane_describe(struct __sk_buff *skb, struct event *
 	describe_skb(skb, event, EGRESS, false);
 }
 
+static __always_inline void plane_mark_congested(struct __sk_buff *skb)
+{
+	bpf_skb_ecn_set_ce(skb);
+}
+
 SEC(SECTION)
 int weir_cgroup(struct __sk_buff *skb)
 {
@@ -63,6 +69,6 @@ int weir_cgroup(struct __sk_buff *skb)
 		return CGROUP_PASS;
 	verdict = judge(skb, &packet);
 	if (verdict == ANSWER_ACCEPT)
-		return CGROUP_PASS;
+		return EGRESS && config.rated && packet.whole & PACKET_CONGESTED ? CGROUP_EGRESS_CONGESTED : CGROUP_PASS;
 	return EGRESS && verdict == ANSWER_DROP ? CGROUP_EGRESS_DROP : CGROUP_REFUSE;
 }

@@ -101,6 +101,8 @@ static __always_inline __u32 plane_mark(plane_context *context);
 static __always_inline void plane_set_mark(plane_context *context, __u32 mark);
 /* The packet shall not leave before that, in CLOCK_MONOTONIC; where the file defines PLANE_PACES. */
 static __always_inline void plane_delay(plane_context *context, __u64 until_ns);
+/* Congestion Experienced (RFC 3168), if the packet's sender understands it; where the file defines PLANE_MARKS. */
+static __always_inline void plane_mark_congested(plane_context *context);
 
 /*
  * `size` as a number from 1 to `most`, where a helper wants to be sure of that; `most` for 0. Kernels before
@@ -361,7 +363,7 @@ static __always_inline long step_rate(struct run *run, const struct step *step)
 {
 	__u64 packets = run->weight.packets, bytes = run->weight.bytes;
 
-	run->next = plane_take_tokens(run->packet, step->a, packets, bytes, 0) ? step->b : run->next + 1;
+	run->next = plane_take_tokens(run->packet, step->a, packets, bytes, 0) < 0 ? step->b : run->next + 1;
 	return RUN_ON;
 }
 
@@ -373,7 +375,17 @@ static __always_inline void plane_delay(plane_context *context, __u64 until_ns)
 }
 #endif
 
-/* What is over the rate leaves later, if the device can do that, or not at all. */
+#ifndef PLANE_MARKS
+static __always_inline void plane_mark_congested(plane_context *context)
+{
+	(void)context;
+}
+#endif
+
+/*
+ * What is over the rate leaves later, if the device can do that, or not at all. Where packets are dropped, senders that
+ * can hear of congestion do so before.
+ */
 static __always_inline long step_throttle(struct run *run, const struct step *step)
 {
 	__u32 horizon = config.paces ? PACE_HORIZON_NS : 0;
@@ -381,8 +393,12 @@ static __always_inline long step_throttle(struct run *run, const struct step *st
 
 	if (delay < 0)
 		return run_decide(run, ANSWER_DROP, step->slot);
-	if (config.paces && delay)
+	if (config.paces && delay) {
 		plane_delay(run->context, plane_now_fine() + delay);
+	} else if (delay && !config.observe) {
+		plane_mark_congested(run->context);
+		run->packet->whole |= PACKET_CONGESTED;
+	}
 	run->next++;
 	return RUN_ON;
 }

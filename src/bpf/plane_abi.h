@@ -86,11 +86,12 @@ enum bucket_key { BUCKET_ONE, BUCKET_SRC, BUCKET_DST, BUCKET_FLOW, BUCKET_USER }
 
 /*
  * One rate: what a token costs, and the bucket if there is but one (next_ns as in struct log_limit). Map RATES_MAP, index as in
- * STEP_RATE. A packet that costs more than the bucket holds passes when it is full.
+ * STEP_RATE. A packet that costs more than the burst passes if the bucket holds that.
  */
 struct rate_limit {
 	__u64 period;   /* of one unit, in 1/1024 ns */
-	__u64 burst_ns; /* what a full bucket is worth */
+	__u64 burst_ns; /* what a bucket is worth that was not used for long, */
+	__u64 reserve_ns; /* and at most while it is in use: at least as much */
 	__u64 next_ns;  /* BUCKET_ONE */
 	__u8 key;       /* enum bucket_key */
 	__u8 bytes;     /* units are bytes, else packets, as counters count them */
@@ -299,7 +300,7 @@ _Static_assert(sizeof(struct log_limit) == 32, "ABI");
 _Static_assert(sizeof(struct event) == 96 + EVENT_BYTES, "ABI");
 _Static_assert(sizeof(struct plane_config) == 48, "ABI");
 _Static_assert(sizeof(struct plane_trace) == 24, "ABI");
-_Static_assert(sizeof(struct rate_limit) == 32, "ABI");
+_Static_assert(sizeof(struct rate_limit) == 40, "ABI");
 _Static_assert(sizeof(struct bucket_of) == 16, "ABI");
 _Static_assert(sizeof(struct bucket_of_flow) == 40, "ABI");
 _Static_assert(sizeof(struct set_changes) == 24, "ABI");

@@ -2,7 +2,7 @@
 /*
  * Token buckets. A bucket is one number: the time at which it would be full again (GCRA). Taking tokens moves it
  * onwards by what they cost; it may be ahead of now by what a full bucket is worth, at most. So there is nothing to refill, and
- * one compare-and-swap is all the locking.
+ * one compare-and-swap is all the locking. A bucket that has become full was not used for long: it begins with the burst.
  *
  * In: a rate's limit and a packet. Out: whether it may pass, or when; then its tokens are taken. A bucket that cannot be
  * had (no memory) has no tokens.
@@ -36,28 +36,29 @@ struct {
 
 /*
  * Takes tokens, also such as will have come within `horizon`: then how long that is in nanoseconds. -1: it would be longer.
- * What costs more than a full bucket is let in by a full one.
+ * `full`: what a full bucket is worth, at least the burst; what costs more than the burst is let in by that much.
+ * Without a horizon: whether less than half of the burst is left.
  */
-static __always_inline int bucket_reserve(__u64 *next_ns, __u64 now, __u64 cost, __u64 burst, __u32 horizon)
+static __always_inline int bucket_reserve(__u64 *next_ns, __u64 now, __u64 cost, __u64 burst, __u64 full, __u32 horizon)
 {
 	__u64 least = cost < burst ? cost : burst;
 
 	for (int i = 0; i < BUCKET_TRIES; i++) {
 		__u64 next = *(volatile __u64 *)next_ns;
-		__u64 from = next > now ? next : now;
-		__u64 delay = from + least > now + burst ? from + least - (now + burst) : 0;
+		__u64 from = next > now ? next : now + full - burst;
+		__u64 delay = from + least > now + full ? from + least - (now + full) : 0;
 
 		if (delay > horizon)
 			return -1;
 		if (__sync_val_compare_and_swap(next_ns, next, from + cost) == next)
-			return (int)delay;
+			return horizon ? (int)delay : from + cost > now + full - burst / 2;
 	}
 	return -1;
 }
 
 static __always_inline bool bucket_take(__u64 *next_ns, __u64 now, __u64 cost, __u64 burst)
 {
-	return !bucket_reserve(next_ns, now, cost, burst, 0);
+	return bucket_reserve(next_ns, now, cost, burst, burst, 0) >= 0;
 }
 
 /* On the stack, which is short: the one or the other. */
@@ -135,7 +136,7 @@ VERIFIED_ONCE int plane_take_tokens(const struct packet *packet, __u32 index, __
 {
 	struct rate_limit *limit;
 	struct bucket *bucket;
-	__u64 cost, now;
+	__u64 cost, now, full;
 
 	if (!packet || !config.rated) /* then there are no maps */
 		return -1;
@@ -146,10 +147,11 @@ VERIFIED_ONCE int plane_take_tokens(const struct packet *packet, __u32 index, __
 	if (packets > RATE_SEGMENTS_MAX)
 		packets = RATE_SEGMENTS_MAX;
 	cost = (limit->bytes ? bytes : packets) * limit->period >> RATE_SHIFT;
+	full = horizon ? limit->burst_ns : limit->reserve_ns; /* who is delayed does not pause */
 	if (limit->key == BUCKET_ONE)
-		return bucket_reserve(&limit->next_ns, now, cost, limit->burst_ns, horizon);
+		return bucket_reserve(&limit->next_ns, now, cost, limit->burst_ns, full, horizon);
 	bucket = bucket_of(limit, packet, index);
-	return bucket ? bucket_reserve(&bucket->next_ns, now, cost, limit->burst_ns, horizon) : -1;
+	return bucket ? bucket_reserve(&bucket->next_ns, now, cost, limit->burst_ns, full, horizon) : -1;
 }
 
 #endif

@@ -6,6 +6,7 @@
 typedef struct __sk_buff plane_context;
 enum { PLANE_PREEMPTIBLE = 0, REPLY_GROWS_IN_FRONT = 0 };
 #define PLANE_PACES
+#define PLANE_MARKS
 
 #define PLANE_FRAMES
 #include "bpf/skb.h"
@@ -65,6 +66,11 @@ static __always_inline void plane_delay(struct __sk_buff *skb, __u64 until_ns)
 {
 	if (skb->tstamp < until_ns)
 		skb->tstamp = until_ns;
+}
+
+static __always_inline void plane_mark_congested(struct __sk_buff *skb)
+{
+	bpf_skb_ecn_set_ce(skb);
 }
 
 static __always_inline int reply_resize(struct __sk_buff *skb, __u32 length)

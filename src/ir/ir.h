@@ -63,12 +63,16 @@ extern const char *const rate_unit_names[RATE_UNIT_COUNT], *const rate_key_names
 
 /*
  * A token bucket for each key: it fills by `amount` tokens in `period_ns` and holds `burst`. A packet takes one token (a
- * merged one as many as it has segments) or its bytes; one that asks for more than the bucket holds passes a full bucket.
+ * merged one as many as it has segments) or its bytes; one that asks for more than the burst passes with that many.
+ *
+ * A bucket in use may gather more, `reserve`, so that a sender that pauses because of what was dropped does not lose what
+ * comes meanwhile. Once it is full of that it is not in use, and holds `burst` again.
  */
 struct rate {
 	uint64_t amount;
 	uint64_t period_ns;
 	uint64_t burst;
+	uint64_t reserve; /* at least `burst`; 0: as much as that */
 	enum rate_unit unit;
 	enum rate_key key;
 	uint8_t bits4, bits6; /* SRC, DST: prefix lengths of one bucket; of IPv6 at most 64 */
@@ -144,9 +148,10 @@ static inline bool action_is_rated(const struct action *action)
 /* The rate that the rule needs a token of, or NULL. */
 const struct rate *rule_rate(const struct rule *rule);
 bool rate_equal(const struct rate *left, const struct rate *right);
-/* Time that a unit is worth, in 1/1024 ns, and a full bucket, in ns. */
+/* Time that a unit is worth, in 1/1024 ns; the burst, and the reserve, in ns. */
 uint64_t rate_period(const struct rate *rate);
 uint64_t rate_burst_ns(const struct rate *rate);
+uint64_t rate_reserve_ns(const struct rate *rate);
 /* What is wrong with it, or NULL; in the arena. */
 const char *rate_check(struct arena *arena, const struct rate *rate);
 

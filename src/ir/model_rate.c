@@ -88,6 +88,7 @@ bool model_take_tokens(struct model_state *state, const struct rule *rule, const
 {
 	struct model_bucket_key key = key_of(rate, fields);
 	u128 burst = (u128)rate->period_ns * 1024 * rate->burst / rate->amount;
+	u128 most = rate->reserve ? (u128)rate->period_ns * 1024 * rate->reserve / rate->amount : burst;
 	u128 cost = (u128)rate->period_ns * 1024 / rate->amount * (rate->unit == RATE_BYTES ? packet->length : 1);
 	struct model_bucket *bucket;
 
@@ -97,7 +98,9 @@ bool model_take_tokens(struct model_state *state, const struct rule *rule, const
 		return state->granted[rule->number];
 	bucket = find(state, &key);
 	fill(bucket, state->now_ns);
-	if (bucket->missing + (cost < burst ? cost : burst) > burst)
+	if (!bucket->missing) /* nobody has used it for long */
+		bucket->missing = most - burst;
+	if (bucket->missing + (cost < burst ? cost : burst) > most)
 		return false;
 	bucket->missing += cost;
 	return true;

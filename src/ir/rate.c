@@ -21,7 +21,7 @@ const struct rate *rule_rate(const struct rule *rule)
 bool rate_equal(const struct rate *left, const struct rate *right)
 {
 	return left->amount == right->amount && left->period_ns == right->period_ns && left->burst == right->burst &&
-	       left->unit == right->unit && left->key == right->key && left->bits4 == right->bits4 &&
+	       left->reserve == right->reserve && left->unit == right->unit && left->key == right->key && left->bits4 == right->bits4 &&
 	       left->bits6 == right->bits6 && left->max == right->max;
 }
 
@@ -35,19 +35,27 @@ uint64_t rate_burst_ns(const struct rate *rate)
 	return (uint64_t)((u128)rate->period_ns * rate->burst / rate->amount);
 }
 
+uint64_t rate_reserve_ns(const struct rate *rate)
+{
+	return rate->reserve ? (uint64_t)((u128)rate->period_ns * rate->reserve / rate->amount) : rate_burst_ns(rate);
+}
+
 /* Costs of packets and full buckets must fit 63 bits. */
 static bool fits(const struct rate *rate)
 {
 	u128 period = (u128)rate->period_ns * RATE_FRACTION / rate->amount;
 	u128 costly = (u128)RATE_PACKET_MAX * (rate->unit == RATE_BYTES ? 1024 : 1);
+	u128 most = rate->reserve ? rate->reserve : rate->burst;
 
-	return period * costly <= INT64_MAX && (u128)rate->period_ns * rate->burst / rate->amount <= INT64_MAX / 4;
+	return period * costly <= INT64_MAX && (u128)rate->period_ns * most / rate->amount <= INT64_MAX / 4;
 }
 
 const char *rate_check(struct arena *arena, const struct rate *rate)
 {
 	if (!rate->amount || !rate->period_ns || !rate->burst)
 		return "an amount, a period or a burst of 0";
+	if (rate->reserve && rate->reserve < rate->burst)
+		return "a reserve that is less than the burst";
 	if ((unsigned)rate->unit >= RATE_UNIT_COUNT || (unsigned)rate->key >= RATE_KEY_COUNT)
 		return "no such unit or key";
 	if ((u128)rate->amount * 1000000000 > (u128)amount_max * rate->period_ns)

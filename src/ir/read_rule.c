@@ -242,7 +242,7 @@ static bool expect_key(struct reader *reader, struct rate *rate)
 	return expect_word(reader, "max") && reader_expect_number32(reader, &rate->max);
 }
 
-/* AMOUNT UNIT every NS burst N [per KEY] */
+/* AMOUNT UNIT every NS burst N [reserve N] [per KEY] */
 static bool expect_rate(struct reader *reader, struct action *action, enum action_kind kind)
 {
 	struct rate *rate = ARENA_NEW(reader->arena, struct rate);
@@ -256,6 +256,7 @@ static bool expect_rate(struct reader *reader, struct action *action, enum actio
 	rate->unit = (enum rate_unit)unit;
 	return expect_word(reader, "every") && reader_expect_number(reader, 64, &rate->period_ns) &&
 	       expect_word(reader, "burst") && reader_expect_number(reader, 64, &rate->burst) &&
+	       (!reader_accept_word(reader, "reserve") || reader_expect_number(reader, 64, &rate->reserve)) &&
 	       (!reader_accept_word(reader, "per") || expect_key(reader, rate));
 }
 

@@ -302,6 +302,8 @@ static void put_rate(struct printer *printer, const char *word, const struct rat
 	put(printer, rate_unit_names[rate->unit]);
 	put_number(printer, " every ", rate->period_ns);
 	put_number(printer, " burst ", rate->burst);
+	if (rate->reserve)
+		put_number(printer, " reserve ", rate->reserve);
 	if (rate->key == RATE_KEY_NONE)
 		return;
 	put(printer, " per ");

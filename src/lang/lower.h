@@ -197,8 +197,8 @@ void policy_lower(struct lower *lower, struct policy_node *policy, struct rulese
 void policy_attaches(struct lower *lower, struct policy_node *policy, struct ruleset *ruleset);
 /* Actions of a rule; `hooks` as in lower_expr(). */
 void actions_lower(struct lower *lower, const struct rule_node *node, hook_mask hooks, struct rule *rule);
-/* The rate that a rule needs, as the first of its actions; or NULL after an error. */
-const struct rate *rate_lower(struct lower *lower, const struct rate_node *node, hook_mask hooks);
+/* The rate that a rule needs, as the first of its actions, or that it throttles to; or NULL after an error. */
+const struct rate *rate_lower(struct lower *lower, const struct rate_node *node, bool throttle, hook_mask hooks);
 /* "10/s": the time between two of them; false: not one. */
 bool rate_parse(const char *text, struct rate *ret_rate);
 /* A rate where none can be. */

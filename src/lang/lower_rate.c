@@ -11,6 +11,7 @@ enum {
 	BURST_PACKETS = 5,    /* where none is named, as in iptables and nftables; but no less than */
 	BURST_BYTES = 65536,  /* (bytes: so that the largest packet passes) */
 	BURST_PART = 50,      /* this part of what comes in a second, so that the coarse clock is exact */
+	RESERVE_MS = 1000,    /* of a throttle: TCP waits 200 ms before it sends again what is lost, then 400 more */
 	BUCKETS = 65536,      /* that are kept where no `max` says else */
 	BUCKETS_MAX = 16777216,
 };
@@ -76,13 +77,23 @@ static uint64_t default_burst(const struct rate *rate)
 	return part > least ? part : least;
 }
 
-static void burst(struct lower *lower, const struct word *word, struct rate *rate)
+/* A throttle of whose burst nothing is said gathers what TCP leaves unused while it waits. */
+static uint64_t default_reserve(const struct rate *rate)
+{
+	u128 most = (u128)rate->amount * (RESERVE_MS * (second_ns / 1000)) / rate->period_ns;
+
+	return most > rate->burst && most <= UINT64_MAX ? (uint64_t)most : 0;
+}
+
+static void burst(struct lower *lower, const struct word *word, bool throttle, struct rate *rate)
 {
 	u128 number;
 
 	rate->burst = default_burst(rate);
-	if (!word->text)
+	if (!word->text) {
+		rate->reserve = throttle ? default_reserve(rate) : 0;
 		return;
+	}
 	if (!literal_size(word->text, strlen(word->text), &number) || !number || number > UINT32_MAX)
 		diag_error(lower->diags, word->span, "`%s` is not a %s from 1 to %u", word->text,
 			   rate->unit == RATE_BYTES ? "size like `64k`" : "number of packets", UINT32_MAX);
@@ -167,7 +178,7 @@ static void max(struct lower *lower, const struct word *word, struct rate *rate)
 		rate->max = (uint32_t)number;
 }
 
-const struct rate *rate_lower(struct lower *lower, const struct rate_node *node, hook_mask hooks)
+const struct rate *rate_lower(struct lower *lower, const struct rate_node *node, bool throttle, hook_mask hooks)
 {
 	struct rate *rate = ARENA_NEW(lower->arena, struct rate);
 	const char *wrong;
@@ -178,7 +189,7 @@ const struct rate *rate_lower(struct lower *lower, const struct rate_node *node,
 		diag_hint(lower->diags, diag, "packets: `10/s`, `10/min`, `10/h`; bytes: `10mbit`, `64kbit`, `10MB/s`");
 		return NULL;
 	}
-	burst(lower, &node->burst, rate);
+	burst(lower, &node->burst, throttle, rate);
 	if (node->key.text)
 		key(lower, &node->key, hooks, rate);
 	max(lower, &node->max, rate);

@@ -278,7 +278,7 @@ static size_t action_lower(struct lower *lower, const struct action_node *node, 
 		break;
 	case WORD_THROTTLE:
 		action->kind = ACTION_THROTTLE;
-		action->rate = rate_lower(lower, node->rate, hooks);
+		action->rate = rate_lower(lower, node->rate, true, hooks);
 		break;
 	case WORD_MARK:
 		check_mark_hooks(lower, node, hooks);
@@ -320,7 +320,7 @@ void actions_lower(struct lower *lower, const struct rule_node *node, hook_mask 
 
 	if (rated)
 		actions[count++] = (struct action){ .kind = ACTION_RATE, .span = node->rate->span,
-					  .rate = rate_lower(lower, node->rate, hooks) };
+					  .rate = rate_lower(lower, node->rate, false, hooks) };
 	for (size_t i = 0; i < node->action_count; i++) {
 		count += action_lower(lower, &node->actions[i], hooks, &actions[count]);
 		if (ended || !is_terminal(node->actions[i].kind) || i + 1 == node->action_count)

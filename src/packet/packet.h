@@ -51,6 +51,9 @@ enum { PROGRAMS_MAX = 16 };
 
 enum { PACKET_CGROUPS = 3 }; /* ancestor levels of the owner's cgroup that one policy may ask about */
 
+/* struct packet's `whole`: a throttle is about to drop packets like this one. */
+#define PACKET_CONGESTED 0x80u
+
 struct packet {
 	/* Addresses: IPv6 as two halves, most significant first; IPv4 in src4/dst4, the rest of the 16 bytes zero. */
 	union { __u64 src_hi; __u32 src4; };
@@ -79,7 +82,7 @@ struct packet {
 	__u8 dscp;     /* IP only */
 	__u8 ecn;      /* IP only */
 	__u8 fragment; /* enum packet_fragment; IP only */
-	__u8 whole;    /* the data plane's own notes. Bit 0: the IP packet ends where the linear part does; the others: table_abi.h */
+	__u8 whole;    /* the data plane's own notes. Bit 0: the IP packet ends where the linear part does; PACKET_CONGESTED */
 	__u8 flow;     /* enum packet_flow */
 	__u8 knocked;  /* bit i: knock i of the policy is open for this source; 0 of what is not IP */
 	__u32 program; /* the executable of the local socket's owner; absent: ABSENT_PROGRAM */

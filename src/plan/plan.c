@@ -397,6 +397,7 @@ static void add_rate(struct plan *plan, struct rate_limit *limit, const struct r
 	*limit = (struct rate_limit){
 		.period = rate_period(rate),
 		.burst_ns = rate_burst_ns(rate),
+		.reserve_ns = rate_reserve_ns(rate),
 		.key = bucket_keys[rate->key],
 		.bytes = rate->unit == RATE_BYTES,
 		.fine = rate_burst_ns(rate) < RATE_COARSE_NS,

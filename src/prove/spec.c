@@ -578,6 +578,7 @@ static void check_rate(struct prove *prove, uint32_t index, const struct rate *r
 	const struct rate_limit *limit = index < prove->input->rate_count ? &prove->input->rates[index] : NULL;
 
 	if (!limit || limit->period != rate_period(rate) || limit->burst_ns != rate_burst_ns(rate) ||
+	    limit->reserve_ns != rate_reserve_ns(rate) ||
 	    limit->key != keys[rate->key] || limit->bytes != (rate->unit == RATE_BYTES) ||
 	    limit->bits4 != rate->bits4 || limit->bits6 != rate->bits6 ||
 	    limit->fine != (limit->burst_ns < RATE_COARSE_NS))

@@ -3,6 +3,7 @@
 """Rates and throttles with real packets. No test depends on how fast the machine is: buckets that refill are compared with
 the time that went by, and the others take an hour to refill."""
 
+import select
 import time
 
 from weirtest import *
@@ -113,6 +114,70 @@ class Throttle(TestCase):
             server.close()
             return got
 
+    def test_congestion(self):
+        """Senders that can hear of congestion do so while half of the burst is left, before packets are dropped."""
+        cgroup = Cgroup()
+        for side, inbound, place in (("tc weir0 ingress", True, NOWHERE), ("tc weir0 egress", False, NOWHERE),
+                                     ('cgroup "%s" egress' % cgroup.name, False, cgroup),
+                                     ('cgroup "%s" ingress' % cgroup.name, True, cgroup)):
+            apply("policy t {\n on %s\n default accept\n throttle 1/h burst 10 if udp\n}\n" % side)
+            for family, level, option, ask in ((IPV4, socket.IPPROTO_IP, socket.IP_TOS, 13),
+                                               (IPV6, socket.IPPROTO_IPV6, socket.IPV6_TCLASS, socket.IPV6_RECVTCLASS)):
+                self.assertEqual(self.marks(inbound, family, level, option, ask, place, 2), [2] * 5 + [3] * 5, side)
+                weir("delete", "t")
+                apply("policy t {\n on %s\n default accept\n throttle 1/h burst 4 if udp\n}\n" % side)
+                self.assertEqual(self.marks(inbound, family, level, option, ask, place, 0), [0] * 4, "cannot hear of it")
+                weir("delete", "t")
+                apply("policy t {\n on %s\n default accept\n throttle 1/h burst 10 if udp\n}\n" % side)
+            weir("delete", "t")
+
+    def marks(self, inbound, family, level, option, ask, place, mark):
+        """The ECN bits of what arrives of 12 packets."""
+        sender, receiver, source, target = ends(inbound, family)
+        with receiver, place if inbound else NOWHERE:
+            server = socket.socket(family, socket.SOCK_DGRAM)
+        with sender, NOWHERE if inbound else place:
+            client = socket.socket(family, socket.SOCK_DGRAM)
+        with server, client:
+            server.bind((target, 7001))
+            server.settimeout(SHORT)
+            server.setsockopt(level, ask, 1)
+            client.setsockopt(level, option, mark)
+            for _ in range(12):
+                client.sendto(b"x", (target, 7001))
+            seen = []
+            with contextlib.suppress(TimeoutError):
+                while True:
+                    _, ancillary, _, _ = server.recvmsg(10, 100)
+                    seen.append(ancillary[0][2][0] & 3)
+            return seen
+
+    def test_local_congestion(self):
+        """TCP on the same host slows down before anything is lost."""
+        cgroup = Cgroup()
+        apply('policy t {\n on cgroup "%s" egress\n default accept\n throttle 1/h burst 1000 if tcp.dst_port == 7001\n}\n'
+              % cgroup.name)
+        with world.peer:
+            server = socket.create_server((PEER4, 7001))
+        with cgroup:
+            client = socket.socket(IPV4)
+        with server, client:
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"reno")
+            client.connect((PEER4, 7001))
+            connection, _ = server.accept()
+            with connection:
+                self.assertEqual(self.threshold(client), 0x7fffffff)
+                for _ in range(700):
+                    client.send(b"x")
+                    connection.recv(1)
+                self.assertLess(self.threshold(client), 0x7fffffff)
+
+    def threshold(self, client):
+        """Of slow start, in segments; nothing is lost or sent again."""
+        info = client.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 192)
+        self.assertEqual(struct.unpack_from("I", info, 100)[0], 0, "retransmissions")
+        return struct.unpack_from("I", info, 76)[0]
+
     def test_says_what_it_does(self):
         done = apply("policy t {\n on tc weir0 egress\n default accept\n throttle 1mbit\n}\n")
         self.assertIn("weir0 has no fq qdisc", done.stderr)
@@ -127,6 +192,109 @@ class Throttle(TestCase):
         began = time.monotonic()
         self.assertEqual(udp(7001, inbound=False, count=300, size=958, wait=2), 300)
         self.assertGreaterEqual(time.monotonic() - began, 0.28)
+
+
+class Goodput(TestCase):
+    """How much of `throttle 10mbit` real senders get, from the first byte on. What is over is dropped, and there is no delay
+    on the way that TCP could measure: it lives on what its bucket gathers while it waits to send again."""
+    SECONDS = 5
+    LEAST, MOST = 9.0, 10.15  # Mbit/s: the last wait may be in the time that is left; a burst of 64 KiB at the beginning
+
+    @contextlib.contextmanager
+    def senders(self, count, inbound, place, work):
+        ns = world.peer if inbound else world.us
+        children = []
+        for _ in range(count):
+            child = os.fork()
+            if not child:
+                try:
+                    with NOWHERE if inbound else place, ns:
+                        work()
+                finally:
+                    os._exit(0)
+            children.append(child)
+        try:
+            yield
+        finally:
+            for child in children:
+                os.kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+
+    def receive(self, connections, began):
+        """What each has got until the time is over, in Mbit/s."""
+        got = {connection.fileno(): 0 for connection in connections}
+        waiting = select.poll()
+        for connection in connections:
+            connection.setblocking(False)
+            waiting.register(connection, select.POLLIN)
+        while time.monotonic() - began < self.SECONDS:
+            for fd, _ in waiting.poll(50):
+                with contextlib.suppress(BlockingIOError):
+                    got[fd] += len([c for c in connections if c.fileno() == fd][0].recv(1 << 20))
+        return [8 * got[c.fileno()] / (time.monotonic() - began) / 1e6 for c in connections]
+
+    def tcp(self, inbound, control, flows=1, place=NOWHERE):
+        address = OUR4 if inbound else PEER4
+        with world.us if inbound else world.peer, place if inbound else NOWHERE:
+            server = socket.create_server((address, 7001))
+
+        def pour():
+            client = socket.socket(IPV4)
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, control)
+            client.connect((address, 7001))
+            while True:
+                client.sendall(bytes(65536))
+
+        with server, contextlib.ExitStack() as stack:
+            stack.enter_context(self.senders(flows, inbound, place, pour))
+            began, connections = time.monotonic(), []
+            while len(connections) < flows:
+                connections.append(stack.enter_context(server.accept()[0]))
+            return self.receive(connections, began)
+
+    def udp(self, inbound, place=NOWHERE):
+        """Six times as much is sent."""
+        address = OUR4 if inbound else PEER4
+        with world.us if inbound else world.peer, place if inbound else NOWHERE:
+            server = socket.socket(IPV4, socket.SOCK_DGRAM)
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+            server.bind((address, 7001))
+
+        def pour():
+            client = socket.socket(IPV4, socket.SOCK_DGRAM)
+            while True:
+                for _ in range(8):
+                    with contextlib.suppress(OSError):
+                        client.sendto(bytes(1400), (address, 7001))
+                time.sleep(8 * 1400 * 8 / 60e6)
+
+        with server, self.senders(1, inbound, place, pour):
+            server.recv(2000)
+            return self.receive([server], time.monotonic())
+
+    def check(self, rates, case):
+        for rate in rates:
+            self.assertTrue(self.LEAST <= rate <= self.MOST, "%s: %s Mbit/s" % (case, rates))
+
+    def each_hook(self, work):
+        cgroup = Cgroup()
+        for side, inbound, place in (("tc weir0 ingress", True, NOWHERE), ("tc weir0 egress", False, NOWHERE),
+                                     ("xdp weir0", True, NOWHERE), ('cgroup "%s" egress' % cgroup.name, False, cgroup),
+                                     ('cgroup "%s" ingress' % cgroup.name, True, cgroup)):
+            apply("policy t {\n on %s\n default accept\n throttle 10mbit per flow if dst_port == 7001\n}\n" % side)
+            self.check(work(inbound, place), side)
+            weir("delete", "t")
+
+    def test_tcp(self):
+        with open("/proc/sys/net/ipv4/tcp_available_congestion_control") as file:
+            controls = itertools.cycle(file.read().split())
+        self.each_hook(lambda inbound, place: self.tcp(inbound, next(controls).encode(), place=place))
+
+    def test_flows(self):
+        self.each_hook(lambda inbound, place: self.tcp(inbound, b"reno", flows=2, place=place))
+
+    def test_udp(self):
+        self.each_hook(lambda inbound, place: self.udp(inbound, place))
 
 
 if __name__ == "__main__":

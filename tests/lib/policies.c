@@ -584,6 +584,8 @@ static void make_rate(struct making *making, struct action *action, enum action_
 		rate->amount *= 100;
 		rate->period_ns = 1000000000;
 	}
+	if (random_once_in(&making->random, 2))
+		rate->reserve = rate->burst + random_below(&making->random, 6) * (rate->unit == RATE_BYTES ? 100 : 1);
 	if (rate->key == RATE_KEY_SRC || rate->key == RATE_KEY_DST) {
 		rate->bits4 = (uint8_t)(random_once_in(&making->random, 2) ? 32 : random_below(&making->random, 33));
 		rate->bits6 = (uint8_t)(random_once_in(&making->random, 2) ? 64 : random_below(&making->random, 65));

@@ -216,6 +216,9 @@ static int harm_steps(void *context)
 	rates[1].burst_ns++;
 	assert_int_equal(outcome(harming, &input), PROVE_UNKNOWN);
 	rates[1].burst_ns--;
+	rates[1].reserve_ns++;
+	assert_int_equal(outcome(harming, &input), PROVE_UNKNOWN);
+	rates[1].reserve_ns--;
 	rates[2].bits6--;
 	assert_int_equal(outcome(harming, &input), PROVE_UNKNOWN);
 	return 0;
