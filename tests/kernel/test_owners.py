@@ -189,6 +189,41 @@ class Upgrade(InCgroup):
         self.assertEqual(self.agent(), "done")
 
 
+class Journal(InCgroup):
+    """What journald is told of the process; the journal is a socket of the test's own."""
+
+    RULES = 'policy t {\n on connect "%s"\n default accept\n log "asked" reject if udp.dst_port == 7001\n}'
+
+    def entry(self):
+        path = os.path.join(world.folder, "journal")
+        with socket.socket(socket.AF_UNIX, DGRAM) as journal:
+            journal.bind(path)
+            try:
+                weir("log", "--journal", env=dict(os.environ, WEIR_JOURNAL=path))
+            finally:
+                os.unlink(path)
+            journal.settimeout(2 * SLOW)
+            lines = journal.recv(65536).decode().splitlines()
+        return dict(line.split("=", 1) for line in lines)
+
+    def test_the_process(self):
+        self.apply(self.RULES)
+        self.assertEqual(attempt(IPV4, DGRAM, "127.0.0.1", BAD, by_sendto), "EPERM")
+        entry, pid = self.entry(), "%d" % os.getpid()
+        self.assertEqual([entry[name] for name in ("WEIR_UID", "WEIR_GID", "WEIR_PID", "WEIR_CGROUP", "OBJECT_PID")],
+                         ["0", "%d" % os.getegid(), pid, self.cgroup.name, pid])
+        self.assertIn(entry["WEIR_COMMAND"], open("/proc/self/comm").read())
+
+    def test_a_process_that_is_gone(self):
+        """Its number may be another one's by now, so journald is not told to look it up."""
+        self.apply(self.RULES)
+        self.assertEqual(sends(ALICE), "EPERM")
+        entry = self.entry()
+        self.assertEqual((entry["WEIR_UID"], entry["WEIR_PID"] != "%d" % os.getpid()), ("%d" % ALICE, True))
+        self.assertNotIn("OBJECT_PID", entry)
+        self.assertNotIn("WEIR_CGROUP", entry)
+
+
 class Recorder(InCgroup):
     """Who makes or binds a socket is noted, where packets are asked for it."""
 
