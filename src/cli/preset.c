@@ -44,7 +44,17 @@ static int check_provider(struct cli *cli)
 
 /* --- who may ask ------------------------------------------------------------------------------------------------- */
 
-static const char *const allow_kinds[] = { "user", "group", "program", "cgroup" };
+static const struct allow_kind {
+	const char *name;
+	const char *field;
+	bool members; /* of a group */
+} allow_kinds[] = {
+	{ "user", "user", false },
+	{ "members", "user", true },
+	{ "group", "group", false },
+	{ "program", "program", false },
+	{ "cgroup", "cgroup", false },
+};
 
 /* The name behind `KIND=` if it is one; NULL if not. */
 static const char *allowed_name(const char *text, const char *kind)
@@ -59,29 +69,33 @@ static int check_allow(struct cli *cli, const char *text)
 	const char *name = NULL;
 
 	for (size_t i = 0; i < COUNT(allow_kinds) && !name; i++)
-		name = allowed_name(text, allow_kinds[i]);
+		name = allowed_name(text, allow_kinds[i].name);
 	if (!name || !*name)
-		return usage_error(cli->command, "`--allow` takes user=NAME, group=NAME, program=PATH or cgroup=PATH, not `%s`", text);
+		return usage_error(cli->command, "`--allow` takes user=NAME, members=GROUP, group=NAME, program=PATH or "
+				   "cgroup=PATH, not `%s`", text);
 	if (strpbrk(name, "\"\\\n"))
 		return usage_error(cli->command, "`%s` cannot stand in a policy", name);
 	return WEIR_OK;
 }
 
 /* One rule for all of a kind. */
-static void put_allowed(FILE *out, const struct texts *allow, const char *kind)
+static void put_allowed(FILE *out, const struct texts *allow, const struct allow_kind *kind)
 {
 	size_t count = 0;
 
 	for (size_t i = 0; i < allow->count; i++) {
-		const char *name = allowed_name(allow->items[i], kind);
+		const char *name = allowed_name(allow->items[i], kind->name);
 
 		if (!name)
 			continue;
 		if (!count++)
-			fprintf(out, "    accept  if dst in metadata and %s in { ", kind);
+			fprintf(out, "    accept  if dst in metadata and %s in { ", kind->field);
 		else
 			fprintf(out, ", ");
-		guard_put_name(out, name);
+		if (kind->members)
+			fprintf(out, "members(\"%s\")", name);
+		else
+			guard_put_name(out, name);
 	}
 	if (count)
 		fprintf(out, " }\n");
@@ -141,7 +155,7 @@ static void put_policy(FILE *out, const struct cli *cli, const void *unused)
 		     "    on cgroup \"/\" egress      # and nothing gets around it, raw sockets neither\n"
 		     "    default accept\n\n");
 	for (size_t i = 0; i < COUNT(allow_kinds); i++)
-		put_allowed(out, &cli->set.allow, allow_kinds[i]);
+		put_allowed(out, &cli->set.allow, &allow_kinds[i]);
 	put_name_servers(out, cli);
 	guard_put_refusal(out, "metadata", "dst in metadata");
 	fprintf(out, "}\n");
@@ -162,7 +176,7 @@ static int preset(struct cli *cli)
 }
 
 static const struct option preset_options[] = {
-	TEXTS("allow", 0, "KIND=NAME", allow, "user=NAME, group=NAME, program=PATH or cgroup=PATH: who may ask; may be given again"),
+	TEXTS("allow", 0, "KIND=NAME", allow, "user=NAME, members=GROUP, group=NAME, program=PATH or cgroup=PATH: who may ask; may be given again"),
 	TEXT("provider", 0, "NAME", provider, "all (the default), aws, azure, gcp, oracle, alibaba, openstack, digitalocean, hetzner"),
 	FLAG("observe", 0, observe, "log and count what would be refused, refuse nothing"),
 	TEXT("output", 'o', "FILE", output, "write to a new file, not to standard output"),

@@ -94,6 +94,8 @@ class Real(CommandLine):
         self.assertIn('    accept  if dst in metadata and user in { "root", 0 }\n', text)
         self.write("m.weir", text)
         self.assertIn("1 policy, 2 rules, no warnings", self.weir("check", "m.weir").stdout)
+        text = self.weir("preset", "metadata", "--allow", "members=root", "--allow", "members=adm").stdout
+        self.assertIn('    accept  if dst in metadata and user in { members("root"), members("adm") }\n', text)
         for provider in ("all", "azure", "gcp", "oracle", "alibaba", "openstack", "digitalocean", "hetzner"):
             self.weir("preset", "metadata", "--observe", "--provider", provider, "-o", provider + ".weir")
             self.weir("check", "--strict", provider + ".weir")
