@@ -149,10 +149,11 @@ struct preparing {
 	const char *policy, *hook;
 };
 
-static bool changes_sets(const struct rule *rule)
+static bool rule_has_memory(const struct rule *rule)
 {
 	for (size_t i = 0; i < rule->action_count; i++)
-		if (rule->actions[i].kind == ACTION_ADD || rule->actions[i].kind == ACTION_REMOVE)
+		if (action_is_rated(&rule->actions[i]) || rule->actions[i].kind == ACTION_ADD ||
+		    rule->actions[i].kind == ACTION_REMOVE)
 			return true;
 	return false;
 }
@@ -160,14 +161,14 @@ static bool changes_sets(const struct rule *rule)
 /* Some rule asks what came before, or how much time went by. */
 static bool has_memory(const struct ruleset *ruleset)
 {
-	if (ruleset->knock_count)
+	if (ruleset->knock_count || flows_used(ruleset))
 		return true;
 	for (size_t i = 0; i < ruleset->set_count; i++)
 		if (ruleset->sets[i].timed)
 			return true;
 	for (size_t i = 0; i < ruleset->chain_count; i++)
 		for (size_t j = 0; j < ruleset->chains[i].rule_count; j++)
-			if (rule_rate(&ruleset->chains[i].rules[j]) || changes_sets(&ruleset->chains[i].rules[j]))
+			if (rule_has_memory(&ruleset->chains[i].rules[j]))
 				return true;
 	return false;
 }
