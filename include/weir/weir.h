@@ -567,6 +567,7 @@ struct weir_explained_rule {
 	uint32_t words_line, words_column;
 	const char *facts;  /* what the packet has there: "dst_port is 22"; "" */
 	const char *rate;   /* `rate <= 10/s` whose token it took; it is taken to have one. NULL: none was asked for */
+	const char *throttle; /* `throttle 1MB/s` that it keeps to; the packet is taken to be within. NULL: none */
 };
 
 struct weir_explanation {

@@ -131,6 +131,9 @@ static void explain_visit(struct telling *telling, const struct model_visit *vis
 	to->words = to->facts = "";
 	if (rule_rate(rule) && visit->applies)
 		to->rate = span_fold(telling->arena, rule->actions[0].span);
+	for (size_t i = 0; i < rule->action_count && visit->applies; i++)
+		if (rule->actions[i].kind == ACTION_THROTTLE)
+			to->throttle = span_fold(telling->arena, rule->actions[i].span);
 	if (rule->cond)
 		explain_cond(telling, rule->cond, to);
 }

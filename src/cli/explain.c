@@ -36,6 +36,8 @@ static void print_rule(const struct weir_explanation *explanation, size_t index)
 	print_facts(rule);
 	if (rule->rate)
 		printf("; takes a token of `%s`, without which it would not match", rule->rate);
+	if (rule->throttle)
+		printf("; what is over `%s` is delayed or dropped", rule->throttle);
 	printf("\n");
 }
 
@@ -88,6 +90,7 @@ static json_t *json_rule(const struct weir_explanation *explanation, size_t inde
 	json_object_set_new(object, "words_column", json_number(rule->words_column));
 	json_object_set_new(object, "facts", json_text(rule->facts));
 	json_object_set_new(object, "rate", rule->rate ? json_text(rule->rate) : json_null());
+	json_object_set_new(object, "throttle", rule->throttle ? json_text(rule->throttle) : json_null());
 	return object;
 }
 
@@ -152,7 +155,9 @@ const struct command command_explain = {
 	.help = "PACKET is one argument, as a line of `weir log` or a part of it:\n"
 		"    tcp 10.0.0.1:999 > 10.0.0.2:80 SA length=60 user=1000 iface=eth0 mark=4 vlan=5\n"
 		"    icmp6 fe80::1 > ff02::1 neighbour-solicitation ttl=255\n"
-		"What is not said is plain: addresses for documentation, ports 1024, TCP flags S, no VLAN tag, no owner.",
+		"    tcp 10.0.0.1:999 > 10.0.0.2:22 established knocked=door\n"
+		"What is not said is plain: addresses for documentation, ports 1024, TCP flags S, no VLAN tag, no owner, no\n"
+		"connection (a packet is `new`, `established`, `related` or `invalid` if it says so), tokens for every rate.",
 	OPTIONS(explain_options),
 	.most = 2,
 	.run = explain,

@@ -92,6 +92,8 @@ static const char *field_name(const struct explaining *explaining, enum field fi
 
 static const char *absent_fact(const struct explaining *explaining, enum field field)
 {
+	if (field == FIELD_FLOW)
+		return "the packet is of no connection: neither `new`, `established`, `related` nor `invalid` is given";
 	if (field == FIELD_USER || field == FIELD_GROUP || field == FIELD_PROGRAM)
 		return "the owner is not known";
 	if (field == FIELD_PROTO)
@@ -99,6 +101,27 @@ static const char *absent_fact(const struct explaining *explaining, enum field f
 	if (field == FIELD_IP_SRC || field == FIELD_IP_DST || field == FIELD_IPV6_SRC || field == FIELD_IPV6_DST)
 		return family_fact(explaining);
 	return arena_printf(explaining->arena, "the packet has no %s", field_name(explaining, field));
+}
+
+static const char *state_fact(u128 state)
+{
+	switch ((enum packet_flow)state) {
+	case FLOW_NEW: return "its connection is new";
+	case FLOW_ESTABLISHED: return "its connection is established";
+	case FLOW_RELATED: return "it is related to a connection";
+	default: return "it fits no connection";
+	}
+}
+
+static const char *knocks_fact(const struct explaining *explaining, u128 open)
+{
+	const char *text = NULL;
+
+	for (size_t i = 0; i < explaining->ruleset->knock_count; i++)
+		if (open >> i & 1)
+			text = arena_printf(explaining->arena, "%s%s%s", text ? text : "the source has knocked: ",
+					    text ? ", " : "", explaining->ruleset->knocks[i].name);
+	return text ? text : "the source has not knocked";
 }
 
 static void add_field(struct explaining *explaining, enum field field)
@@ -114,6 +137,10 @@ static void add_field(struct explaining *explaining, enum field field)
 	}
 	if (!explaining->fields->has[field]) {
 		add_fact(explaining, absent_fact(explaining, field));
+		return;
+	}
+	if (field == FIELD_FLOW || field == FIELD_KNOCKED) {
+		add_fact(explaining, field == FIELD_FLOW ? state_fact(value) : knocks_fact(explaining, value));
 		return;
 	}
 	value_print(&format, value, text);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * What a `default drop` forgot. Input: a lowered policy; output: warnings when no rule accepts neighbour discovery,
- * without which there is no IPv6, or loopback. Judged by a packet of which only some fields are known.
+ * without which there is no IPv6, what follows the first packets of a connection, or loopback. Judged by a packet of which only some fields are known.
  */
 #include <string.h>
 
@@ -13,6 +13,7 @@ struct sample {
 };
 
 enum answer { NO, MAYBE, YES };
+enum { PROTO_TCP = 6, PROTO_UDP = 17 };
 
 static enum answer match(const struct sample *sample, const struct cond *cond)
 {
@@ -96,6 +97,7 @@ static bool admits_neighbour(const struct ruleset *ruleset)
 		know(&sample, FIELD_TCP_FLAGS, ABSENT_FLAGS);
 		know(&sample, FIELD_IP_SRC, ~(u128)0);
 		know(&sample, FIELD_IP_DST, ~(u128)0);
+		know(&sample, FIELD_FLOW, ~(u128)0); /* it belongs to no connection */
 		if (!accepted(ruleset, &sample, MAYBE))
 			return false;
 	}
@@ -107,6 +109,7 @@ static void found_lo(void *data, uint32_t index)
 	*(uint32_t *)data = index;
 }
 
+/* Of a connection of the host with itself, all packets. */
 static bool admits_loopback(struct lower *lower, const struct ruleset *ruleset)
 {
 	const struct names *names = lower->input->names;
@@ -120,7 +123,26 @@ static bool admits_loopback(struct lower *lower, const struct ruleset *ruleset)
 	know(&sample, FIELD_DIRECTION, DIRECTION_INGRESS);
 	know(&sample, FIELD_IP_SRC, 0x7f000001);
 	know(&sample, FIELD_IP_DST, 0x7f000001);
-	return accepted(ruleset, &sample, YES);
+	for (enum packet_flow state = FLOW_NEW; state <= FLOW_ESTABLISHED; state++) {
+		know(&sample, FIELD_FLOW, state);
+		if (!accepted(ruleset, &sample, YES))
+			return false;
+	}
+	return true;
+}
+
+/* Whose first packets are accepted, those that follow are. */
+static bool admits_established(const struct ruleset *ruleset, unsigned proto)
+{
+	struct sample sample = { 0 };
+
+	know(&sample, FIELD_FAMILY, FAMILY_IPV4);
+	know(&sample, FIELD_PROTO, proto);
+	know(&sample, FIELD_FLOW, FLOW_NEW);
+	if (!accepted(ruleset, &sample, MAYBE))
+		return true;
+	know(&sample, FIELD_FLOW, FLOW_ESTABLISHED);
+	return accepted(ruleset, &sample, MAYBE);
 }
 
 /* Neighbour discovery comes through there; a cgroup sees only what has found its socket. */
@@ -159,6 +181,10 @@ void admit_warn(struct lower *lower, const struct ruleset *ruleset)
 		diag = diag_warning(lower->diags, span,
 				    "no rule accepts IPv6 neighbour discovery: there will be no IPv6");
 		diag_hint(lower->diags, diag, "add `accept if neighbour`");
+	}
+	if (flows_used(ruleset) && (!admits_established(ruleset, PROTO_TCP) || !admits_established(ruleset, PROTO_UDP))) {
+		diag = diag_warning(lower->diags, span, "no rule accepts more of a connection than its first packets");
+		diag_hint(lower->diags, diag, "add `accept if established or related`");
 	}
 	if (loopback && !admits_loopback(lower, ruleset)) {
 		diag = diag_warning(lower->diags, span, "no rule accepts what the host sends to itself");

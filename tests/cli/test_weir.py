@@ -206,6 +206,48 @@ class Real(CommandLine):
         self.assertEqual(self.weir("explain", "-e", "not tcp", "tcp").stdout.splitlines()[1],
                          "rule 1 (line 1): `not tcp` is false: proto is tcp")
 
+    def test_explain_memory(self):
+        self.write("memory.weir", """policy memory {
+    on tc lo ingress
+    track on tc lo egress
+    default drop
+    knock door { sequence tcp.dst_port == 7000, tcp.dst_port == 7001 within 10s open 30s }
+    accept if established or related
+    accept if neighbour
+    accept if tcp.dst_port == 22 and knocked(door)
+    throttle 1MB/s per src accept if udp and new
+    accept if icmp and rate <= 10/s per src
+}
+""")
+
+        def explain(packet):
+            return self.weir("explain", "memory.weir", packet).stdout.splitlines()[1:]
+        self.assertEqual(explain("tcp 10.0.0.1:9 > 10.0.0.2:22 A established")[0],
+                         "rule 1 (line 6) decides: `established` is true: its connection is established")
+        self.assertEqual(explain("icmp 10.0.0.1 > 10.0.0.2 destination-unreachable related")[0],
+                         "rule 1 (line 6) decides: `related` is true: it is related to a connection")
+        self.assertEqual(explain("tcp 10.0.0.1:9 > 10.0.0.2:22 new")[0],
+                         "rule 1 (line 6): `established or related` is false: its connection is new")
+        self.assertEqual(explain("tcp 10.0.0.1:9 > 10.0.0.2:22 invalid")[0],
+                         "rule 1 (line 6): `established or related` is false: it fits no connection")
+        self.assertIn("neither `new`, `established`, `related` nor `invalid` is given", explain("udp")[0])
+        self.assertEqual(explain("tcp 10.0.0.1:9 > 10.0.0.2:22 new")[2],
+                         "rule 3 (line 8): `knocked(door)` is false: the source has not knocked")
+        self.assertRegex(explain("tcp 10.0.0.1:9 > 10.0.0.2:22 new knocked=door")[2],
+                         "^rule 3 .*is true: .*the source has knocked: door$")
+        self.assertRegex(explain("udp new")[3], "; what is over `throttle 1MB/s per src` is delayed or dropped$")
+        self.assertRegex(explain("icmp 10.0.0.1 > 10.0.0.2 echo-request new")[4], "takes a token of `rate <= 10/s per src`")
+        told = self.json("explain", "memory.weir", "udp new")["rules"]
+        self.assertEqual([rule["throttle"] for rule in told], [None, None, None, "throttle 1MB/s per src"])
+
+    def test_check_behind_established(self):
+        self.write("behind.weir", "policy t {\n on tc lo ingress\n track on tc lo egress\n default drop\n"
+                   " accept if established or neighbour\n drop if established and src in 192.0.2.0/24\n"
+                   " accept if new and tcp.dst_port == 22\n}\n")
+        done = self.weir("check", "behind.weir")
+        self.assertEqual(done.stdout, "behind.weir: 1 policy, 3 rules, 1 warning\n")
+        self.assertIn("behind.weir:6:2: warning: rule can never match", done.stderr)
+
     def test_explain_bad_packets(self):
         for bad in ("", "tpc", "tcp >", "tcp dst_prot=5", "tcp 10.0.0.1:70000 > 10.0.0.2:1", "tcp length=1"):
             self.assertRegex(self.weir("explain", "web.weir", bad, status=INPUT).stderr, r"^packet:1:\d+: error: ")
