@@ -292,6 +292,19 @@ struct weir_knock {
 };
 /* Sends the packets; nothing comes back. How many addresses they went to. Needs no privileges. */
 int weir_knock(struct weir *weir, const struct weir_knock *knock, size_t *ret_addresses);
+/* A source that knocks at a policy in force. */
+struct weir_knocker {
+	const char *knock;
+	const char *source;  /* an address, or for IPv6 its /64 where the knock goes by that */
+	unsigned step;       /* on its way: the step that it takes next, from 2 on; 0: it is open for it */
+	uint64_t left_ms;    /* until it is closed, or must have arrived */
+};
+struct weir_knockers;
+/* All of them, by knock; of a policy without knocks none. Free with weir_knockers_free(). */
+int weir_knockers_list(struct weir *weir, const char *policy, struct weir_knockers **ret_knockers);
+/* NULL behind the last, and of NULL. */
+const struct weir_knocker *weir_knocker(const struct weir_knockers *knockers, size_t index);
+void weir_knockers_free(struct weir_knockers *knockers);
 /* Makes a key in a new file that only its owner may read. */
 int weir_knock_new_key(struct weir *weir, const char *path);
 
@@ -387,6 +400,7 @@ struct weir_set_size {
 	bool state;         /* no set, but what is remembered */
 	uint64_t elements;
 	uint64_t most;      /* that there is room for */
+	uint64_t memory;    /* state: bytes that the kernel took for it; 0: it does not say */
 };
 
 struct weir_set_sizes;

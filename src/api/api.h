@@ -129,6 +129,9 @@ struct weir_flow_totals api_flow_totals(const struct kernel_flows *flows);
 const char *knocks_text(struct arena *arena, const struct ruleset *ruleset, bool times);
 /* A copy whose knocks have their keys, which are read from files unless they are there already. */
 int knocks_load_keys(struct call *call, const struct ruleset *ruleset, const struct ruleset **ret_ruleset);
+/* The state maps of knocks, by the names that they are pinned under. */
+#define KNOCKS_OPEN "knock-open"
+#define KNOCKS_WAY "knock-way"
 /* Tells of the policy's knocks, which have their keys (knock.c). */
 void install_knocks(struct arena *arena, const struct ruleset *ruleset, struct install *install, install_states *states);
 

@@ -71,14 +71,18 @@ static uint32_t rates_layout(const struct plan *plan)
 	return (uint32_t)(hash ^ hash >> 32);
 }
 
+_Static_assert(BUCKET_STATE == sizeof(struct bucket_of) + sizeof(struct bucket) &&
+	       FLOW_BUCKET_STATE == sizeof(struct bucket_of_flow) + sizeof(struct bucket), "what buckets take");
+
 /* The same by the plan of any of its hooks. */
 static void install_rates(struct arena *arena, const struct plan *plan, struct install *install, install_states *states)
 {
 	uint32_t layout = rates_layout(plan);
 	const struct install_state all[] = {
-		{ RATES_MAP, "rates", layout, (uint32_t)plan->rate_count, false },
-		{ BUCKETS_MAP, "buckets", layout, plan->buckets, false },
-		{ FLOW_BUCKETS_MAP, "flow_buckets", layout, plan->flow_buckets, false },
+		{ RATES_MAP, "rates", layout, (uint32_t)plan->rate_count, false, 0 },
+		{ BUCKETS_MAP, "buckets", layout, plan->buckets, false, state_memory(plan->buckets, BUCKET_STATE) },
+		{ FLOW_BUCKETS_MAP, "flow_buckets", layout, plan->flow_buckets, false,
+		  state_memory(plan->flow_buckets, FLOW_BUCKET_STATE) },
 	};
 
 	install->rates = plan->rates;

@@ -6,6 +6,8 @@
 #include "api/api.h"
 #include "api/knock_key.h"
 
+_Static_assert((int)KNOCKER_STATE == sizeof(struct knock_source) + sizeof(struct knock_open) &&
+	       (int)KNOCKERS_DEFAULT == (int)KNOCK_SOURCES, "what sources take");
 _Static_assert((int)KNOCKS_MAX == (int)KNOCK_SLOTS && (int)KNOCK_STEPS_MAX == (int)KNOCK_SLOT_STEPS,
 	       "planes have room for all of a policy's knocks");
 
@@ -96,7 +98,7 @@ void install_knocks(struct arena *arena, const struct ruleset *ruleset, struct i
 {
 	static const struct {
 		const char *map, *name;
-	} maps[] = { { MAP_KNOCK_OPEN, "knock-open" }, { MAP_KNOCK_WAY, "knock-way" },
+	} maps[] = { { MAP_KNOCK_OPEN, KNOCKS_OPEN }, { MAP_KNOCK_WAY, KNOCKS_WAY },
 		     { MAP_KNOCK_STAMPS, "knock-stamps" } };
 	uint32_t sources = 0, layout;
 

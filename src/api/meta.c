@@ -361,6 +361,18 @@ static json_t *describe_tunables(const struct ruleset *ruleset)
 	return tunables;
 }
 
+/* In the order of FIELD_KNOCKED's bits. */
+static json_t *describe_knocks(const struct ruleset *ruleset)
+{
+	json_t *knocks = json_array();
+
+	for (size_t i = 0; i < ruleset->knock_count; i++)
+		json_array_append_new(knocks, json_pack("{s:s, s:b, s:I}", "name", ruleset->knocks[i].name, "whole",
+							ruleset->knocks[i].whole, "within",
+							(json_int_t)ruleset->knocks[i].within_ns));
+	return knocks;
+}
+
 static json_t *describe_programs(const struct ruleset *ruleset)
 {
 	json_t *programs = json_array();
@@ -380,7 +392,7 @@ static json_t *describe_programs(const struct ruleset *ruleset)
 /* All but the rules. */
 static json_t *describe_rest(const struct ruleset *ruleset, const struct plan *plan, const char *file)
 {
-	return json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:s, s:b, s:b, s:o, s:i, s:o, s:o, s:o, s:o}",
+	return json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:s, s:b, s:b, s:o, s:i, s:o, s:o, s:o, s:o, s:o}",
 			 "policy", ruleset->name, "file", file,
 			 "line", (int)line_of(ruleset->span), "offset", (int)ruleset->span.offset,
 			 "length", (int)ruleset->span.length, "captures", (int)ruleset->captures_size,
@@ -389,7 +401,7 @@ static json_t *describe_rest(const struct ruleset *ruleset, const struct plan *p
 			 "programs", describe_programs(ruleset),
 			 "first_counter", (int)(SLOT_RULES + ruleset->rule_count),
 			 "counters", describe_counters(ruleset), "sets", describe_sets(ruleset, plan),
-			 "logs", describe_logs(plan), "tunables", describe_tunables(ruleset));
+			 "logs", describe_logs(plan), "tunables", describe_tunables(ruleset), "knocks", describe_knocks(ruleset));
 }
 
 int meta_describe(struct arena *arena, const struct ruleset *ruleset, const struct plan *plan, const char *file,

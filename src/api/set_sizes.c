@@ -39,7 +39,7 @@ static int size_set(struct call *call, struct sizing *sizing, json_t *set)
 	name = arena_strndup(call->arena, name, strlen(name));
 	for (unsigned key = addresses ? 0 : KEYS - 1; key < (addresses ? KEYS - 1 : KEYS); key++)
 		VEC_PUSH(call->arena, &sizing->sizes->list) =
-			(struct weir_set_size){ name, families[key], false, counts[key], most };
+			(struct weir_set_size){ name, families[key], false, counts[key], most, 0 };
 	return WEIR_OK;
 }
 
@@ -53,7 +53,7 @@ static int size_states(struct call *call, struct sizing *sizing)
 	for (size_t i = 0; i < count; i++)
 		VEC_PUSH(call->arena, &sizing->sizes->list) = (struct weir_set_size){
 			arena_strndup(call->arena, states[i].name, strlen(states[i].name)), "", true, states[i].elements,
-			states[i].most };
+			states[i].most, states[i].memory };
 	return WEIR_OK;
 }
 

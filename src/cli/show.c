@@ -93,7 +93,90 @@ static void print_source(const struct weir_view *view, struct widths widths)
 	}
 }
 
-static void print_view(const struct weir_view *view)
+/* --- what it remembers ------------------------------------------------------------------------------------------- */
+
+/* Sets, and what packets have left behind; who is interested in single elements asks `weir set` and `weir flows`. */
+struct memory {
+	struct weir_set_sizes *sizes;
+	struct weir_knockers *knockers;
+};
+
+static int memory_read(struct cli *cli, const char *policy, struct memory *ret_memory)
+{
+	int status = weir_set_sizes(cli->weir, policy, &ret_memory->sizes);
+
+	return status ? status : weir_knockers_list(cli->weir, policy, &ret_memory->knockers);
+}
+
+static void memory_free(struct memory *memory)
+{
+	weir_set_sizes_free(memory->sizes);
+	weir_knockers_free(memory->knockers);
+}
+
+static void print_sizes(const struct weir_set_sizes *sizes)
+{
+	const struct weir_set_size *size;
+
+	for (size_t i = 0; (size = weir_set_size(sizes, i)); i++) {
+		printf("%s%s%s%s: %" PRIu64 " of %" PRIu64, size->state ? "" : "set ", size->name, *size->family ? " " : "",
+		       size->family, size->elements, size->most);
+		if (size->memory)
+			printf(" in %" PRIu64 " KiB", size->memory / 1024);
+		printf("\n");
+	}
+}
+
+enum { KNOCKERS_SHOWN = 20 };
+
+static void print_knockers(const struct weir_knockers *knockers)
+{
+	const struct weir_knocker *knocker;
+	size_t i;
+
+	for (i = 0; (knocker = weir_knocker(knockers, i)); i++) {
+		if (i >= KNOCKERS_SHOWN)
+			continue;
+		if (knocker->step)
+			printf("knock %s: %s takes step %u next, within %.1f s\n", knocker->knock, knocker->source,
+			       knocker->step, (double)knocker->left_ms / 1000);
+		else
+			printf("knock %s: open for %s, another %.1f s\n", knocker->knock, knocker->source,
+			       (double)knocker->left_ms / 1000);
+	}
+	if (i > KNOCKERS_SHOWN)
+		printf("and %zu more\n", i - KNOCKERS_SHOWN);
+}
+
+static json_t *json_sizes(const struct weir_set_sizes *sizes)
+{
+	json_t *array = json_array();
+	const struct weir_set_size *size;
+
+	for (size_t i = 0; (size = weir_set_size(sizes, i)); i++)
+		json_array_append_new(array, json_pack("{s:o, s:s, s:s, s:o, s:o, s:o}", "name", json_text(size->name),
+						       "kind", size->state ? "state" : "set", "family", size->family,
+						       "elements", json_number(size->elements), "max",
+						       json_number(size->most), "memory", json_number(size->memory)));
+	return array;
+}
+
+static json_t *json_knockers(const struct weir_knockers *knockers)
+{
+	json_t *array = json_array();
+	const struct weir_knocker *knocker;
+
+	for (size_t i = 0; (knocker = weir_knocker(knockers, i)); i++)
+		json_array_append_new(array, json_pack("{s:o, s:o, s:b, s:i, s:f}", "knock", json_text(knocker->knock),
+						       "source", json_text(knocker->source), "open", !knocker->step,
+						       "next_step", (int)knocker->step, "left",
+						       (double)knocker->left_ms / 1000));
+	return array;
+}
+
+/* --- the whole --------------------------------------------------------------------------------------------------- */
+
+static void print_view(const struct weir_view *view, const struct memory *memory)
 {
 	struct widths widths = widths_of(view);
 	char loaded[32];
@@ -125,7 +208,11 @@ static void print_view(const struct weir_view *view)
 		       view->flows->created, view->flows->assured, view->flows->refused, view->flows->invalid);
 	if (view->captures_lost)
 		printf("%" PRIu64 " captured packets lost\n", view->captures_lost);
+	print_sizes(memory->sizes);
+	print_knockers(memory->knockers);
 }
+
+
 
 static json_t *json_rules(const struct weir_view *view)
 {
@@ -158,7 +245,7 @@ static json_t *json_counters(const struct weir_view *view)
 	return array;
 }
 
-static json_t *json_view(const struct weir_view *view)
+static json_t *json_view(const struct weir_view *view, const struct memory *memory)
 {
 	json_t *object = json_object();
 
@@ -181,6 +268,8 @@ static json_t *json_view(const struct weir_view *view)
 	json_object_set_new(object, "captures_lost", json_number(view->captures_lost));
 	json_object_set_new(object, "captures_size", json_number(view->captures_size));
 	json_object_set_new(object, "flows", view->flows ? json_flow_totals(view->flows) : json_null());
+	json_object_set_new(object, "state", json_sizes(memory->sizes));
+	json_object_set_new(object, "knocks", json_knockers(memory->knockers));
 	return object;
 }
 
@@ -197,17 +286,23 @@ static int show(struct cli *cli)
 {
 	struct weir_views *views;
 	json_t *object = NULL;
+	struct memory memory = { 0 };
 	int status = weir_show(cli->weir, cli->operands[0], &views);
 
 	output_diagnostics(cli);
 	if (status)
 		return output_finish(cli, status, NULL);
+	if (!cli->set.source || cli->set.json)
+		status = memory_read(cli, cli->operands[0], &memory);
+	if (status)
+		output_diagnostics(cli);
 	if (cli->set.json)
-		object = json_view(weir_view(views, 0));
+		object = json_view(weir_view(views, 0), &memory);
 	else if (cli->set.source)
 		print_text(weir_view(views, 0));
 	else
-		print_view(weir_view(views, 0));
+		print_view(weir_view(views, 0), &memory);
+	memory_free(&memory);
 	weir_views_free(views);
 	if (cli->set.reset) {
 		status = weir_counters_reset(cli->weir, cli->operands[0]);

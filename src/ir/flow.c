@@ -43,26 +43,16 @@ bool flows_used(const struct ruleset *ruleset)
 	return ruleset->track_count;
 }
 
-enum { FRESH_LEAST = 1024, ENTRY_BYTES = 152, BUCKET_BYTES = 16 };
+enum { FRESH_LEAST = 1024, FLOW_BYTES = 40 + 64 }; /* key and value (bpf/flow_abi.h) */
 
 uint32_t flows_fresh_max(uint32_t max)
 {
 	return max / 2 > FRESH_LEAST ? max / 2 : FRESH_LEAST;
 }
 
-/* An LRU hash map: key (40), value (64) and 48 of the kernel's own an element, a bucket for each, rounded up. */
-static uint64_t table_bytes(uint32_t max)
-{
-	uint64_t buckets = 1;
-
-	while (buckets < max)
-		buckets *= 2;
-	return (uint64_t)max * ENTRY_BYTES + buckets * BUCKET_BYTES;
-}
-
 uint64_t flows_memory(const struct flow_settings *flows)
 {
 	uint32_t max = flows_max(flows);
 
-	return table_bytes(max) + table_bytes(flows_fresh_max(max));
+	return state_memory(max, FLOW_BYTES) + state_memory(flows_fresh_max(max), FLOW_BYTES);
 }

@@ -113,6 +113,24 @@ static void put_flows(struct printer *printer, const struct flow_settings *flows
 	}
 }
 
+static void put_needs(struct printer *printer)
+{
+	struct state_needs needs = state_needs(printer->ruleset);
+
+	if (needs.buckets || needs.flow_buckets) {
+		put_number(printer, "\t# rates: room for ", (uint64_t)needs.buckets + needs.flow_buckets);
+		put_number(printer, " buckets takes ", (state_memory(needs.buckets, BUCKET_STATE) +
+							state_memory(needs.flow_buckets, FLOW_BUCKET_STATE)) >> 10);
+		put(printer, " KiB\n");
+	}
+	if (needs.knockers) {
+		put_number(printer, "\t# knocks: room for ", needs.knockers);
+		put_number(printer, " sources on their way and as many that are let in takes ",
+			   2 * state_memory(needs.knockers, KNOCKER_STATE) >> 10);
+		put(printer, " KiB\n");
+	}
+}
+
 static void put_head(struct printer *printer)
 {
 	const struct ruleset *ruleset = printer->ruleset;
@@ -129,6 +147,7 @@ static void put_head(struct printer *printer)
 	put(printer, ruleset->malformed_accept ? "\n\tmalformed accept\n" : "\n");
 	put(printer, ruleset->non_ip_accept ? "\tnon_ip accept\n" : "");
 	put_flows(printer, &ruleset->flows);
+	put_needs(printer);
 	if (ruleset->classifier != CLASSIFIER_AUTO) {
 		put(printer, "\tclassifier ");
 		put(printer, classifier_names[ruleset->classifier]);

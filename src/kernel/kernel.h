@@ -179,12 +179,23 @@ struct kernel_state_size {
 	char name[64];
 	uint64_t elements;
 	uint64_t most;
+	uint64_t memory; /* bytes, as the kernel counts them; 0: it does not say */
 };
 
 /* How full they are; `ret_sizes` has room for KERNEL_STATES_MAX. Each element is visited. */
 enum { KERNEL_STATES_MAX = 16 };
 int kernel_state_sizes(struct kernel *kernel, const char *policy, struct diags *diags,
 		       struct kernel_state_size *ret_sizes, size_t *ret_count);
+
+/* All elements of one of them, which is a hash; there is none of that name: none. Keys and values, malloc()ed. */
+struct kernel_state {
+	char *keys, *values;
+	size_t count;
+	size_t key_size, value_size; /* as the caller knows them */
+};
+int kernel_state_read(struct kernel *kernel, const char *policy, const char *name, struct diags *diags,
+		      struct kernel_state *state);
+void kernel_state_free(struct kernel_state *state);
 
 /* How the present value of a tunable was written when it was given, or NULL: as in the policy's text. */
 const struct tunable_form *tunable_form(const struct plane_tunables *tunables, uint32_t index);

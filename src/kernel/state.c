@@ -289,3 +289,23 @@ int kernel_state_sizes(struct kernel *kernel, const char *policy, struct diags *
 		*ret_count = call.count;
 	return problem_report(kernel, diags, error);
 }
+
+struct read_call {
+	const char *name;
+	struct kernel_state *state;
+};
+
+static int read_state(struct kernel *kernel, const struct generation *generation, void *context)
+{
+	const struct read_call *call = context;
+
+	return state_read(kernel, generation, call->name, call->state);
+}
+
+int kernel_state_read(struct kernel *kernel, const char *policy, const char *name, struct diags *diags,
+		      struct kernel_state *state)
+{
+	struct read_call call = { name, state };
+
+	return problem_report(kernel, diags, with_policy(kernel, policy, read_state, &call));
+}

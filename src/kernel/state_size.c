@@ -35,6 +35,23 @@ static bool name_of(const char *pin, char *name, size_t size)
 	return true;
 }
 
+/* What the kernel says of a map's descriptor; it counts all that it took for it. */
+static uint64_t map_memory(int fd)
+{
+	char path[64], line[128];
+	unsigned long long bytes = 0;
+	FILE *file;
+
+	snprintf(path, sizeof path, "/proc/self/fdinfo/%d", fd);
+	file = fopen(path, "re");
+	while (file && fgets(line, sizeof line, file))
+		if (sscanf(line, "memlock: %llu", &bytes) == 1)
+			break;
+	if (file)
+		fclose(file);
+	return bytes;
+}
+
 /* Arrays have no elements to count. */
 static int size_map(const char *folder, const char *pin, struct sizing *sizing)
 {
@@ -55,6 +72,7 @@ static int size_map(const char *folder, const char *pin, struct sizing *sizing)
 		return 0;
 	size->elements = 0;
 	size->most = info.max_entries;
+	size->memory = map_memory(fd);
 	error = state_each(fd, add_count, &size->elements);
 	if (!error)
 		sizing->count++;
@@ -79,4 +97,63 @@ int state_sizes(struct kernel *kernel, const struct generation *generation, stru
 				   strerror(-error));
 	*ret_count = sizing.count;
 	return 0;
+}
+
+/* --- the elements of one map ------------------------------------------------------------------------------------- */
+
+static int add_elements(void *context, const void *keys, const void *values, uint32_t count)
+{
+	struct kernel_state *state = context;
+	char *grown = reallocarray(state->keys, state->count + count, state->key_size);
+
+	state->keys = grown ? grown : state->keys;
+	if (!grown)
+		return -ENOMEM;
+	grown = reallocarray(state->values, state->count + count, state->value_size);
+	state->values = grown ? grown : state->values;
+	if (!grown)
+		return -ENOMEM;
+	memcpy(state->keys + state->count * state->key_size, keys, count * state->key_size);
+	memcpy(state->values + state->count * state->value_size, values, count * state->value_size);
+	state->count += count;
+	return 0;
+}
+
+static int read_map(const char *folder, const char *pin, struct kernel_state *state)
+{
+	CLEANUP_CLOSE int fd = pin_open(folder, "%s", pin);
+	struct bpf_map_info info = { 0 };
+	uint32_t info_size = sizeof info;
+
+	if (fd < 0)
+		return fd;
+	if (bpf_obj_get_info_by_fd(fd, &info, &info_size))
+		return -errno;
+	if (info.key_size != state->key_size || info.value_size != state->value_size)
+		return -EPROTO;
+	return state_each(fd, add_elements, state);
+}
+
+int state_read(struct kernel *kernel, const struct generation *generation, const char *name, struct kernel_state *state)
+{
+	DIR *dir = opendir(generation->folder.text);
+	struct dirent *entry;
+	char found[64];
+	int error = 0;
+
+	if (!dir)
+		return -errno;
+	while (!error && (entry = readdir(dir)))
+		if (name_of(entry->d_name, found, sizeof found) && !strcmp(found, name))
+			error = read_map(generation->folder.text, entry->d_name, state);
+	closedir(dir);
+	return error ? problem_set(kernel, error, "cannot read what policy `%s` remembers: %s", generation->policy,
+				   strerror(-error)) : 0;
+}
+
+void kernel_state_free(struct kernel_state *state)
+{
+	free(state->keys);
+	free(state->values);
+	state->keys = state->values = NULL;
 }

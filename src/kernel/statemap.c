@@ -102,7 +102,8 @@ static int check_memory(struct kernel *kernel, const struct install *install, co
 		return 0;
 	problem_set(kernel, -ENOMEM, "policy `%s` wants %llu MiB for its `%s`, and %llu are available", install->policy,
 		    (unsigned long long)state->bytes >> 20, state->name, (unsigned long long)available >> 20);
-	problem_hint(kernel, "give it less room: `%s max N`", state->name);
+	problem_hint(kernel, strcmp(state->name, FLOWS_STATE) ? "give it less room: `max N` behind what it is per" :
+		     "give it less room: `flows max N`");
 	return -ENOMEM;
 }
 

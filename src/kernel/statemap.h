@@ -40,6 +40,9 @@ int state_open(const char *folder, const char *name, uint32_t layout);
 typedef int (*state_work)(void *context, const void *keys, const void *values, uint32_t count);
 int state_each(int fd, state_work work, void *context);
 
+/* See kernel_state_read(). */
+int state_read(struct kernel *kernel, const struct generation *generation, const char *name, struct kernel_state *state);
+
 /* See kernel_state_sizes(). */
 int state_sizes(struct kernel *kernel, const struct generation *generation, struct kernel_state_size *ret_sizes,
 		size_t *ret_count);

@@ -560,6 +560,27 @@ void weir_set_listing_free(struct weir_set_listing *listing)
 	free(listing);
 }
 
+int weir_knockers_list(struct weir *weir, const char *policy, struct weir_knockers **ret_knockers)
+{
+	clear(weir);
+	(void)policy;
+	*ret_knockers = NULL; /* all there is stands in a table */
+	return WEIR_OK;
+}
+
+const struct weir_knocker *weir_knocker(const struct weir_knockers *knockers, size_t index)
+{
+	static const struct weir_knocker all[] = { { "door", "192.0.2.1", 0, 29500 }, { "door", "2001:db8::/64", 2, 900 } };
+
+	(void)knockers;
+	return index < 2 ? &all[index] : NULL;
+}
+
+void weir_knockers_free(struct weir_knockers *knockers)
+{
+	(void)knockers;
+}
+
 struct weir_set_sizes {
 	size_t count;
 };
@@ -575,7 +596,7 @@ int weir_set_sizes(struct weir *weir, const char *policy, struct weir_set_sizes 
 const struct weir_set_size *weir_set_size(const struct weir_set_sizes *sizes, size_t index)
 {
 	static const struct weir_set_size all[] = {
-		{ "blocked", "ipv4", false, 2, 1024 }, { "blocked", "ipv6", false, 0, 1024 }, { "buckets", "", true, 7, 9 },
+		{ "blocked", "ipv4", false, 2, 1024 }, { "blocked", "ipv6", false, 0, 1024 }, { "buckets", "", true, 7, 9, 2048 },
 	};
 
 	return sizes && index < sizes->count ? &all[index] : NULL;

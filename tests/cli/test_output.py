@@ -114,6 +114,11 @@ packets                 bytes
       0                     0  non_ip
       1                    60  counter hits
 2 events lost
+set blocked ipv4: 2 of 1024
+set blocked ipv6: 0 of 1024
+buckets: 7 of 9 in 2 KiB
+knock door: open for 192.0.2.1, another 29.5 s
+knock door: 2001:db8::/64 takes step 2 next, within 0.9 s
 """
 
 SOURCE = "policy web {\n\ton tc eth0 ingress\t# here\n\n\taccept if tcp\n\tchain x { drop if udp }\n}\n"
@@ -164,6 +169,11 @@ class InForce(CommandLine):
         self.assertEqual(shown["judged"], {"packets": 21, "bytes": 1160})
         self.assertEqual(shown["dropped"], {"packets": 9, "bytes": 320})
         self.assertEqual(shown["counters"], [{"name": "hits", "packets": 1, "bytes": 60}])
+        self.assertEqual(shown["state"][2], {"name": "buckets", "kind": "state", "family": "", "elements": 7, "max": 9,
+                                             "memory": 2048})
+        self.assertEqual(shown["knocks"], [
+            {"knock": "door", "source": "192.0.2.1", "open": True, "next_step": 0, "left": 29.5},
+            {"knock": "door", "source": "2001:db8::/64", "open": False, "next_step": 2, "left": 0.9}])
         self.assertEqual((shown["default_verdict"], shown["events_lost"], shown["source"], shown["source_line"]),
                          ("drop", 2, SOURCE, 1))
 

@@ -68,6 +68,25 @@ class Knock(TestCase):
         with place:
             self.check_sources(hook)
 
+    def test_show(self):
+        """Who is on the way and who is let in, and for how long."""
+        apply(POLICY % ("tc weir0 ingress", "") + "")
+        knock(7101, 7102)
+        knock(7101, 7102, 7103, family=IPV6)
+        shown = json.loads(weir("show", "t", "--json").stdout)
+        self.assertEqual([(k["knock"], k["source"], k["open"], k["next_step"]) for k in shown["knocks"]],
+                         [("door", str(ipaddress.ip_network(PEER6 + "/64", strict=False)), True, 0),
+                          ("door", PEER4, False, 3)])
+        self.assertTrue(3590 < shown["knocks"][0]["left"] <= 3600 and 50 < shown["knocks"][1]["left"] <= 60)
+        state = {s["name"]: s for s in shown["state"]}
+        self.assertEqual([(state[name]["elements"], state[name]["max"]) for name in ("knock-open", "knock-way")],
+                         [(1, 16384), (2, 16384)])
+        self.assertGreater(state["knock-open"]["memory"], 16384 * 88)
+        text = weir("show", "t").stdout
+        self.assertRegex(text, r"(?m)^knock door: open for fd77::/64, another 3[56]\d\d\.\d s$")
+        self.assertRegex(text, r"(?m)^knock door: 10\.77\.0\.2 takes step 3 next, within \d\d\.\d s$")
+        self.assertRegex(text, r"(?m)^knock-way: 2 of 16384 in \d+ KiB$")
+
     def check_sources(self, hook):
         for family, other in ((IPV4, OTHER4), (IPV6, FAR6)):
             self.assertFalse(self.is_open(family))

@@ -56,6 +56,33 @@ class Rates(TestCase):
         apply(policy.replace("burst 3", "burst 4"))
         self.assertEqual(udp(7001, count=5), 4, "another rate begins anew")
 
+    def test_show(self):
+        """How many buckets there are, and what memory they take: no less than is said beforehand."""
+        policy = HOURLY % "tc weir0 ingress"
+        apply(policy)
+        udp(7002, count=3)
+        udp(7003, count=3, sport=4001)
+        udp(7003, count=3, sport=4002)
+        state = {s["name"]: s for s in json.loads(weir("show", "t", "--json").stdout)["state"]}
+        self.assertEqual([(state[name]["elements"], state[name]["max"]) for name in ("buckets", "flow_buckets")],
+                         [(1, 65536), (2, 65536)])
+        self.assertRegex(weir("show", "t").stdout, r"(?m)^buckets: 1 of 65536 in \d+ KiB$")
+        said = weir("compile", policy_file(policy), "--emit", "ir").stdout
+        said = int(re.search(r"# rates: room for 131072 buckets takes (\d+) KiB", said).group(1))
+        taken = sum(s["memory"] for s in state.values()) / 1024
+        self.assertTrue(said * 0.8 < taken < said * 1.3, "%d KiB said, %d taken" % (said, taken))
+
+    def test_too_much(self):
+        """What would not fit says how much it wants."""
+        with open("/proc/meminfo") as file:
+            available = int(re.search(r"MemAvailable: +(\d+)", file.read()).group(1)) >> 20  # GiB
+        rules = "\n".join("    drop if rate <= %d/h per src max 16777216" % n for n in range(1, available // 1 + 3))
+        done = weir("apply", policy_file("policy t {\n    on tc weir0 ingress\n    default accept\n%s\n}\n" % rules),
+                    check=False)
+        self.assertEqual(done.returncode, 2)
+        self.assertRegex(done.stderr, r"policy `t` wants \d+ MiB for its `buckets`, and \d+ are available")
+        self.assertEqual(weir("list").stdout, "")
+
     def test_hooks_share_buckets(self):
         apply(HOURLY % "tc weir0 ingress\n    on netfilter input")
         self.assertEqual(udp(7001, count=5), 1, "each packet takes a token at both hooks")
