@@ -33,8 +33,8 @@ const volatile struct flow_config flow_config SEC(".rodata.flow") = { 0 };
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, SLOT_RULES);
-	__type(key, __u32);
-	__type(value, struct counter);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(struct counter));
 } counters SEC(".maps");
 
 struct {
@@ -121,6 +121,18 @@ static __always_inline __u32 bounded(__u32 size, __u32 most)
 
 /* --- counting --------------------------------------------------------------------------------------------------- */
 
+/* This CPU's; NULL if there is no such slot. */
+static __always_inline struct counter *counter_at(__u32 slot)
+{
+	__u32 chunk = slot >> config.chunk_bits;
+	struct counter *first;
+
+	if (slot >= config.slots)
+		return NULL;
+	first = bpf_map_lookup_elem(&counters, &chunk);
+	return first ? first + (slot & ((1u << config.chunk_bits) - 1)) : NULL;
+}
+
 /*
  * Adds to a counter of this CPU. Where a hook may run in a process that an interrupt can stop half-way, only
  * an atomic addition loses nothing to the packets that the interrupt brings. XDP and TC run with bottom halves
@@ -129,7 +141,7 @@ static __always_inline __u32 bounded(__u32 size, __u32 most)
  */
 static __always_inline bool count(__u32 slot, struct weight weight)
 {
-	struct counter *counter = bpf_map_lookup_elem(&counters, &slot);
+	struct counter *counter = counter_at(slot);
 
 	if (!counter)
 		return false;

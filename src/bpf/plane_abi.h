@@ -31,6 +31,12 @@ struct counter {
 	__u64 bytes;   /* from the IP header on at hooks without frames, else whole frames */
 };
 
+/*
+ * An element of map `counters` is a chunk of 2^config.chunk_bits of them: the map's own pointers to chunks stay in the
+ * first-level cache, which those to single counters do not.
+ */
+enum { COUNTER_CHUNK_BITS_MAX = 11 }; /* 32 KiB: the most that a CPU can have as one value */
+
 /* A run of steps: what a packet meets that does more than be counted once. */
 enum step_kind {
 	STEP_COUNT = 1,   /* slot */
@@ -185,7 +191,8 @@ struct plane_config {
 	__u8 paces;          /* TC egress: the device sends packets when their time has come (fq), so they can be delayed */
 	__u8 observe;        /* whatever the answer, packets go on */
 	__u8 notes;          /* calls note who a socket belongs to (bpf/note_abi.h): else there is no such map */
-	__u8 reserved[3];
+	__u8 chunk_bits;     /* of counters; 0: each for itself */
+	__u8 reserved[2];
 	__u32 sets;          /* named sets in maps `sets_*`, `tries_*`; 0: no set has timeouts, no step changes one */
 	__u16 call;          /* connect, bind: enum bpf_attach_type that the program is loaded for */
 	__u16 reserved2;
@@ -247,7 +254,7 @@ struct plane_trace {
  *   MAP_CONTROL  array, 1 x struct plane_control, BPF_F_MMAPABLE; its initial value says "never"
  *   MAP_CONFIG   array, 1 x struct plane_config: constants, to be set before load
  *   MAP_TUNABLES  array, 1 x struct plane_tunables, BPF_F_MMAPABLE
- *   counters  per-CPU array of struct counter, config.slots elements; shared by all hooks of a policy
+ *   counters  per-CPU array of chunks of struct counter, for config.slots; shared by all hooks of a policy
  *   steps     array of struct step
  *   logs      array of struct log_limit
  *   events    ring buffer of struct event; shared by all hooks of a policy

@@ -10,12 +10,36 @@
 #include <errno.h>
 #include <string.h>
 
-static void add_cpus(const struct counter *values, int cpus, struct counter *sum)
+unsigned counters_chunk_bits(uint32_t slots)
 {
-	memset(sum, 0, sizeof *sum);
-	for (int cpu = 0; cpu < cpus; cpu++) {
-		sum->packets += values[cpu].packets;
-		sum->bytes += values[cpu].bytes;
+	unsigned bits = 0;
+
+	while (bits < COUNTER_CHUNK_BITS_MAX && slots > 1u << bits)
+		bits++;
+	return bits;
+}
+
+uint32_t counters_chunks(uint32_t slots)
+{
+	return ((slots - 1) >> counters_chunk_bits(slots)) + 1;
+}
+
+/* Counters in a chunk of the map; 0, with errno, if it cannot be asked. */
+static uint32_t chunk_size(int fd)
+{
+	struct bpf_map_info info = { 0 };
+	uint32_t info_size = sizeof info;
+
+	if (bpf_obj_get_info_by_fd(fd, &info, &info_size))
+		return 0;
+	return info.value_size / (uint32_t)sizeof(struct counter);
+}
+
+static void add_each(struct counter *to, const struct counter *what, uint32_t slots)
+{
+	for (uint32_t i = 0; i < slots; i++) {
+		to[i].packets += what[i].packets;
+		to[i].bytes += what[i].bytes;
 	}
 }
 
@@ -23,16 +47,19 @@ int counters_sum(int fd, uint32_t slots, struct counter *ret_counters)
 {
 	int cpus = libbpf_num_possible_cpus();
 	CLEANUP_FREE struct counter *values = NULL;
+	uint32_t size = chunk_size(fd);
 
-	if (cpus < 1)
-		return cpus ? cpus : -EINVAL;
-	values = calloc((size_t)cpus, sizeof *values);
+	if (cpus < 1 || !size)
+		return cpus < 0 ? cpus : -errno;
+	values = calloc((size_t)cpus * size, sizeof *values);
 	if (!values)
 		return -ENOMEM;
-	for (uint32_t slot = 0; slot < slots; slot++) {
-		if (bpf_map_lookup_elem(fd, &slot, values))
+	memset(ret_counters, 0, slots * sizeof *ret_counters);
+	for (uint32_t chunk = 0, slot = 0; slot < slots; chunk++, slot += size) {
+		if (bpf_map_lookup_elem(fd, &chunk, values))
 			return -errno;
-		add_cpus(values, cpus, &ret_counters[slot]);
+		for (int cpu = 0; cpu < cpus; cpu++)
+			add_each(&ret_counters[slot], &values[(size_t)cpu * size], slots - slot < size ? slots - slot : size);
 	}
 	return 0;
 }
@@ -43,14 +70,6 @@ static int read_base(int fd, uint32_t slots, struct counter *ret_counters)
 		if (bpf_map_lookup_elem(fd, &slot, &ret_counters[slot]))
 			return -errno;
 	return 0;
-}
-
-static void add_each(struct counter *to, const struct counter *what, uint32_t slots)
-{
-	for (uint32_t i = 0; i < slots; i++) {
-		to[i].packets += what[i].packets;
-		to[i].bytes += what[i].bytes;
-	}
 }
 
 static int open_counts(struct kernel *kernel, const char *folder, const char *name)

@@ -5,7 +5,12 @@
 
 #include "kernel/generation.h"
 
-/* Sums over CPUs of a per-CPU counters map. */
+/* Of a map for so many counters: the bits of an index in a chunk. */
+unsigned counters_chunk_bits(uint32_t slots);
+/* Its elements. */
+uint32_t counters_chunks(uint32_t slots);
+
+/* Sums over CPUs of a counters map, whatever its chunks. */
 int counters_sum(int fd, uint32_t slots, struct counter *ret_counters);
 
 /* A generation's totals. */

@@ -17,6 +17,7 @@
 #include <time.h>
 
 #include "bpf/bench_abi.h"
+#include "kernel/counters.h"
 #include "kernel/object.h"
 #include "kernel/setmap.h"
 #include "kernel/statemap.h"
@@ -284,7 +285,7 @@ static uint32_t map_size(const struct load *load, const char *name)
 	if (state)
 		return state->max_elements; /* 0: of socket storage */
 	if (!strcmp(name, "counters"))
-		return load->install->slots;
+		return counters_chunks(load->install->slots);
 	if (!strcmp(name, "steps"))
 		return at_least_one(load->hook->step_count + load->hook->step_room);
 	if (!strcmp(name, "captures"))
@@ -320,6 +321,8 @@ static int configure_map(struct bpf_map *map, const struct load *load)
 		return bpf_map__set_autocreate(map, false);
 	if (size)
 		error = bpf_map__set_max_entries(map, size);
+	if (!error && !strcmp(name, "counters"))
+		error = bpf_map__set_value_size(map, (uint32_t)sizeof(struct counter) << counters_chunk_bits(load->install->slots));
 	if (!strcmp(name, "table") && load->hook->table)
 		error = bpf_map__set_value_size(map, table_bytes(load->hook));
 	if (!error && !strcmp(name, "table") && load->hook->step_room)
@@ -338,6 +341,7 @@ static void fill_config(struct plane_config *config, const struct load *load)
 	config->hook = load->hook->hook;
 	config->needed = load->hook->needed;
 	config->slots = install->slots;
+	config->chunk_bits = (uint8_t)counters_chunk_bits(install->slots);
 	config->steps = (uint32_t)load->hook->step_count;
 	config->malformed_accept = install->malformed_accept;
 	config->observe = install->observe;

@@ -178,7 +178,7 @@ static int read_slots(struct kernel_rules *rules)
 {
 	struct bpf_map_info info = { 0 };
 	uint32_t info_size = sizeof info;
-	CLEANUP_CLOSE int fd = pin_open(rules->folder.text, "counters");
+	CLEANUP_CLOSE int fd = pin_open(rules->folder.text, "base");
 
 	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &info_size))
 		return fd < 0 ? fd : -errno;

@@ -99,6 +99,20 @@ class Replace(TestCase):
         weir("show", "t", "--reset")
         self.assertEqual(Counts("t").packets(2), 0)
 
+    def test_many_counters_carry_over(self):
+        """More than one chunk of them (2,048), from some place to another."""
+        ports = [7100 + i for i in range(4200)]
+        apply(drops("t", ports))
+        for i in (0, 2040, 2046, 4199):
+            udp(ports[i], wait=0.05)
+        before = Counts("t")
+        self.assertEqual([before.packets(i + 1) for i in (0, 2040, 2046, 4199)], [1, 1, 1, 1])
+        apply(drops("t", ports[100:]))
+        udp(ports[2046], wait=0.05)
+        after = Counts("t")
+        self.assertEqual([after.packets(i - 99) for i in (2040, 2046, 4199)], [1, 2, 1])
+        self.assertEqual(sum(after.packets(i + 1) for i in range(4100)), 4)
+
     def test_source_is_shown_as_written(self):
         text = drops("t", [7101]).replace("    drop", "    # why: a reason\n    drop")
         apply(text)

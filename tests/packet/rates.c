@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "api/api.h"
+#include "kernel/counters.h"
 #include "kernel/tester.h"
 #include "tests/lib/ir_text.h"
 
@@ -94,16 +95,11 @@ static bool set_clock(const struct subject *subject, uint64_t now_ns)
 /* Packets counted by the rule. */
 static uint64_t counted(const struct subject *subject)
 {
-	int cpus = libbpf_num_possible_cpus();
-	struct counter *all = calloc((size_t)cpus, sizeof *all);
-	const uint32_t slot = SLOT_RULE(1);
-	uint64_t sum = 0;
+	struct counter counters[SLOT_RULE(1) + 1];
 
-	if (all && !bpf_map_lookup_elem(object_map(subject->object, "counters"), &slot, all))
-		for (int i = 0; i < cpus; i++)
-			sum += all[i].packets;
-	free(all);
-	return sum;
+	if (counters_sum(object_map(subject->object, "counters"), SLOT_RULE(1) + 1, counters))
+		return 0;
+	return counters[SLOT_RULE(1)].packets;
 }
 
 struct worker {

@@ -62,6 +62,12 @@ static inline struct bpf_object *plane_link(const struct plane_object *object, c
 	return linked;
 }
 
+static inline void map_counters(struct bpf_map *map, const struct plane_config *config)
+{
+	bpf_map__set_max_entries(map, ((config->slots - 1) >> config->chunk_bits) + 1);
+	bpf_map__set_value_size(map, (uint32_t)sizeof(struct counter) << config->chunk_bits);
+}
+
 static inline int plane_config_set(struct bpf_object *object, const struct plane_config *config)
 {
 	struct bpf_map *map = bpf_object__find_map_by_name(object, MAP_CONFIG);
@@ -70,7 +76,7 @@ static inline int plane_config_set(struct bpf_object *object, const struct plane
 		return 0;
 	if (config->steps)
 		bpf_map__set_max_entries(bpf_object__find_map_by_name(object, "steps"), config->steps);
-	bpf_map__set_max_entries(bpf_object__find_map_by_name(object, "counters"), config->slots);
+	map_counters(bpf_object__find_map_by_name(object, "counters"), config);
 	if (config->captures)
 		bpf_map__set_max_entries(bpf_object__find_map_by_name(object, "captures"), 1 << 18);
 	return bpf_map__set_initial_value(map, config, sizeof *config);
@@ -131,13 +137,17 @@ static inline bool plane_possible(enum hook hook)
 /* One counter, summed over CPUs. */
 static inline struct counter plane_counter(const struct plane *plane, __u32 slot)
 {
-	struct counter each[256] = { 0 }, sum = { 0 };
+	const struct bpf_map *map = bpf_object__find_map_by_name(plane->object, "counters");
+	size_t size = bpf_map__value_size(map) / sizeof(struct counter);
+	struct counter *each = calloc(size * (size_t)libbpf_num_possible_cpus(), sizeof *each), sum = { 0 };
+	__u32 chunk = slot / (__u32)size;
 
-	bpf_map_lookup_elem(plane_map(plane, "counters"), &slot, each);
-	for (int cpu = 0; cpu < libbpf_num_possible_cpus() && cpu < 256; cpu++) {
-		sum.packets += each[cpu].packets;
-		sum.bytes += each[cpu].bytes;
-	}
+	if (each && !bpf_map_lookup_elem(bpf_map__fd(map), &chunk, each))
+		for (int cpu = 0; cpu < libbpf_num_possible_cpus(); cpu++) {
+			sum.packets += each[(size_t)cpu * size + slot % size].packets;
+			sum.bytes += each[(size_t)cpu * size + slot % size].bytes;
+		}
+	free(each);
 	return sum;
 }
 

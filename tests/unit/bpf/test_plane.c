@@ -273,6 +273,31 @@ static void test_senseless_answers_drop(void **state)
 	plane_close(&plane);
 }
 
+/* The last chunk has more counters than there are slots: what is beyond them is none. */
+static void test_chunks_of_counters(void **state)
+{
+	static const __u32 slots[] = { SLOT_RULE(1), 2047, 2048, 4999 };
+	struct plane_config config = config_of(HOOK_XDP);
+	struct plane plane;
+
+	(void)state;
+	config.slots = 5000;
+	config.chunk_bits = COUNTER_CHUNK_BITS_MAX;
+	open_plane(HOOK_XDP, &config, &plane);
+	for (size_t i = 0; i < sizeof slots / sizeof *slots; i++) {
+		set_answer(&plane, 0, ANSWER(ANSWER_ACCEPT, slots[i]));
+		assert_int_equal(run_tcp(&plane), XDP_PASS);
+		assert_int_equal(plane_counter(&plane, slots[i]).packets, 1);
+		assert_int_equal(plane_counter(&plane, slots[i]).bytes, sizeof tcp_frame);
+	}
+	set_answer(&plane, 0, ANSWER(ANSWER_ACCEPT, 5000));
+	assert_int_equal(run_tcp(&plane), XDP_DROP);
+	assert_int_equal(plane_counter(&plane, SLOT_MALFORMED).packets, 1);
+	for (size_t i = 0; i < sizeof slots / sizeof *slots; i++)
+		assert_int_equal(plane_counter(&plane, slots[i]).packets, 1);
+	plane_close(&plane);
+}
+
 static void test_malformed_accept(void **state)
 {
 	struct plane_config config = config_of(HOOK_XDP);
@@ -649,6 +674,7 @@ int main(void)
 		cmocka_unit_test(test_frame_in_pieces),
 		cmocka_unit_test(test_verdicts),
 		cmocka_unit_test(test_senseless_answers_drop),
+		cmocka_unit_test(test_chunks_of_counters),
 		cmocka_unit_test(test_malformed_accept),
 		cmocka_unit_test(test_steps),
 		cmocka_unit_test(test_endless_steps_drop),
