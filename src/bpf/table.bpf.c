@@ -56,13 +56,18 @@ static __always_inline bool ask_rest(struct packet *packet, __u32 question)
 	return answer == TABLE_YES;
 }
 
+static __always_inline bool comparison_holds(const struct packet *packet, const struct table_test *test)
+{
+	__u64 word = ((const __u64 *)packet)[test->word & (WORDS - 1)];
+
+	return (word & test->mask) - test->lo <= test->span;
+}
+
 static __always_inline bool test_holds(struct packet *packet, const struct table_test *test)
 {
-	__u32 word = test->word;
-
-	if (word >= WORDS)
+	if (test->word >= WORDS)
 		return ask_rest(packet, (__u32)test->lo);
-	return (((const __u64 *)packet)[word] & test->mask) - test->lo <= test->span;
+	return comparison_holds(packet, test);
 }
 
 /* Whether the tests that begin there hold. */
@@ -85,6 +90,20 @@ __attribute__((noinline)) int table_tests(struct packet *packet, __u32 first)
 			return 1;
 	}
 	return 0;
+}
+
+/* The same; the first one without a call, as most runs are but one comparison. */
+static __always_inline bool tests_hold(struct packet *packet, const void *words, __u32 first)
+{
+	__u64 index = (__u64)first * (sizeof(struct table_test) / 8);
+	const struct table_test *test;
+
+	if (!inside(&index))
+		return false;
+	test = words + index * 8;
+	if (test->word >= WORDS || test->more)
+		return table_tests(packet, first);
+	return comparison_holds(packet, test);
 }
 
 /* --- records ---------------------------------------------------------------------------------------------------- */
@@ -138,14 +157,15 @@ static __always_inline __u64 differs6(const struct packet *packet, const struct 
 
 enum taken { TAKEN_NOT, TAKEN_BETTER, TAKEN_WORSE };
 
-/* What a record that agrees means. Those behind it are worse. */
-static __always_inline enum taken take(struct packet *packet, __u32 order, __u32 tests, __u64 best)
+/* What a record that agrees means. Those behind it are worse. `words`: or NULL, to have tests looked at by a call. */
+static __always_inline enum taken take(struct packet *packet, const void *words, __u32 order, __u32 tests,
+				       __u64 best)
 {
 	if (order >= best >> 32)
 		return TAKEN_WORSE;
 	if (table_config.resumes && order < packet->resume)
 		return TAKEN_NOT;
-	if (table_config.tests && tests && !table_tests(packet, tests))
+	if (table_config.tests && tests && !(words ? tests_hold(packet, words, tests) : table_tests(packet, tests)))
 		return TAKEN_NOT;
 	return TAKEN_BETTER;
 }
@@ -171,7 +191,8 @@ static __always_inline __u64 scan(struct packet *packet, const void *words, __u6
 		four = words + index * 8;
 		wide = words + index * 8;
 		if (six ? !differs6(packet, wide) : !differs4(packet, four))
-			taken = take(packet, four->order, six ? wide->tests : table_tests_of4(four), best);
+			taken = take(packet, most > TABLE_SCAN_MAX ? NULL : words, four->order,
+				     six ? wide->tests : table_tests_of4(four), best);
 		if (taken == TAKEN_BETTER)
 			return found_at(words, index);
 		if (taken == TAKEN_WORSE || (six ? FIELD(wide, value) : FIELD(four, value)) & TABLE_LAST)
