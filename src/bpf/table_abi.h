@@ -40,7 +40,7 @@ enum {
 enum {
 	TABLE_TREES = 4,       /* at most, for each family */
 	TABLE_DEPTH_MAX = 20,  /* nodes on a path, the leaf included */
-	TABLE_SCAN_MAX = 256,  /* records of a leaf that are read at first; of a longer one, so many pages follow at most */
+	TABLE_SCAN_MAX = 128,  /* records of a leaf that are read at first; of a longer one, so many pages follow at most */
 	TABLE_PAGES = 8,
 	TABLE_PAGE_MAX = 1024, /* the kernel follows no loop with 8,192 branches */
 	TABLE_LEAF_MAX = TABLE_SCAN_MAX + TABLE_PAGES * TABLE_PAGE_MAX,
@@ -160,7 +160,9 @@ struct table_config {
 	__u8 long6;
 	__u32 zero;     /* the blob's key */
 	__u8 changes;   /* the blob has room for versions */
-	__u8 reserved[7];
+	__u8 touch4;    /* bit i: tree i is read ahead, together with others */
+	__u8 touch6;
+	__u8 reserved[5];
 };
 
 #define TABLE_CONFIG ".rodata.table"

@@ -157,6 +157,7 @@ struct plan {
 struct plan_options {
 	size_t diagram_budget; /* most diagram edges before the list is taken; 0: PLAN_DIAGRAM_BUDGET */
 	size_t inline_set_min; /* constants in one condition from which a map is used; 0: PLAN_INLINE_SET_MIN */
+	size_t touched_min;    /* bytes of a table from which on trees are read ahead; 0: PLAN_TOUCHED_MIN */
 };
 
 /*

@@ -22,6 +22,9 @@ enum {
 /* What the prediction adds up, in ns; docs/classifier.md says how it was measured. */
 static const double ns_base = 10, ns_node = 7, ns_record = 3, ns_miss = 5;
 
+/* The part of the packets that must enter a tree that is read ahead. */
+static const double touched_least = 0.4;
+
 /* Bytes from which on part of the visits miss the second and the last-level cache. */
 static const double bytes_near = 1 << 20, bytes_far = 16 << 20;
 
@@ -150,13 +153,37 @@ static bool build_one(struct table_work *table, const struct tree_shape *shape, 
 	return true;
 }
 
+/*
+ * The trees to read ahead: those that many packets enter, if there are several: one alone is waited for as well without. A
+ * root that is a leaf leads to no node.
+ */
+static uint8_t choose_touched(const struct attempt_table *attempt, const struct table_visits *visits, bool six)
+{
+	const uint32_t *roots = six ? attempt->config.roots6 : attempt->config.roots4;
+	unsigned trees = 0;
+
+	for (unsigned i = 0; i < TABLE_TREES; i++)
+		if (visits->entered[six][i] && attempt->blob.items[roots[i]] & TABLE_BITS_MAX &&
+		    (double)visits->entered[six][i] >= touched_least * (double)visits->packets[six])
+			trees |= 1u << i;
+	return (uint8_t)(trees & (trees - 1) ? trees : 0);
+}
+
 static void predict(const struct table_work *table, struct plan *plan, struct attempt_table *attempt)
 {
-	double bytes = (double)(attempt->blob.count - room_words(table)) * 8, misses = 0;
+	double bytes = (double)(attempt->blob.count - room_words(table)) * 8, misses = 0, packets;
+	struct table_visits visits;
 
 	plan->table.config = attempt->config;
 	plan->table.words = attempt->blob.items;
-	table_sample(table, plan, SAMPLES, &attempt->nodes, &attempt->records);
+	table_sample(table, plan, SAMPLES, &visits);
+	packets = (double)(visits.packets[0] + visits.packets[1]);
+	attempt->nodes = packets > 0 ? (double)visits.nodes / packets : 0;
+	attempt->records = packets > 0 ? (double)visits.records / packets : 0;
+	if (bytes >= (double)table->work->options.touched_min) {
+		attempt->config.touch4 = choose_touched(attempt, &visits, false);
+		attempt->config.touch6 = choose_touched(attempt, &visits, true);
+	}
 	if (bytes > bytes_near)
 		misses += 1 - bytes_near / bytes;
 	if (bytes > bytes_far)

@@ -140,14 +140,16 @@ bool trees_build(struct table_work *table, const struct table_family *family, co
 
 struct table_visits {
 	size_t nodes, records;
+	size_t packets[2];              /* by family */
+	size_t entered[2][TABLE_TREES]; /* of them, those that went beyond the root */
 };
 
 /* What table_walk4/6() and classify() of bpf/table.bpf.c do. */
 uint32_t table_walk(const struct plan *plan, const struct packet *packet, struct table_visits *visits,
 		    uint32_t (*rest)(const struct plan *plan, const struct packet *packet));
-/* Average visits of about `count` packets drawn from the entries. */
-void table_sample(const struct table_work *table, const struct plan *plan, unsigned count, double *ret_nodes,
-		  double *ret_records);
+/* Visits of about `count` packets drawn from the entries. */
+void table_sample(const struct table_work *table, const struct plan *plan, unsigned count,
+		  struct table_visits *ret_visits);
 
 /* Cgroup levels that fields look at, as in struct table_header. */
 uint32_t table_levels(const struct ruleset *ruleset);

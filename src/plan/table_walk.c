@@ -114,16 +114,18 @@ static void scan6(const struct walk *walk, uint64_t index, uint64_t *best)
 	}
 }
 
-static void walk_tree(const struct walk *walk, uint64_t index, uint64_t *best)
+/* Whether it went beyond the root. */
+static bool walk_tree(const struct walk *walk, uint64_t index, uint64_t *best)
 {
-	bool six = walk->packet->family == FAMILY_IPV6;
+	bool six = walk->packet->family == FAMILY_IPV6, entered = false;
 
 	for (;;) {
 		uint64_t node = walk->plan->table.words[index], bits = node & TABLE_BITS_MAX;
 
 		walk->visits->nodes++;
 		if ((node >> TABLE_BOUND_AT & TABLE_BOUND_MAX) << walk->plan->table.config.scale >= *best >> 32)
-			return;
+			return entered;
+		entered = true;
 		index = node >> TABLE_BASE_AT;
 		if (!bits)
 			break;
@@ -134,6 +136,17 @@ static void walk_tree(const struct walk *walk, uint64_t index, uint64_t *best)
 		scan6(walk, index, best);
 	else
 		scan4(walk, index, best);
+	return true;
+}
+
+static void walk_trees(const struct walk *walk, bool six, uint64_t *best)
+{
+	const struct table_config *config = &walk->plan->table.config;
+	const uint32_t *roots = six ? config->roots6 : config->roots4, count = six ? config->trees6 : config->trees4;
+
+	walk->visits->packets[six]++;
+	for (uint32_t i = 0; i < count; i++)
+		walk->visits->entered[six][i] += walk_tree(walk, roots[i], best);
 }
 
 /* The tree of the newest version of the table, as if it were in force; 0: none. */
@@ -155,14 +168,9 @@ uint32_t table_walk(const struct plan *plan, const struct packet *packet, struct
 
 	if (changed && (packet->family == FAMILY_IPV4 || packet->family == FAMILY_IPV6))
 		walk_tree(&walk, changed, &best);
-	if (packet->family == FAMILY_IPV4)
-		for (unsigned i = 0; i < config->trees4; i++)
-			walk_tree(&walk, config->roots4[i], &best);
-	else if (packet->family == FAMILY_IPV6)
-		for (unsigned i = 0; i < config->trees6; i++)
-			walk_tree(&walk, config->roots6[i], &best);
-	else
+	if (packet->family != FAMILY_IPV4 && packet->family != FAMILY_IPV6)
 		return rest(plan, packet);
+	walk_trees(&walk, packet->family == FAMILY_IPV6, &best);
 	return (uint32_t)best;
 }
 
@@ -219,18 +227,18 @@ static uint32_t refuse(const struct plan *plan, const struct packet *packet)
 	return 0;
 }
 
-void table_sample(const struct table_work *table, const struct plan *plan, unsigned count, double *ret_nodes,
-		  double *ret_records)
+void table_sample(const struct table_work *table, const struct plan *plan, unsigned count,
+		  struct table_visits *ret_visits)
 {
-	struct table_visits visits = { 0 };
 	uint64_t state = 1;
-	size_t done = 0, all = table->families[0].entries.count + table->families[1].entries.count;
+	size_t all = table->families[0].entries.count + table->families[1].entries.count;
 
+	*ret_visits = (struct table_visits){ 0 };
 	for (unsigned six = 0; six < 2; six++) {
 		const struct table_family *family = &table->families[six];
 		size_t own = all ? (count * family->entries.count + all - 1) / all : 0;
 
-		for (size_t i = 0; i < own; i++, done++) {
+		for (size_t i = 0; i < own; i++) {
 			size_t index = next_random(&state) % family->entries.count;
 			struct packet packet, other;
 
@@ -239,9 +247,7 @@ void table_sample(const struct table_work *table, const struct plan *plan, unsig
 			draw_packet(family, &family->entries.items[index], &state, &other);
 			if (i % MIXED == 0)
 				mix_packets(&packet, &other);
-			table_walk(plan, &packet, &visits, refuse);
+			table_walk(plan, &packet, ret_visits, refuse);
 		}
 	}
-	*ret_nodes = done ? (double)visits.nodes / (double)done : 0;
-	*ret_records = done ? (double)visits.records / (double)done : 0;
 }

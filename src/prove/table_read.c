@@ -28,6 +28,16 @@ static void read_family(struct table *table, bool six, const struct table_config
 	trees->longest = (six ? config->long6 : config->long4) ? TABLE_LEAF_MAX : TABLE_SCAN_MAX;
 }
 
+static uint64_t word_at(const struct table *table, uint64_t index)
+{
+	return index < table->count ? table->words[index] : 0;
+}
+
+static bool is_leaf(const struct table *table, uint64_t index)
+{
+	return !(word_at(table, index) & TABLE_BITS_MAX);
+}
+
 const struct table *table_read(struct prove *prove)
 {
 	const struct table_config *config = prove->input->table;
@@ -45,14 +55,13 @@ const struct table *table_read(struct prove *prove)
 		prove_stop(prove, "the table has more trees than are walked");
 	if (config->changes && table->count && table->words[0])
 		prove_stop(prove, "the table begins with changes");
+	for (unsigned six = 0; six < 2; six++)
+		for (unsigned i = 0; i < TABLE_TREES; i++)
+			if ((six ? config->touch6 : config->touch4) >> i & 1 && is_leaf(table, table->families[six].roots[i]))
+				prove_stop(prove, "a tree that is read ahead is a leaf alone");
 	if (table->start & TABLE_GOES_ON)
 		prove_stop(prove, "a search in the table begins with what is no order");
 	return prove->why ? NULL : table;
-}
-
-static uint64_t word_at(const struct table *table, uint64_t index)
-{
-	return index < table->count ? table->words[index] : 0;
 }
 
 static void copy_words(const struct table *table, uint64_t index, void *to, size_t bytes)
