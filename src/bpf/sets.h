@@ -57,22 +57,17 @@ static __always_inline bool lives(const struct set_value *element, __u64 now)
 
 /*
  * A trie finds the longest prefix. Where that one has expired, shorter ones around it may live: they are asked for by
- * ever shorter keys.
+ * ever shorter keys, which begin with the length. `most`: bits of an address.
  */
-static __always_inline int shorter4_lives(__u32 address, __u32 set, __u32 length, __u64 now)
+static __always_inline int shorter_lives(void *trie, __u32 *key, __u32 most, __u32 length, __u64 now)
 {
-	struct prefix4_key key = { 0 };
-	void *trie = bpf_map_lookup_elem(&tries_4, &set);
-	__u32 number = bpf_htonl(address);
-
-	__builtin_memcpy(key.address, &number, sizeof key.address);
-	for (int i = 0; trie && i < PREFIX4_MAX; i++) {
+	for (__u32 i = 0; trie && i < most; i++) {
 		const struct set_value *element;
 
-		if (!length || length > PREFIX4_MAX)
+		if (!length || length > most)
 			return 0;
-		key.length = length - 1;
-		element = bpf_map_lookup_elem(trie, &key);
+		*key = length - 1;
+		element = bpf_map_lookup_elem(trie, key);
 		if (!element || lives(element, now))
 			return element != NULL;
 		length = element->reserved;
@@ -80,25 +75,22 @@ static __always_inline int shorter4_lives(__u32 address, __u32 set, __u32 length
 	return 0;
 }
 
+static __always_inline int shorter4_lives(__u32 address, __u32 set, __u32 length, __u64 now)
+{
+	struct prefix4_key key = { 0 };
+	__u32 number = bpf_htonl(address);
+
+	__builtin_memcpy(key.address, &number, sizeof key.address);
+	return shorter_lives(bpf_map_lookup_elem(&tries_4, &set), &key.length, PREFIX4_MAX, length, now);
+}
+
 static __always_inline int shorter6_lives(__u64 hi, __u64 lo, __u32 set, __u32 length, __u64 now)
 {
 	struct prefix6_key key = { 0 };
-	void *trie = bpf_map_lookup_elem(&tries_6, &set);
 	__u64 halves[2] = { bpf_cpu_to_be64(hi), bpf_cpu_to_be64(lo) };
 
 	__builtin_memcpy(key.address, halves, sizeof key.address);
-	for (int i = 0; trie && i < PREFIX6_MAX; i++) {
-		const struct set_value *element;
-
-		if (!length || length > PREFIX6_MAX)
-			return 0;
-		key.length = length - 1;
-		element = bpf_map_lookup_elem(trie, &key);
-		if (!element || lives(element, now))
-			return element != NULL;
-		length = element->reserved;
-	}
-	return 0;
+	return shorter_lives(bpf_map_lookup_elem(&tries_6, &set), &key.length, PREFIX6_MAX, length, now);
 }
 
 /* Whether the element that was found counts, or in a trie another one around the field's value. */
