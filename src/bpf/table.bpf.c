@@ -350,8 +350,9 @@ static __always_inline bool descend(const struct packet *packet, const void *wor
 }
 
 /*
- * Fills in where to begin in each tree: at the root; or where it leads to, if the tree is touched. What comes behind that is
- * read, too, in all such trees side by side: the processor waits for all of it at once, and finds it in the cache later.
+ * Fills in where to begin in each tree: at the root; or where it leads to, if the tree is touched. What comes behind
+ * that is read, too, in all such trees side by side: the processor waits for all of it at once, and finds it in the
+ * cache later.
  * False, for the kernel alone: a tree leads nowhere.
  */
 static __always_inline bool begin(const struct packet *packet, const void *words, bool six, __u64 starts[TABLE_TREES])

@@ -154,8 +154,8 @@ static bool build_one(struct table_work *table, const struct tree_shape *shape, 
 }
 
 /*
- * The trees to read ahead: those that many packets enter, if there are several: one alone is waited for as well without. A
- * root that is a leaf leads to no node.
+ * The trees to read ahead: those that many packets enter, if there are several: one alone is waited for as well without.
+ * A root that is a leaf leads to no node.
  */
 static uint8_t choose_touched(const struct attempt_table *attempt, const struct table_visits *visits, bool six)
 {

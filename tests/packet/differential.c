@@ -365,12 +365,8 @@ static void print_diags(struct arena *arena, const struct diags *diags)
 		printf("# %s", diag_format(arena, &diags->list.items[i], false));
 }
 
-/* Trees of tables are read ahead, though they are small. */
-static const struct plan_options as_if_big = { .touched_min = 1 };
-
 static int build(struct subject *subject, struct call *call, const struct ruleset *ruleset)
 {
-	struct install_hook hook;
 	static const struct source no_source = { "random", "", 0 };
 	const struct source *file = &no_source;
 	struct bundle bundle = { .files = { &file, 1, 1 } };
@@ -379,7 +375,7 @@ static int build(struct subject *subject, struct call *call, const struct rulese
 
 	copy->classifier = subject->options->classifier;
 	subject->ruleset = ruleset = copy;
-	if (plan_build(subject->arena, ruleset, subject->hook, &as_if_big, call->diags, &subject->plan))
+	if (plan_build(subject->arena, ruleset, subject->hook, NULL, call->diags, &subject->plan))
 		return -EINVAL;
 	kernel_tester_free(subject->tester);
 	subject->tester = NULL;
@@ -387,10 +383,6 @@ static int build(struct subject *subject, struct call *call, const struct rulese
 		return 0;
 	if (api_install(call, ruleset, subject->hook, &bundle, &install))
 		return -EINVAL;
-	hook = install.hooks[0];
-	if (hook.table)
-		hook.table = &subject->plan->table.config;
-	install.hooks = &hook;
 	return kernel_tester_new(subject->kernel, &install, call->diags, &subject->tester);
 }
 
