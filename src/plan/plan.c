@@ -16,6 +16,8 @@ enum {
 	DIAGRAM_DIMS_MAX = 256,
 	DIAGRAM_RULES_MAX = 20000, /* from which on no diagram is tried: it would hardly fit, and a table is faster */
 	TABLE_NS_LEAST = 30,    /* no table is tried where a diagram takes so little */
+	TABLE_NS_GOOD = 120,    /* no heavy diagram is tried where a table takes no more */
+	LIGHT_EDGES = 16384,    /* of a diagram that the kernel checks in a tenth of a second */
 };
 
 /* --- preparation ---------------------------------------------------------------------------------------- */
@@ -126,17 +128,17 @@ static size_t effort_max(size_t budget)
 }
 
 /* Sorts the orders by what a part of the rules costs in each. */
-static void try_orders(struct work *work, unsigned *ret_orders)
+static void try_orders(struct work *work, size_t budget, unsigned *ret_orders)
 {
 	size_t cap = TRIAL_RULES / work->ruleset->chain_count;
 	size_t costs[ORDER_COUNT];
 
 	for (unsigned i = 0; i < ORDER_COUNT; i++) {
-		struct attempt *attempt = attempt_new(work, i, effort_max(work->options.diagram_budget) / 4);
+		struct attempt *attempt = attempt_new(work, i, effort_max(budget) / 4);
 		size_t cost, at = i;
 
 		attempt->rule_cap = cap > 8 ? cap : 8;
-		cost = attempt_build(attempt, work->options.diagram_budget) ? attempt->cost : SIZE_MAX;
+		cost = attempt_build(attempt, budget) ? attempt->cost : SIZE_MAX;
 		for (; at > 0 && costs[at - 1] > cost; at--) {
 			costs[at] = costs[at - 1];
 			ret_orders[at] = ret_orders[at - 1];
@@ -146,19 +148,19 @@ static void try_orders(struct work *work, unsigned *ret_orders)
 	}
 }
 
-static struct attempt *full_attempt(struct work *work, unsigned order)
+static struct attempt *full_attempt(struct work *work, unsigned order, size_t budget)
 {
-	struct attempt *attempt = attempt_new(work, order, effort_max(work->options.diagram_budget));
+	struct attempt *attempt = attempt_new(work, order, effort_max(budget));
 
-	return attempt_build(attempt, work->options.diagram_budget) ? attempt : NULL;
+	return attempt_build(attempt, budget) ? attempt : NULL;
 }
 
-static struct attempt *best_of_all(struct work *work)
+static struct attempt *best_of_all(struct work *work, size_t budget)
 {
 	struct attempt *best = NULL;
 
 	for (unsigned i = 0; i < ORDER_COUNT; i++) {
-		struct attempt *attempt = full_attempt(work, i);
+		struct attempt *attempt = full_attempt(work, i, budget);
 
 		if (attempt && (!best || attempt->cost < best->cost))
 			best = attempt;
@@ -166,8 +168,8 @@ static struct attempt *best_of_all(struct work *work)
 	return best;
 }
 
-/* A diagram within the budget, or NULL. */
-static struct attempt *find_diagram(struct work *work)
+/* A diagram of so many edges at most, or NULL. */
+static struct attempt *find_diagram(struct work *work, size_t budget)
 {
 	unsigned by_cost[ORDER_COUNT];
 	struct attempt *attempt = NULL;
@@ -175,12 +177,12 @@ static struct attempt *find_diagram(struct work *work)
 	if (!work_fits_diagram(work))
 		return NULL;
 	if (work->ruleset->rule_count <= TRIAL_RULES)
-		return best_of_all(work);
-	if (work->ruleset->rule_count > work->options.diagram_budget) /* a rule needs an edge */
+		return best_of_all(work, budget);
+	if (work->ruleset->rule_count > budget) /* a rule needs an edge */
 		return NULL;
-	try_orders(work, by_cost);
+	try_orders(work, budget, by_cost);
 	for (unsigned i = 0; i < FULL_ATTEMPTS && !attempt; i++)
-		attempt = full_attempt(work, by_cost[i]);
+		attempt = full_attempt(work, by_cost[i], budget);
 	return attempt;
 }
 
@@ -478,28 +480,25 @@ static double diagram_ns(size_t edges)
 	return ns;
 }
 
-/* Whether a table is better than the diagram, if there is one. The answers made for it become the plan's then. */
-static bool prefer_table(struct work *work, const struct attempt *attempt, struct answers *answers,
-			 struct plan *plan, const char **ret_why)
-{
-	struct answers own;
-	struct plan table = *plan;
-	double ns = attempt ? diagram_ns(attempt->edges) : 0;
+/* A table, and the answers made for it, which become the plan's if it is taken. */
+struct candidate {
+	struct answers answers;
+	struct plan plan;
+};
 
-	if (attempt && ns <= TABLE_NS_LEAST)
-		return false;
-	answers_init(&own, work);
-	if (!table_build(work, &own, &table, ret_why))
-		return false;
-	table.reason = attempt ? arena_printf(work->arena, "a diagram of %zu edges would take about %.0f ns",
-					      attempt->edges, ns) :
-				 arena_printf(work->arena, "a diagram would need more than %zu edges",
-					      work->options.diagram_budget);
-	if (attempt && table.table.ns >= ns)
-		return false;
-	*answers = own;
-	*plan = table;
-	return true;
+static bool try_table(struct work *work, const struct plan *plan, struct candidate *ret_table, const char **ret_why)
+{
+	ret_table->plan = *plan;
+	answers_init(&ret_table->answers, work);
+	return table_build(work, &ret_table->answers, &ret_table->plan, ret_why);
+}
+
+static const char *why_table(struct work *work, const struct attempt *attempt, size_t tried)
+{
+	if (attempt)
+		return arena_printf(work->arena, "a diagram of %zu edges would take about %.0f ns", attempt->edges,
+				    diagram_ns(attempt->edges));
+	return arena_printf(work->arena, "a diagram would need more than %zu edges", tried);
 }
 
 static int refuse_diagram(struct work *work)
@@ -512,26 +511,54 @@ static int refuse_diagram(struct work *work)
 	return -EINVAL;
 }
 
-static int choose(struct work *work, struct answers *answers, struct plan *plan)
+/*
+ * A light diagram that is fast; else a table; else, if the table would be slow or there is none, whatever diagram fits. So a
+ * heavy diagram, for which each change takes as long as the first time, is made only if it is worth that.
+ */
+static int choose_freely(struct work *work, struct answers *answers, struct plan *plan)
 {
-	const struct ruleset *ruleset = work->ruleset;
-	struct attempt *attempt = NULL;
+	bool diagrams = work->ruleset->rule_count <= DIAGRAM_RULES_MAX, has_table = false;
+	size_t most = work->options.diagram_budget, tried = diagrams && most > LIGHT_EDGES ? LIGHT_EDGES : most;
+	struct attempt *attempt = diagrams ? find_diagram(work, tried) : NULL;
+	struct candidate table;
 	const char *why = NULL;
 
-	if (ruleset->classifier == CLASSIFIER_TABLE)
-		return take_table(work, answers, plan);
-	if (ruleset->classifier == CLASSIFIER_LIST)
-		return take_list(work, answers, plan, NULL);
-	if (ruleset->classifier == CLASSIFIER_DIAGRAM || ruleset->rule_count <= DIAGRAM_RULES_MAX)
-		attempt = find_diagram(work);
-	if (ruleset->classifier == CLASSIFIER_AUTO && prefer_table(work, attempt, answers, plan, &why))
-		return 0;
-	if (attempt) {
-		take_diagram(work, attempt, answers, plan);
+	if (!attempt || diagram_ns(attempt->edges) > TABLE_NS_LEAST)
+		has_table = try_table(work, plan, &table, &why);
+	if (!attempt && tried < most && (!has_table || table.plan.table.ns > TABLE_NS_GOOD)) {
+		tried = most;
+		attempt = find_diagram(work, tried);
+	}
+	if (has_table && (!attempt || table.plan.table.ns < diagram_ns(attempt->edges))) {
+		table.plan.reason = why_table(work, attempt, tried);
+		*answers = table.answers;
+		*plan = table.plan;
 		return 0;
 	}
-	return ruleset->classifier == CLASSIFIER_DIAGRAM ? refuse_diagram(work) :
-							  take_list(work, answers, plan, why);
+	if (!attempt)
+		return take_list(work, answers, plan, why);
+	take_diagram(work, attempt, answers, plan);
+	return 0;
+}
+
+static int choose(struct work *work, struct answers *answers, struct plan *plan)
+{
+	struct attempt *attempt;
+
+	switch (work->ruleset->classifier) {
+	case CLASSIFIER_TABLE:
+		return take_table(work, answers, plan);
+	case CLASSIFIER_LIST:
+		return take_list(work, answers, plan, NULL);
+	case CLASSIFIER_DIAGRAM:
+		attempt = find_diagram(work, work->options.diagram_budget);
+		if (!attempt)
+			return refuse_diagram(work);
+		take_diagram(work, attempt, answers, plan);
+		return 0;
+	default:
+		return choose_freely(work, answers, plan);
+	}
 }
 
 int plan_build(struct arena *arena, const struct ruleset *ruleset, enum hook hook, const struct plan_options *options,
