@@ -20,6 +20,7 @@
 
 #include "api/api.h"
 #include "bpf/flow_abi.h"
+#include "kernel/counters.h"
 #include "kernel/tester.h"
 #include "tests/lib/ir_text.h"
 
@@ -98,19 +99,13 @@ static bool set_clock(struct subject *subject, uint64_t now_ns)
 /* How many packets had each state so far. */
 static void count_states(const struct subject *subject, uint64_t ret_states[5])
 {
-	int cpus = libbpf_num_possible_cpus();
-	struct counter *all = calloc((size_t)cpus, sizeof *all);
+	struct counter counters[SLOT_RULE(4) + 1];
 
 	memset(ret_states, 0, 5 * sizeof *ret_states);
-	for (uint32_t state = 1; all && state < 5; state++) {
-		const uint32_t slot = SLOT_RULE(state);
-
-		if (bpf_map_lookup_elem(object_map(subject->object, "counters"), &slot, all))
-			break;
-		for (int i = 0; i < cpus; i++)
-			ret_states[state] += all[i].packets;
-	}
-	free(all);
+	if (counters_sum(object_map(subject->object, "counters"), SLOT_RULE(4) + 1, counters))
+		return;
+	for (uint32_t state = 1; state < 5; state++)
+		ret_states[state] = counters[SLOT_RULE(state)].packets;
 }
 
 /* --- packets ----------------------------------------------------------------------------------------------------- */
