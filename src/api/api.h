@@ -10,6 +10,7 @@
 #define WEIR_API_API_H
 
 #include <jansson.h>
+#include <netinet/in.h>
 #include <weir/weir.h>
 
 #include "base/arena.h"
@@ -74,6 +75,9 @@ struct weir_program {
 
 /* Reads a whole file, or standard input for "-"; the caller frees the text, which a NUL follows. 0 or -errno. */
 int api_read_path(const char *path, char **ret_text, size_t *ret_length);
+/* Calls that only fail: WEIR_INPUT with what is wrong with the file, WEIR_SYSTEM. */
+int api_unreadable(struct weir *weir, const char *path, int error);
+int api_out_of_memory(struct weir *weir);
 
 /* lang_read over a struct bundle: included files as they were read the first time. */
 int api_read_bundle(void *context, struct arena *arena, const char *path, const struct source **ret_source);
@@ -124,6 +128,8 @@ const int32_t *meta_carry(struct arena *arena, json_t *old, json_t *now, uint32_
 typedef VEC(struct install_state) install_states;
 
 struct weir_flow_totals api_flow_totals(const struct kernel_flows *flows);
+/* An address as planes keep it in two words: an IPv4 one in the low half of `hi`. */
+void api_address_text(uint32_t family, uint64_t hi, uint64_t lo, char text[INET6_ADDRSTRLEN]);
 
 /* All that a policy says of its knocks, in the order of FIELD_KNOCKED's bits; without times or numbers if not `times`. */
 const char *knocks_text(struct arena *arena, const struct ruleset *ruleset, bool times);

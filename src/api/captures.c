@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
-#include <time.h>
 
 #include "api/origin.h"
+#include "base/clock.h"
 #include "observe/pcapng.h"
 
 enum { NAMES_KEPT = 16 };
@@ -104,14 +104,6 @@ static const char *interface_name(struct weir_captures *captures, uint32_t index
 	if (!if_indextoname(index, kept->name))
 		snprintf(kept->name, sizeof kept->name, "%" PRIu32, index);
 	return kept->name;
-}
-
-static uint64_t clock_ns(clockid_t clock)
-{
-	struct timespec now;
-
-	clock_gettime(clock, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
 /* The process that a note tells of, if there is one. */

@@ -261,10 +261,20 @@ static int fail_to_read(struct call *call, void *context)
 	return api_fail(call, WEIR_INPUT, "%s: cannot be read: %s", file->path, strerror(-file->error));
 }
 
+int api_unreadable(struct weir *weir, const char *path, int error)
+{
+	return api_call(weir, NULL, false, fail_to_read, &(struct unreadable){ path, error });
+}
+
 static int out_of_memory(struct call *call, void *context)
 {
 	(void)context;
 	return api_fail(call, WEIR_SYSTEM, "out of memory");
+}
+
+int api_out_of_memory(struct weir *weir)
+{
+	return api_call(weir, NULL, false, out_of_memory, NULL);
 }
 
 static int compile_source(struct weir *weir, const char *name, const char *text, size_t length, bool expression,
@@ -277,7 +287,7 @@ static int compile_source(struct weir *weir, const char *name, const char *text,
 
 	if (!program || arena_run(program->arena, add_source, &adding)) {
 		weir_program_free(program);
-		return api_call(weir, NULL, false, out_of_memory, NULL);
+		return api_out_of_memory(weir);
 	}
 	compiling = (struct compiling){ program, expression };
 	status = api_call(weir, program->arena, false, compile, &compiling);
@@ -292,11 +302,10 @@ WEIR_EXPORT int weir_compile_file(struct weir *weir, const char *path, struct we
 {
 	size_t length;
 	char *text;
-	struct unreadable file = { path, api_read_path(path, &text, &length) };
-	int status;
+	int error = api_read_path(path, &text, &length), status;
 
-	if (file.error)
-		return api_call(weir, NULL, false, fail_to_read, &file);
+	if (error)
+		return api_unreadable(weir, path, error);
 	status = compile_source(weir, path, text, length, false, ret_program);
 	free(text);
 	return status;

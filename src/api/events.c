@@ -4,11 +4,11 @@
 #include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "api/filter.h"
 #include "api/origin.h"
+#include "base/clock.h"
 #include "observe/event.h"
 
 struct weir_events {
@@ -82,14 +82,6 @@ static const char *log_text(json_t *meta, uint32_t log)
 	const char *text = meta ? json_string_value(json_array_get(json_object_get(meta, "logs"), log)) : NULL;
 
 	return text ? text : "";
-}
-
-static uint64_t clock_ns(clockid_t clock)
-{
-	struct timespec now;
-
-	clock_gettime(clock, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
 static void fill_event(struct weir_events *events, json_t *meta)

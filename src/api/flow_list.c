@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* Connections of a policy in force: listed, filtered by words, deleted. */
 #include <arpa/inet.h>
+#include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,23 +26,23 @@ struct weir_flows {
 
 /* --- showing ----------------------------------------------------------------------------------------------------- */
 
+void api_address_text(uint32_t family, uint64_t hi, uint64_t lo, char text[INET6_ADDRSTRLEN])
+{
+	const uint64_t halves[2] = { htobe64(hi), htobe64(lo) };
+	const uint32_t word = htonl((uint32_t)hi);
+
+	if (family == FAMILY_IPV4)
+		inet_ntop(AF_INET, &word, text, INET6_ADDRSTRLEN);
+	else
+		inet_ntop(AF_INET6, halves, text, INET6_ADDRSTRLEN);
+}
+
 static void print_address(const struct flow_key *key, unsigned side, char text[TEXT_MAX])
 {
-	uint64_t hi = side == FLOW_A ? key->a_hi : key->b_hi, lo = side == FLOW_A ? key->a_lo : key->b_lo;
-	unsigned char octets[16];
-	uint32_t word;
-
-	if (key->family == FAMILY_IPV4) {
-		memcpy(&word, &hi, sizeof word);
-		word = htonl(word);
-		inet_ntop(AF_INET, &word, text, TEXT_MAX);
-		return;
-	}
-	for (int i = 0; i < 8; i++) {
-		octets[i] = (unsigned char)(hi >> (56 - 8 * i));
-		octets[8 + i] = (unsigned char)(lo >> (56 - 8 * i));
-	}
-	inet_ntop(AF_INET6, octets, text, TEXT_MAX);
+	if (side == FLOW_A)
+		api_address_text(key->family, key->a_hi, key->a_lo, text);
+	else
+		api_address_text(key->family, key->b_hi, key->b_lo, text);
 }
 
 static const char *state_of(const struct flow_key *key, uint32_t flags)
@@ -105,12 +106,8 @@ typedef VEC(struct wish) wishes;
 static u128 address_of(const struct flow_key *key, unsigned side)
 {
 	uint64_t hi = side == FLOW_A ? key->a_hi : key->b_hi, lo = side == FLOW_A ? key->a_lo : key->b_lo;
-	uint32_t word;
 
-	if (key->family == FAMILY_IPV6)
-		return u128_make(hi, lo);
-	memcpy(&word, &hi, sizeof word);
-	return word;
+	return key->family == FAMILY_IPV6 ? u128_make(hi, lo) : (uint32_t)hi;
 }
 
 static bool end_fits(const struct wish *wish, const struct flow_key *key, unsigned side)

@@ -18,9 +18,9 @@ void install_flows(struct arena *arena, const struct ruleset *ruleset, struct in
 	uint32_t max = flows_max(&ruleset->flows);
 	bool shared = ruleset->flows.shared;
 	const struct install_state states[] = {
-		{ "state_flows", "flows", FLOW_LAYOUT, max, shared, flows_memory(&ruleset->flows) },
-		{ "state_flows_fresh", "flows_fresh", FLOW_LAYOUT, flows_fresh_max(max), shared, 0 },
-		{ "state_flow_counts", "flow_counts", FLOW_LAYOUT, 1, shared, 0 },
+		{ "state_flows", FLOWS_STATE, FLOW_LAYOUT, max, shared, flows_memory(&ruleset->flows) },
+		{ "state_flows_fresh", FLOWS_FRESH_STATE, FLOW_LAYOUT, flows_fresh_max(max), shared, 0 },
+		{ "state_flow_counts", FLOW_COUNTS_STATE, FLOW_LAYOUT, 1, shared, 0 },
 	};
 
 	if (!flows_used(ruleset))

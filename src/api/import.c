@@ -71,20 +71,6 @@ static int read_import(struct call *call, void *context)
 	return WEIR_OK;
 }
 
-struct unreadable {
-	const char *path;
-	int error;
-};
-
-static int fail_to_read(struct call *call, void *context)
-{
-	const struct unreadable *file = context;
-
-	if (file->error == -ENOMEM)
-		return api_fail(call, WEIR_SYSTEM, "out of memory");
-	return api_fail(call, WEIR_INPUT, "%s: cannot be read: %s", file->path, strerror(-file->error));
-}
-
 static int import_text(struct weir *weir, const char *path, const char *text, size_t length,
 		       struct weir_import **ret_import)
 {
@@ -93,7 +79,7 @@ static int import_text(struct weir *weir, const char *path, const char *text, si
 	int status;
 
 	if (!document || !importing.import)
-		status = api_call(weir, NULL, false, fail_to_read, &(struct unreadable){ path, -ENOMEM });
+		status = api_out_of_memory(weir);
 	else
 		status = api_call(weir, importing.import->arena, false, read_import, &importing);
 	document_free(document);
@@ -106,18 +92,16 @@ static int import_text(struct weir *weir, const char *path, const char *text, si
 
 WEIR_EXPORT int weir_import_file(struct weir *weir, const char *path, struct weir_import **ret_import)
 {
-	struct unreadable file = { .path = path };
 	size_t length;
 	char *text;
-	int status;
+	int error = api_read_path(path, &text, &length), status;
 
-	file.error = api_read_path(path, &text, &length);
-	if (!file.error && length > DOCUMENT_BYTES_MAX) {
+	if (!error && length > DOCUMENT_BYTES_MAX) {
 		free(text);
-		file.error = -EFBIG;
+		error = -EFBIG;
 	}
-	if (file.error)
-		return api_call(weir, NULL, false, fail_to_read, &file);
+	if (error)
+		return error == -ENOMEM ? api_out_of_memory(weir) : api_unreadable(weir, path, error);
 	status = import_text(weir, path, text, length, ret_import);
 	free(text);
 	return status;

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* Who knocks. In: the state maps of a policy in force and its description; out: sources, how far they are, for how long. */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "api/api.h"
+#include "base/clock.h"
 
 struct weir_knockers {
 	struct arena *arena;
@@ -30,14 +29,10 @@ static json_t *knock_at(const struct listing *listing, size_t index)
 
 static const char *source_text(struct arena *arena, const struct knock_source *source, bool whole)
 {
-	uint64_t halves[2] = { __builtin_bswap64(source->hi), __builtin_bswap64(source->lo) };
-	uint32_t four = htonl((uint32_t)source->hi);
 	char text[INET6_ADDRSTRLEN];
 
-	if (source->family == FAMILY_IPV4)
-		return arena_printf(arena, "%s", inet_ntop(AF_INET, &four, text, sizeof text));
-	inet_ntop(AF_INET6, halves, text, sizeof text);
-	return arena_printf(arena, whole ? "%s" : "%s/64", text);
+	api_address_text(source->family, source->hi, source->lo, text);
+	return arena_printf(arena, source->family == FAMILY_IPV4 || whole ? "%s" : "%s/64", text);
 }
 
 static void add(struct call *call, struct listing *listing, size_t index, const void *key, unsigned step, uint64_t until_ns)
@@ -80,7 +75,6 @@ static void list_way(struct call *call, struct listing *listing, size_t index)
 static int read_maps(struct call *call, struct listing *listing)
 {
 	struct policy_state state;
-	struct timespec now;
 	int error = api_policy(call, listing->kernel, listing->policy, call->diags, &state);
 
 	if (error)
@@ -93,8 +87,7 @@ static int read_maps(struct call *call, struct listing *listing)
 	    kernel_state_read(listing->kernel, listing->policy, KNOCKS_OPEN, call->diags, &listing->open) ||
 	    kernel_state_read(listing->kernel, listing->policy, KNOCKS_WAY, call->diags, &listing->way))
 		return WEIR_SYSTEM;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	listing->now_ns = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+	listing->now_ns = clock_ns(CLOCK_MONOTONIC);
 	return WEIR_OK;
 }
 

@@ -236,13 +236,12 @@ static void put_escaped(struct json_text *out, const char *text)
 	out->failed = out->failed || !string;
 	json_decref(string);
 	for (; *text; text++) {
-		bool control = *text >= 0 && *text < ' ';
-
-		if (control)
-			snprintf(escape, sizeof escape, "\\u%04x", (unsigned)*text);
+		if (*text == '"' || *text == '\\')
+			put_text(out, "\\");
+		if (*text >= 0 && *text < ' ')
+			put(out, escape, (size_t)snprintf(escape, sizeof escape, "\\u%04x", (unsigned)*text));
 		else
-			snprintf(escape, sizeof escape, *text == '"' || *text == '\\' ? "\\%c" : "%c", *text);
-		put_text(out, escape);
+			put(out, text, 1);
 	}
 }
 
@@ -410,14 +409,12 @@ int meta_describe(struct arena *arena, const struct ruleset *ruleset, const stru
 	struct json_text out = { .arena = arena };
 	json_t *rest = describe_rest(ruleset, plan, file);
 	char *head = rest ? json_dumps(rest, JSON_COMPACT) : NULL;
-	size_t length = head ? strlen(head) : 0;
-	char *copy = arena_strndup(arena, head ? head : "", length);
 
 	json_decref(rest);
-	free(head);
-	if (!length)
+	if (!head)
 		return -EILSEQ;
-	put(&out, copy, length - 1); /* its closing brace comes last */
+	put(&out, head, strlen(head) - 1); /* its closing brace comes last */
+	free(head);
 	put_text(&out, ",");
 	put_rules(&out, ruleset);
 	put_text(&out, "}");

@@ -96,6 +96,11 @@ struct flow_counts {
  */
 enum { FLOW_LAYOUT = 1 };
 
+/* The names that maps of connections are pinned under. */
+#define FLOWS_STATE "flows"
+#define FLOWS_FRESH_STATE "flows_fresh"
+#define FLOW_COUNTS_STATE "flow_counts"
+
 _Static_assert(sizeof(struct flow_key) == 40, "ABI");
 _Static_assert(sizeof(struct flow) == 64, "ABI");
 _Static_assert(sizeof(struct flow_config) == 8 * FLOW_TIMEOUT_COUNT + 8, "ABI");

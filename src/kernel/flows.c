@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "kernel/statemap.h"
 
 /* The maps, opened. Descriptors are owned. */
@@ -107,23 +108,6 @@ static int read_counts(int fd, struct flow_counts *ret_counts)
 	return 0;
 }
 
-/* What the kernel says the map takes. */
-static uint64_t memory_of(int fd)
-{
-	unsigned long long bytes = 0;
-	char path[64], line[128];
-	FILE *file;
-
-	snprintf(path, sizeof path, "/proc/self/fdinfo/%d", fd);
-	file = fopen(path, "re");
-	while (file && fgets(line, sizeof line, file))
-		if (sscanf(line, "memlock: %llu", &bytes) == 1)
-			break;
-	if (file)
-		fclose(file);
-	return bytes;
-}
-
 static int read_tables(const struct tables *tables, unsigned what, struct kernel_flows *flows)
 {
 	struct collecting collecting = { .flows = flows };
@@ -134,7 +118,7 @@ static int read_tables(const struct tables *tables, unsigned what, struct kernel
 	if (!error && bpf_obj_get_info_by_fd(tables->assured, &info, &size))
 		error = -errno;
 	flows->max = info.max_entries;
-	flows->memory = memory_of(tables->assured) + memory_of(tables->fresh);
+	flows->memory = map_memory(tables->assured) + map_memory(tables->fresh);
 	if (!error && what & FLOWS_ENTRIES)
 		error = state_each(tables->assured, collect, &collecting);
 	if (!error && what & FLOWS_ENTRIES)
@@ -145,7 +129,7 @@ static int read_tables(const struct tables *tables, unsigned what, struct kernel
 int kernel_flows_read(struct kernel *kernel, const char *policy, unsigned what, struct diags *diags,
 		      struct kernel_flows *ret_flows)
 {
-	struct kernel_flows flows = { .now_ns = flows_now() };
+	struct kernel_flows flows = { .now_ns = clock_ns(CLOCK_MONOTONIC) };
 	struct tables tables;
 	int error = tables_open(kernel, policy, &tables);
 

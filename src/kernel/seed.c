@@ -7,19 +7,15 @@
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <errno.h>
-#include <linux/inet_diag.h>
-#include <linux/netlink.h>
 #include <linux/rtnetlink.h>
-#include <linux/sock_diag.h>
 #include <linux/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 
+#include "base/clock.h"
+#include "base/inet_diag.h"
 #include "kernel/flows.h"
 #include "packet/packet.h"
-
-enum { BUFFER_SIZE = 65536 };
 
 /* States of sockets that have another end (include/net/tcp_states.h): all but CLOSE, LISTEN, TIME_WAIT and SYN_SENT. */
 enum {
@@ -35,16 +31,8 @@ struct seeding {
 	uint8_t proto;
 	uint64_t now_ns;
 	uint64_t timeout_ns;
-	int error;
+	int error; /* of the table */
 };
-
-uint64_t flows_now(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
 
 /* --- keys ------------------------------------------------------------------------------------------------------- */
 
@@ -135,8 +123,9 @@ static uint32_t scale_flags(const struct tcp_info *info, unsigned local)
 	       (uint32_t)info->tcpi_snd_wscale << (FLOW_SCALE_SHIFT + remote * 4);
 }
 
-static void seed_socket(struct seeding *seeding, const struct inet_diag_msg *message, size_t length)
+static void seed_socket(void *context, const struct inet_diag_msg *message, size_t length)
 {
+	struct seeding *seeding = context;
 	struct flow flow = { .created_ns = seeding->now_ns, .expires_ns = seeding->now_ns + seeding->timeout_ns };
 	struct flow_key key;
 	unsigned local = make_key(message, seeding->proto, &key);
@@ -152,61 +141,21 @@ static void seed_socket(struct seeding *seeding, const struct inet_diag_msg *mes
 
 /* --- asking ----------------------------------------------------------------------------------------------------- */
 
-static int ask(int family, uint8_t proto, uint32_t states)
-{
-	struct {
-		struct nlmsghdr header;
-		struct inet_diag_req_v2 body;
-	} request = {
-		.header = { .nlmsg_len = sizeof request, .nlmsg_type = SOCK_DIAG_BY_FAMILY,
-			    .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP },
-		.body = { .sdiag_family = (uint8_t)family, .sdiag_protocol = proto, .idiag_states = states,
-			  .idiag_ext = 1 << (INET_DIAG_INFO - 1) },
-	};
-	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG), error;
-
-	if (fd < 0)
-		return -errno;
-	if (send(fd, &request, sizeof request, 0) == sizeof request)
-		return fd;
-	error = -errno;
-	close(fd);
-	return error;
-}
-
-/* One datagram of answers: 1 if more follow, 0 at the end, -errno. */
-static int take_answers(int fd, struct seeding *seeding)
-{
-	_Alignas(struct nlmsghdr) static _Thread_local char buffer[BUFFER_SIZE];
-	ssize_t length = recv(fd, buffer, sizeof buffer, 0);
-	const struct nlmsghdr *header = (const struct nlmsghdr *)buffer;
-
-	if (length < 0)
-		return errno == EINTR ? 1 : -errno;
-	for (unsigned left = (unsigned)length; NLMSG_OK(header, left); header = NLMSG_NEXT(header, left)) {
-		if (header->nlmsg_type == NLMSG_DONE)
-			return 0;
-		if (header->nlmsg_type == NLMSG_ERROR)
-			return ((const struct nlmsgerr *)NLMSG_DATA(header))->error;
-		if (header->nlmsg_len >= NLMSG_LENGTH(sizeof(struct inet_diag_msg)))
-			seed_socket(seeding, NLMSG_DATA(header), header->nlmsg_len - NLMSG_HDRLEN);
-	}
-	return seeding->error ? seeding->error : 1;
-}
-
+/* There may be no sockets of that family. */
 static int dump(struct seeding *seeding, int family, uint32_t states)
 {
-	CLEANUP_CLOSE int fd = ask(family, seeding->proto, states);
-	int more = fd < 0 ? fd : 1;
+	const struct inet_diag_req_v2 request = {
+		.sdiag_family = (uint8_t)family, .sdiag_protocol = seeding->proto, .idiag_states = states,
+		.idiag_ext = 1 << (INET_DIAG_INFO - 1),
+	};
+	int error = inet_diag_dump(&request, seed_socket, seeding);
 
-	while (more > 0)
-		more = take_answers(fd, seeding);
-	return more == -ENOENT ? 0 : more; /* there are no sockets of that family */
+	return error && error != -ENOENT ? error : seeding->error;
 }
 
 int flows_from_sockets(int fd, const uint64_t timeout_ns[FLOW_TIMEOUT_COUNT])
 {
-	struct seeding tcp = { .fd = fd, .proto = IPPROTO_TCP, .now_ns = flows_now(),
+	struct seeding tcp = { .fd = fd, .proto = IPPROTO_TCP, .now_ns = clock_ns(CLOCK_MONOTONIC),
 			       .timeout_ns = timeout_ns[FLOW_TCP_ESTABLISHED] };
 	struct seeding udp = { .fd = fd, .proto = IPPROTO_UDP, .now_ns = tcp.now_ns,
 			       .timeout_ns = timeout_ns[FLOW_UDP_ESTABLISHED] };

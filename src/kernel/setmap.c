@@ -7,8 +7,8 @@
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "kernel/setmap.h"
 
 enum { BATCH = 8192, KERNEL_ENOTSUPP = 524 };
@@ -17,10 +17,7 @@ enum { BATCH = 8192, KERNEL_ENOTSUPP = 524 };
 
 uint64_t setmap_now(void)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+	return clock_ns(CLOCK_MONOTONIC);
 }
 
 bool setmap_lives(const struct set_value *value, uint64_t now_ns)

@@ -1,11 +1,63 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* How full the state maps of a policy in force are. In: its folder; out: the elements of each map, counted one by one. */
+/*
+ * The state maps of a policy in force. In: its folder; out: how full each map is, its elements counted one by one, or the
+ * elements of those of one name.
+ */
 #include <bpf/bpf.h>
 #include <dirent.h>
 #include <errno.h>
 #include <string.h>
 
 #include "kernel/statemap.h"
+
+/* "state-NAME-LAYOUT" or "shared-NAME-LAYOUT". */
+static bool name_of(const char *pin, char *name, size_t size)
+{
+	const char *begin = strchr(pin, '-'), *end = strrchr(pin, '-');
+
+	if (strncmp(pin, "state-", 6) && strncmp(pin, "shared-", 7))
+		return false;
+	if (end <= begin + 1 || (size_t)(end - begin) > size)
+		return false;
+	snprintf(name, size, "%.*s", (int)(end - begin - 1), begin + 1);
+	return true;
+}
+
+typedef int (*map_work)(void *context, const char *name, int fd, const struct bpf_map_info *info);
+
+static int open_map(const char *folder, const char *pin, const char *name, map_work work, void *context)
+{
+	CLEANUP_CLOSE int fd = pin_open(folder, "%s", pin);
+	struct bpf_map_info info = { 0 };
+	uint32_t info_size = sizeof info;
+
+	if (fd < 0)
+		return fd;
+	if (bpf_obj_get_info_by_fd(fd, &info, &info_size))
+		return -errno;
+	return work(context, name, fd, &info);
+}
+
+/* All of the policy's state maps, or those of one name. Errors are set. */
+static int each_map(struct kernel *kernel, const struct generation *generation, const char *only, map_work work,
+		    void *context)
+{
+	DIR *dir = opendir(generation->folder.text);
+	struct dirent *entry;
+	char name[sizeof ((struct kernel_state_size *)0)->name];
+	int error = 0;
+
+	if (!dir)
+		return -errno;
+	while (!error && (entry = readdir(dir)))
+		if (name_of(entry->d_name, name, sizeof name) && (!only || !strcmp(name, only)))
+			error = open_map(generation->folder.text, entry->d_name, name, work, context);
+	closedir(dir);
+	return error ? problem_set(kernel, error, "cannot read what policy `%s` remembers: %s", generation->policy,
+				   strerror(-error)) : 0;
+}
+
+/* --- how full they are --------------------------------------------------------------------------------------------- */
 
 struct sizing {
 	struct kernel_state_size *sizes;
@@ -22,21 +74,7 @@ static int add_count(void *context, const void *keys, const void *values, uint32
 	return 0;
 }
 
-/* "state-NAME-LAYOUT" or "shared-NAME-LAYOUT". */
-static bool name_of(const char *pin, char *name, size_t size)
-{
-	const char *begin = strchr(pin, '-'), *end = strrchr(pin, '-');
-
-	if (strncmp(pin, "state-", 6) && strncmp(pin, "shared-", 7))
-		return false;
-	if (end <= begin + 1 || (size_t)(end - begin) > size)
-		return false;
-	snprintf(name, size, "%.*s", (int)(end - begin - 1), begin + 1);
-	return true;
-}
-
-/* What the kernel says of a map's descriptor; it counts all that it took for it. */
-static uint64_t map_memory(int fd)
+uint64_t map_memory(int fd)
 {
 	char path[64], line[128];
 	unsigned long long bytes = 0;
@@ -53,26 +91,17 @@ static uint64_t map_memory(int fd)
 }
 
 /* Arrays have no elements to count. */
-static int size_map(const char *folder, const char *pin, struct sizing *sizing)
+static int size_map(void *context, const char *name, int fd, const struct bpf_map_info *info)
 {
+	struct sizing *sizing = context;
 	struct kernel_state_size *size = &sizing->sizes[sizing->count];
-	CLEANUP_CLOSE int fd = -1;
-	struct bpf_map_info info = { 0 };
-	uint32_t info_size = sizeof info;
 	int error;
 
-	if (sizing->count == KERNEL_STATES_MAX || !name_of(pin, size->name, sizeof size->name))
+	if (sizing->count == KERNEL_STATES_MAX ||
+	    (info->type != BPF_MAP_TYPE_HASH && info->type != BPF_MAP_TYPE_LRU_HASH))
 		return 0;
-	fd = pin_open(folder, "%s", pin);
-	if (fd < 0)
-		return fd;
-	if (bpf_obj_get_info_by_fd(fd, &info, &info_size))
-		return -errno;
-	if (info.type != BPF_MAP_TYPE_HASH && info.type != BPF_MAP_TYPE_LRU_HASH)
-		return 0;
-	size->elements = 0;
-	size->most = info.max_entries;
-	size->memory = map_memory(fd);
+	*size = (struct kernel_state_size){ .most = info->max_entries, .memory = map_memory(fd) };
+	strcpy(size->name, name);
 	error = state_each(fd, add_count, &size->elements);
 	if (!error)
 		sizing->count++;
@@ -83,20 +112,11 @@ int state_sizes(struct kernel *kernel, const struct generation *generation, stru
 		size_t *ret_count)
 {
 	struct sizing sizing = { .sizes = ret_sizes };
-	DIR *dir = opendir(generation->folder.text);
-	struct dirent *entry;
-	int error = 0;
+	int error = each_map(kernel, generation, NULL, size_map, &sizing);
 
-	if (!dir)
-		return -errno;
-	while (!error && (entry = readdir(dir)))
-		error = size_map(generation->folder.text, entry->d_name, &sizing);
-	closedir(dir);
-	if (error)
-		return problem_set(kernel, error, "cannot read what policy `%s` remembers: %s", generation->policy,
-				   strerror(-error));
-	*ret_count = sizing.count;
-	return 0;
+	if (!error)
+		*ret_count = sizing.count;
+	return error;
 }
 
 /* --- the elements of one map ------------------------------------------------------------------------------------- */
@@ -119,36 +139,19 @@ static int add_elements(void *context, const void *keys, const void *values, uin
 	return 0;
 }
 
-static int read_map(const char *folder, const char *pin, struct kernel_state *state)
+static int read_map(void *context, const char *name, int fd, const struct bpf_map_info *info)
 {
-	CLEANUP_CLOSE int fd = pin_open(folder, "%s", pin);
-	struct bpf_map_info info = { 0 };
-	uint32_t info_size = sizeof info;
+	struct kernel_state *state = context;
 
-	if (fd < 0)
-		return fd;
-	if (bpf_obj_get_info_by_fd(fd, &info, &info_size))
-		return -errno;
-	if (info.key_size != state->key_size || info.value_size != state->value_size)
+	(void)name;
+	if (info->key_size != state->key_size || info->value_size != state->value_size)
 		return -EPROTO;
 	return state_each(fd, add_elements, state);
 }
 
 int state_read(struct kernel *kernel, const struct generation *generation, const char *name, struct kernel_state *state)
 {
-	DIR *dir = opendir(generation->folder.text);
-	struct dirent *entry;
-	char found[64];
-	int error = 0;
-
-	if (!dir)
-		return -errno;
-	while (!error && (entry = readdir(dir)))
-		if (name_of(entry->d_name, found, sizeof found) && !strcmp(found, name))
-			error = read_map(generation->folder.text, entry->d_name, state);
-	closedir(dir);
-	return error ? problem_set(kernel, error, "cannot read what policy `%s` remembers: %s", generation->policy,
-				   strerror(-error)) : 0;
+	return each_map(kernel, generation, name, read_map, state);
 }
 
 void kernel_state_free(struct kernel_state *state)

@@ -40,6 +40,9 @@ int state_open(const char *folder, const char *name, uint32_t layout);
 typedef int (*state_work)(void *context, const void *keys, const void *values, uint32_t count);
 int state_each(int fd, state_work work, void *context);
 
+/* Bytes that the kernel says it took for a map, and all that is in it. */
+uint64_t map_memory(int fd);
+
 /* See kernel_state_read(). */
 int state_read(struct kernel *kernel, const struct generation *generation, const char *name, struct kernel_state *state);
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * What a `default drop` forgot. Input: a lowered policy; output: warnings when no rule accepts neighbour discovery,
- * without which there is no IPv6, what follows the first packets of a connection, or loopback. Judged by a packet of which only some fields are known.
+ * without which there is no IPv6, what follows the first packets of a connection, or loopback. Judged by a packet of which
+ * only some fields are known.
  */
 #include <string.h>
 

@@ -391,11 +391,6 @@ static const uint8_t bucket_keys[RATE_KEY_COUNT] = {
 	[RATE_KEY_FLOW] = BUCKET_FLOW, [RATE_KEY_USER] = BUCKET_USER,
 };
 
-static uint32_t add_up(uint32_t left, uint32_t right)
-{
-	return left > UINT32_MAX - right ? UINT32_MAX : left + right;
-}
-
 static void add_rate(struct plan *plan, struct rate_limit *limit, const struct rate *rate)
 {
 	*limit = (struct rate_limit){
@@ -409,16 +404,13 @@ static void add_rate(struct plan *plan, struct rate_limit *limit, const struct r
 		.bits6 = rate->bits6,
 	};
 	plan->needed |= key_fields[rate->key];
-	if (rate->key == RATE_KEY_FLOW)
-		plan->flow_buckets = add_up(plan->flow_buckets, rate->max);
-	else
-		plan->buckets = add_up(plan->buckets, rate->max);
 }
 
 static void describe_rates(struct work *work, struct plan *plan)
 {
 	size_t count = work->first_rate[work->ruleset->rule_count + 1], next = 0;
 	struct rate_limit *rates = ARENA_ARRAY(work->arena, struct rate_limit, count);
+	const struct state_needs needs = state_needs(work->ruleset);
 
 	for (uint32_t i = 1; i <= work->ruleset->rule_count; i++)
 		for (size_t j = 0; j < work->rules[i]->action_count; j++)
@@ -426,6 +418,8 @@ static void describe_rates(struct work *work, struct plan *plan)
 				add_rate(plan, &rates[next++], work->rules[i]->actions[j].rate);
 	plan->rates = rates;
 	plan->rate_count = count;
+	plan->buckets = needs.buckets;
+	plan->flow_buckets = needs.flow_buckets;
 }
 
 /* --- the choice ----------------------------------------------------------------------------------------- */

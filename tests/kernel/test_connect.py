@@ -33,6 +33,16 @@ def outcome(work, *arguments):
     return "done"
 
 
+def sent_by_accepted(size):
+    """How many octets come that an accepted socket sends."""
+    with socket.create_server(("127.0.0.1", GOOD)) as server, socket.create_connection(("127.0.0.1", GOOD)) as client:
+        child, _ = server.accept()
+        with child:
+            child.sendall(b"x" * size)
+            client.settimeout(2 * SLOW)
+            return len(client.recv(2 * size))
+
+
 def attempt(family, kind, address, port, way):
     """How one way to reach a port ends, from a socket made here."""
     with socket.socket(family, kind) as client:
@@ -395,12 +405,7 @@ class Owners(InCgroup):
     def test_accepted_sockets_have_the_listeners_note(self):
         self.apply('policy t {\n on bind "%s"\n on cgroup "%s" egress\n default accept\n'
                    ' drop if egress and tcp.src_port == 7002 and length > 60 and not program == "@"\n}'.replace("@", PYTHON))
-        with socket.create_server(("127.0.0.1", GOOD)) as server, socket.create_connection(("127.0.0.1", GOOD)) as client:
-            child, _ = server.accept()
-            with child:
-                child.sendall(b"x" * 100)
-                client.settimeout(2 * SLOW)
-                self.assertEqual(len(client.recv(200)), 100)
+        self.assertEqual(sent_by_accepted(100), 100)
         self.assertEqual(Counts("t").packets(1), 0)
 
     def test_log_names_the_program(self):

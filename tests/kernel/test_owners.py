@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Who a packet belongs to, and what comes of it when users, groups and programs change under a policy."""
 
-from test_connect import BAD, DGRAM, GOOD, PYTHON, RAW, STREAM, InCgroup, as_user, attempt, by_sendto, outcome
+from test_connect import BAD, DGRAM, GOOD, PYTHON, RAW, STREAM, InCgroup, as_user, attempt, by_sendto, outcome, \
+    sent_by_accepted
 from weirtest import *
 
 ALICE, BOB, CAROL = 20001, 20002, 20003
@@ -265,12 +266,7 @@ class Recorder(InCgroup):
     def test_accepted_sockets_have_the_listeners_note(self):
         self.apply('policy t {\n on cgroup "@" egress\n default accept\n'
                    ' drop if tcp.src_port == 7002 and length > 60 and not program == "%s"\n}' % PYTHON)
-        with socket.create_server(("127.0.0.1", GOOD)) as server, socket.create_connection(("127.0.0.1", GOOD)) as client:
-            child, _ = server.accept()
-            with child:
-                child.sendall(b"x" * 100)
-                client.settimeout(2 * SLOW)
-                self.assertEqual(len(client.recv(200)), 100)
+        self.assertEqual(sent_by_accepted(100), 100)
 
     def test_who_made_it_counts(self):
         """Another program that gets a socket sends as the one that made it."""

@@ -18,11 +18,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "api/api.h"
 #include "bpf/flow_abi.h"
 #include "kernel/counters.h"
-#include "kernel/tester.h"
 #include "tests/lib/ir_text.h"
+#include "tests/packet/clocked.h"
 
 enum {
 	TCP = 6, UDP = 17, FIN = 1, SYN = 2, RST = 4, ACK = 16, CLIENT = FLOW_A, SERVER = FLOW_B, MANY = 32, FRAME = 60,
@@ -46,7 +45,6 @@ struct subject {
 	const struct ruleset *ruleset;
 	struct bpf_object *object;
 	int prog;
-	uint32_t slots;
 	uint64_t now_ns;
 	int cpus[2];
 };
@@ -72,28 +70,15 @@ struct race {
 
 static int load(struct call *call, void *context)
 {
-	static const struct source no_source = { "races", "", 0 };
-	const struct source *file = &no_source;
-	struct bundle bundle = { .files = { &file, 1, 1 } };
 	struct subject *subject = context;
-	struct load how = { .plane = HOOK_XDP, .trace = true };
-	struct install install;
 
-	if (api_install(call, subject->ruleset, HOOK_XDP, &bundle, &install))
-		return -1;
-	how.install = &install;
-	how.hook = &install.hooks[0];
-	subject->slots = install.slots;
-	return tester_load(subject->kernel, plane_for_hook(HOOK_XDP), &how, &subject->object, &subject->prog);
+	return clocked_load(call, subject->kernel, subject->ruleset, HOOK_XDP, false, &subject->object, &subject->prog);
 }
 
 static bool set_clock(struct subject *subject, uint64_t now_ns)
 {
-	struct plane_trace trace = { .now_ns = now_ns };
-	const uint32_t zero = 0;
-
 	subject->now_ns = now_ns;
-	return !bpf_map_update_elem(object_map(subject->object, "trace"), &zero, &trace, BPF_ANY);
+	return clocked_set(subject->object, now_ns);
 }
 
 /* How many packets had each state so far. */

@@ -11,10 +11,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "api/api.h"
 #include "kernel/counters.h"
-#include "kernel/tester.h"
 #include "tests/lib/ir_text.h"
+#include "tests/packet/clocked.h"
 
 enum { THREADS = 2, STEPS = 20 };
 
@@ -44,7 +43,6 @@ struct subject {
 	struct kernel *kernel;
 	struct bpf_object *object;
 	int prog;
-	uint32_t slots;
 	const struct trial *trial;
 	const struct ruleset *ruleset;
 };
@@ -53,43 +51,17 @@ enum { PACED = 2010 };
 
 static int load_paced(struct call *call, void *context)
 {
-	static const struct source no_source = { "rates", "", 0 };
-	const struct source *file = &no_source;
-	struct bundle bundle = { .files = { &file, 1, 1 } };
 	struct subject *subject = context;
-	struct load how = { .plane = HOOK_TC_EGRESS, .trace = true, .paces = true };
-	struct install install;
 
-	if (api_install(call, subject->ruleset, HOOK_TC_EGRESS, &bundle, &install))
-		return -1;
-	how.install = &install;
-	how.hook = &install.hooks[0];
-	return tester_load(subject->kernel, plane_for_hook(HOOK_TC_EGRESS), &how, &subject->object, &subject->prog);
+	return clocked_load(call, subject->kernel, subject->ruleset, HOOK_TC_EGRESS, true, &subject->object,
+			    &subject->prog);
 }
 
 static int load(struct call *call, void *context)
 {
-	static const struct source no_source = { "rates", "", 0 };
-	const struct source *file = &no_source;
-	struct bundle bundle = { .files = { &file, 1, 1 } };
 	struct subject *subject = context;
-	struct load how = { .plane = HOOK_XDP, .trace = true };
-	struct install install;
 
-	if (api_install(call, subject->ruleset, HOOK_XDP, &bundle, &install))
-		return -1;
-	how.install = &install;
-	how.hook = &install.hooks[0];
-	subject->slots = install.slots;
-	return tester_load(subject->kernel, plane_for_hook(HOOK_XDP), &how, &subject->object, &subject->prog);
-}
-
-static bool set_clock(const struct subject *subject, uint64_t now_ns)
-{
-	struct plane_trace trace = { .now_ns = now_ns };
-	const uint32_t zero = 0;
-
-	return !bpf_map_update_elem(object_map(subject->object, "trace"), &zero, &trace, BPF_ANY);
+	return clocked_load(call, subject->kernel, subject->ruleset, HOOK_XDP, false, &subject->object, &subject->prog);
 }
 
 /* Packets counted by the rule. */
@@ -146,7 +118,7 @@ static bool run_steps(const struct subject *subject, uint64_t *ret_admitted, uin
 	uint64_t now_ns = 1000000000000;
 
 	for (int step = 0; step < STEPS; step++) {
-		if (!set_clock(subject, now_ns) || !hammer_together(subject))
+		if (!clocked_set(subject->object, now_ns) || !hammer_together(subject))
 			return false;
 		now_ns += subject->trial->packet_ns * subject->trial->tokens;
 	}
@@ -185,7 +157,7 @@ static bool departs_in_time(const struct subject *subject, char *ret_text, size_
 {
 	const uint64_t now_ns = 5000000000, packet_ns = 1000000;
 
-	if (!set_clock(subject, now_ns))
+	if (!clocked_set(subject->object, now_ns))
 		return false;
 	for (uint64_t i = 0; i < PACED; i++) {
 		struct __sk_buff skb = { 0 };

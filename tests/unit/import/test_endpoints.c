@@ -14,6 +14,7 @@
 
 #include "import/endpoints.h"
 #include "tests/unit/lang/compile.h"
+#include "tests/unit/lang/golden.h"
 
 enum { CASES_MAX = 100 };
 
@@ -72,28 +73,6 @@ static void end(struct reading *reading)
 	arena_free(reading->arena);
 }
 
-static void compare(const char *name, const char *got)
-{
-	char path[300];
-	size_t length = 0;
-	char *expected;
-	FILE *file;
-
-	snprintf(path, sizeof path, "%.*s.expect", (int)(strrchr(name, '.') - name), name);
-	if (getenv("WEIR_GOLDEN_UPDATE")) {
-		file = fopen(path, "wb");
-		assert_non_null(file);
-		fputs(got, file);
-		fclose(file);
-		return;
-	}
-	expected = fake_slurp(path, &length);
-	if (!expected)
-		fail_msg("%s is missing", path);
-	assert_string_equal(got, expected);
-	free(expected);
-}
-
 static void run_case(void **state)
 {
 	const char *name = *state;
@@ -103,7 +82,7 @@ static void run_case(void **state)
 
 	assert_non_null(text);
 	reading = read_text(name, text, length);
-	compare(name, reading.got);
+	golden_compare(name, reading.got);
 	end(&reading);
 	free(text);
 }

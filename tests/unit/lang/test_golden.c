@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "tests/unit/lang/compile.h"
+#include "tests/unit/lang/golden.h"
 
 enum { CASES_MAX = 1000, PATH_LENGTH = 512 };
 
@@ -52,30 +53,6 @@ static struct compile compile_text(const struct golden *golden, const char *text
 	compile_run(&compile);
 	assert_int_equal(arena_run(compile.arena, print_ir, &compile), 0);
 	return compile;
-}
-
-static void compare(const struct golden *golden, const char *got)
-{
-	char path[sizeof golden->name + 16];
-	size_t length = 0;
-	char *expected;
-	FILE *file;
-
-	snprintf(path, sizeof path, "%.*s.expect", (int)(strrchr(golden->name, '.') - golden->name), golden->name);
-	if (getenv("WEIR_GOLDEN_UPDATE")) {
-		file = fopen(path, "wb");
-		assert_non_null(file);
-		fputs(got, file);
-		fclose(file);
-		return;
-	}
-	expected = fake_slurp(path, &length);
-	if (!expected)
-		fail_msg("%s is missing", path);
-	if (strcmp(got, expected))
-		print_message("--- %s expected\n%s--- got\n%s", path, expected, got);
-	assert_string_equal(got, expected);
-	free(expected);
 }
 
 /* Where the messages, which show places, end. */
@@ -117,7 +94,7 @@ static void run_case(void **state)
 	text = fake_slurp(golden->name, &length);
 	assert_non_null(text);
 	compile = compile_text(golden, text, length, JOB_COMPILE);
-	compare(golden, compile.messages);
+	golden_compare(golden->name, compile.messages);
 	assert_int_equal(compile.result, golden->good ? 0 : -EINVAL);
 	assert_null(strstr(compile.messages, "INVALID"));
 	if (golden->good)
