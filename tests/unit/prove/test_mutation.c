@@ -14,16 +14,9 @@
 #include <cmocka.h>
 
 #include "tests/lib/ebpf_sim.h"
-#include "tests/lib/ir_text.h"
-#include "tests/unit/prove/harm.h"
-#include "tests/unit/prove/subject.h"
+#include "tests/unit/prove/hunt.h"
 
-static const struct policy {
-	const char *name;
-	enum hook hook;
-	struct plan_options options;
-	const char *text;
-} policies[] = {
+static const struct hunt_policy policies[] = {
 	{ "ports", HOOK_XDP, { 0 },
 	  "policy \"p\" { attach xdp \"lo\" default drop chain \"main\" {\n"
 	  "rule 1 accept if all(proto = 6, dst_port in {22, 80, 443, 8000-8999})\n"
@@ -80,114 +73,16 @@ static const struct policy {
 };
 enum { POLICIES = sizeof policies / sizeof policies[0], PACKETS = 10000 };
 
-struct tally {
-	size_t planted, caught, assumed, same;
-};
-
-struct hunt {
-	struct arena *arena;
-	const struct policy *policy;
-	struct subject subject; /* unharmed */
-	struct bpf_insn *insns; /* harmed */
-	struct code code;
-	struct step *steps;
-	struct plan plan;       /* with the harmed steps; first, so that judge() leads here */
-	struct tally tally;
-	struct packet *packets; /* random ones */
-	bool wrong;
-};
-
 /* --- running -------------------------------------------------------------------------------------------- */
 
 static uint32_t run_harmed(const struct plan *plan, const struct packet *packet)
 {
-	const struct hunt *hunt = (const struct hunt *)((const char *)plan - offsetof(struct hunt, plan));
-	struct ebpf_sim sim = { .plan = plan, .code = &hunt->code, .lookup = harm_find, .context = (void *)plan,
+	struct ebpf_sim sim = { .plan = plan, .code = &hunt_of(plan)->code, .lookup = harm_find, .context = (void *)plan,
 				.any_comparison = true };
 	uint32_t answer;
 
 	/* What cannot be run is an answer like none else. */
 	return ebpf_sim_run(&sim, packet, &answer) ? ANSWER(3, 0) : answer;
-}
-
-static bool differs(struct hunt *hunt, const struct packet *packet)
-{
-	struct judged right = judge(hunt->subject.plan, *packet, plan_evaluate);
-	struct judged harmed = judge(&hunt->plan, *packet, run_harmed);
-
-	return harmed.error || !harm_same(&right, &harmed);
-}
-
-static bool some_differs(struct hunt *hunt)
-{
-	for (size_t i = 0; i < PACKETS; i++)
-		if (differs(hunt, &hunt->packets[i]))
-			return true;
-	return false;
-}
-
-/* --- judging one planted bug ---------------------------------------------------------------------------- */
-
-struct proof {
-	struct arena *arena;
-	struct prove_input input;
-	struct prove_result result;
-};
-
-static int run_proof(void *context)
-{
-	struct proof *proof = context;
-
-	prove_run(proof->arena, &proof->input, &proof->result);
-	return 0;
-}
-
-static void blame(struct hunt *hunt, const char *what, size_t at, const struct prove_result *result, const char *why)
-{
-	print_error("%s: %s at %zu: %s (%s; rules %s, program %s)\n", hunt->policy->name, what, at, why,
-		    result->example ? result->example : "no packet", result->rules, result->program);
-	hunt->wrong = true;
-}
-
-static void check_same(struct hunt *hunt, const char *what, size_t at, const struct prove_result *result)
-{
-	hunt->tally.same++;
-	if (some_differs(hunt))
-		blame(hunt, what, at, result, "proven, but a packet differs");
-}
-
-/* The object is made anew from the harmed code: its bytes differ in what was planted and in nothing else. */
-static void try_bug(struct hunt *hunt, const char *what, size_t at)
-{
-	struct proof proof = { .arena = arena_new(), .input = subject_input(&hunt->subject) };
-	const struct prove_result *result = &proof.result;
-	struct object object;
-
-	assert_int_equal(emit_object(hunt->arena, hunt->subject.plan, &hunt->code, &object), 0);
-	proof.input.object = object.data;
-	proof.input.object_size = object.size;
-	proof.input.steps = hunt->steps;
-	assert_int_equal(arena_run(proof.arena, run_proof, &proof), 0);
-	hunt->tally.planted++;
-	switch (result->outcome) {
-	case PROVE_EQUAL:
-		check_same(hunt, what, at, result);
-		break;
-	case PROVE_DIFFERENT:
-		hunt->tally.caught++;
-		if (result->assumed)
-			hunt->tally.assumed++;
-		else if (!differs(hunt, &result->packet))
-			blame(hunt, what, at, result, "the packet does not differ");
-		break;
-	default:
-		if ((result->example && differs(hunt, &result->packet)) || some_differs(hunt))
-			hunt->tally.caught++;
-		else
-			blame(hunt, what, at, result, result->reason);
-		break;
-	}
-	arena_free(proof.arena);
 }
 
 /* --- planting ------------------------------------------------------------------------------------------- */
@@ -219,7 +114,7 @@ static void try_code(struct hunt *hunt, size_t at, uint8_t code, const char *wha
 	uint8_t old = hunt->insns[at].code;
 
 	hunt->insns[at].code = code;
-	try_bug(hunt, what, at);
+	hunt_try(hunt, what, at);
 	hunt->insns[at].code = old;
 }
 
@@ -230,7 +125,7 @@ static void try_number(struct hunt *hunt, size_t at, int32_t number, const char 
 	if (number == old)
 		return;
 	hunt->insns[at].imm = number;
-	try_bug(hunt, what, at);
+	hunt_try(hunt, what, at);
 	hunt->insns[at].imm = old;
 }
 
@@ -239,7 +134,7 @@ static void try_offset(struct hunt *hunt, size_t at, int offset, const char *wha
 	int16_t old = hunt->insns[at].off;
 
 	hunt->insns[at].off = (int16_t)offset;
-	try_bug(hunt, what, at);
+	hunt_try(hunt, what, at);
 	hunt->insns[at].off = old;
 }
 
@@ -337,7 +232,7 @@ static void harm_maps(struct hunt *hunt)
 			if (other == old || sets[other].key != sets[old].key || sets[other].lpm != sets[old].lpm)
 				continue;
 			uses[i].set = other;
-			try_bug(hunt, "wrong map", uses[i].insn);
+			hunt_try(hunt, "wrong map", uses[i].insn);
 			uses[i].set = old;
 		}
 }
@@ -348,28 +243,20 @@ static void harm_steps(struct hunt *hunt)
 		struct step old = hunt->steps[i];
 
 		hunt->steps[i].slot++;
-		try_bug(hunt, "slot of a step", i);
+		hunt_try(hunt, "slot of a step", i);
 		hunt->steps[i] = old;
 		hunt->steps[i].a ^= 1;
-		try_bug(hunt, "number of a step", i);
+		hunt_try(hunt, "number of a step", i);
 		hunt->steps[i] = old;
 	}
 }
 
-static int run_hunt(void *context)
+static int plant(void *context)
 {
 	struct hunt *hunt = context;
-	const struct ruleset *ruleset = ir_text_parse(hunt->arena, hunt->policy->text);
 
-	assert_int_equal(subject_make(hunt->arena, ruleset, hunt->policy->hook, &hunt->policy->options,
-				      &hunt->subject), 0);
-	hunt->code = *hunt->subject.code;
-	hunt->insns = arena_copy(hunt->arena, hunt->code.insns, hunt->code.insn_count * sizeof *hunt->insns);
-	hunt->code.insns = hunt->insns;
-	hunt->plan = *hunt->subject.plan;
-	hunt->steps = arena_copy(hunt->arena, hunt->plan.steps, hunt->plan.step_count * sizeof *hunt->steps);
-	hunt->plan.steps = hunt->steps;
-	hunt->packets = harm_packets(hunt->arena, ruleset, hunt->policy->hook, PACKETS);
+	hunt->run = run_harmed;
+	hunt_begin(hunt, hunt->policy->text, PACKETS);
 	for (size_t at = 0; at < hunt->code.insn_count; at++) {
 		harm_insn(hunt, at);
 		at += is_wide(&hunt->insns[at]);
@@ -381,26 +268,8 @@ static int run_hunt(void *context)
 
 static void planted_bugs_are_found(void **state)
 {
-	struct tally all = { 0 };
-	bool wrong = false;
-
 	(void)state;
-	for (size_t i = 0; i < POLICIES; i++) {
-		struct hunt hunt = { .arena = arena_new(), .policy = &policies[i] };
-		const struct tally *tally = &hunt.tally;
-
-		assert_int_equal(arena_run(hunt.arena, run_hunt, &hunt), 0);
-		print_message("# %s: %zu planted, %zu caught with a packet (%zu need elements in sets), "
-			      "%zu equal\n", policies[i].name, tally->planted, tally->caught, tally->assumed,
-			      tally->same);
-		all.caught += tally->caught;
-		all.same += tally->same;
-		wrong |= hunt.wrong;
-		arena_free(hunt.arena);
-	}
-	print_message("# %zu caught, %zu equal\n", all.caught, all.same);
-	assert_false(wrong);
-	assert_true(all.caught >= 200);
+	hunt_all(policies, POLICIES, plant);
 }
 
 int main(void)

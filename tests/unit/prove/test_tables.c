@@ -14,18 +14,11 @@
 #include <cmocka.h>
 
 #include "tests/lib/ebpf_sim.h"
-#include "tests/lib/ir_text.h"
 #include "tests/lib/random.h"
-#include "tests/unit/prove/harm.h"
-#include "tests/unit/prove/subject.h"
+#include "tests/unit/prove/hunt.h"
 #include "tests/unit/prove/walker.h"
 
-static const struct policy {
-	const char *name;
-	enum hook hook;
-	struct plan_options options;
-	const char *text;
-} policies[] = {
+static const struct hunt_policy policies[] = {
 	{ "addresses and ports", HOOK_XDP, { 0 },
 	  "policy \"p\" { attach xdp \"lo\" default drop classifier table chain \"main\" {\n"
 	  "rule 1 accept if all(ip.src in {10.1.0.0/16}, ip.dst in {192.0.2.0/24}, proto = 6, dst_port = 80)\n"
@@ -88,27 +81,6 @@ static const struct policy {
 };
 enum { POLICIES = sizeof policies / sizeof policies[0], PACKETS = 500, SPARSE = 3 };
 
-struct tally {
-	size_t planted, caught, assumed, same, open;
-};
-
-struct hunt {
-	struct arena *arena;
-	const struct policy *policy;
-	struct subject subject; /* unharmed */
-	uint64_t *words;        /* harmed */
-	struct table_config config;
-	struct step *steps;
-	struct bpf_insn *insns;
-	struct code code;       /* of classify_rest(), with the harmed instructions */
-	struct plan plan;       /* with the harmed steps */
-	struct packet *packets;
-	struct tally tally;
-	size_t bugs;            /* so far */
-	size_t open_max;        /* that may stay undecided */
-	bool wrong;
-};
-
 /* --- running ---------------------------------------------------------------------------------------------------- */
 
 static const struct hunt *running;
@@ -126,86 +98,10 @@ static uint32_t run_walker(const struct plan *plan, const struct packet *packet)
 {
 	struct packet copy = *packet;
 
-	(void)plan;
+	running = hunt_of(plan);
+	walker_blob = running->words;
+	table_config = running->config;
 	return (uint32_t)classify(&copy);
-}
-
-static bool differs(struct hunt *hunt, const struct packet *packet)
-{
-	struct judged right = judge(hunt->subject.plan, *packet, plan_evaluate), harmed;
-
-	running = hunt;
-	walker_blob = hunt->words;
-	table_config = hunt->config;
-	harmed = judge(&hunt->plan, *packet, run_walker);
-	return harmed.error || !harm_same(&right, &harmed);
-}
-
-/* --- judging one planted bug ------------------------------------------------------------------------------------ */
-
-struct proof {
-	struct arena *arena;
-	struct prove_input input;
-	struct prove_result result;
-};
-
-static int run_proof(void *context)
-{
-	struct proof *proof = context;
-
-	prove_run(proof->arena, &proof->input, &proof->result);
-	return 0;
-}
-
-static void blame(struct hunt *hunt, const char *what, size_t at, const struct prove_result *result, const char *why)
-{
-	print_error("%s: %s at %zu: %s (%s; rules %s, program %s)\n", hunt->policy->name, what, at, why,
-		    result->example ? result->example : "no packet", result->rules, result->program);
-	hunt->wrong = true;
-}
-
-static void check_same(struct hunt *hunt, const char *what, size_t at, const struct prove_result *result)
-{
-	hunt->tally.same++;
-	for (size_t i = 0; i < PACKETS; i++)
-		if (differs(hunt, &hunt->packets[i])) {
-			blame(hunt, what, at, result, "proven, but a packet differs");
-			return;
-		}
-}
-
-/* Every third one; with WEIR_ROUNDS all. */
-static void try_bug(struct hunt *hunt, const char *what, size_t at)
-{
-	struct proof proof = { .input = subject_input(&hunt->subject) };
-	const struct prove_result *result = &proof.result;
-	struct object object;
-
-	if (hunt->bugs++ % SPARSE && random_setting("WEIR_ROUNDS", 1) == 1)
-		return;
-	proof.arena = arena_new();
-
-	proof.input.table = &hunt->config;
-	proof.input.table_words = hunt->words;
-	proof.input.steps = hunt->steps;
-	assert_int_equal(emit_object(hunt->arena, hunt->subject.plan, &hunt->code, &object), 0);
-	proof.input.object = object.data;
-	proof.input.object_size = object.size;
-	assert_int_equal(arena_run(proof.arena, run_proof, &proof), 0);
-	hunt->tally.planted++;
-	if (result->outcome == PROVE_EQUAL) {
-		check_same(hunt, what, at, result);
-	} else if (result->outcome == PROVE_DIFFERENT) {
-		hunt->tally.caught++;
-		hunt->tally.assumed += result->assumed != NULL;
-		if (!result->assumed && !differs(hunt, &result->packet))
-			blame(hunt, what, at, result, "the packet does not differ");
-	} else if (result->example && differs(hunt, &result->packet)) {
-		hunt->tally.caught++;
-	} else if (hunt->tally.open++ >= hunt->open_max) {
-		blame(hunt, what, at, result, result->reason);
-	}
-	arena_free(proof.arena);
 }
 
 /* --- planting --------------------------------------------------------------------------------------------------- */
@@ -219,7 +115,7 @@ static void try_bytes(struct hunt *hunt, size_t word, const void *harmed, size_t
 	if (!memcmp(old, harmed, size))
 		return;
 	memcpy(&hunt->words[word], harmed, size);
-	try_bug(hunt, what, word);
+	hunt_try(hunt, what, word);
 	memcpy(&hunt->words[word], old, size);
 }
 
@@ -424,7 +320,7 @@ static void harm_config(struct hunt *hunt)
 #define TRY_CONFIG(member, value) \
 	do { \
 		hunt->config.member = (value); \
-		try_bug(hunt, "constant " #member, 0); \
+		hunt_try(hunt, "constant " #member, 0); \
 		hunt->config = old; \
 	} while (0)
 	if (old.trees4)
@@ -454,7 +350,7 @@ static void try_insn(struct hunt *hunt, size_t at, struct bpf_insn harmed, const
 	struct bpf_insn old = hunt->insns[at];
 
 	hunt->insns[at] = harmed;
-	try_bug(hunt, what, at);
+	hunt_try(hunt, what, at);
 	hunt->insns[at] = old;
 }
 
@@ -491,45 +387,33 @@ static void harm_steps(struct hunt *hunt)
 		struct step old = hunt->steps[i];
 
 		hunt->steps[i].slot++;
-		try_bug(hunt, "slot of a step", i);
+		hunt_try(hunt, "slot of a step", i);
 		hunt->steps[i] = old;
 		hunt->steps[i].a++;
-		try_bug(hunt, "number of a step", i);
+		hunt_try(hunt, "number of a step", i);
 		hunt->steps[i].a = old.a - 1;
-		try_bug(hunt, "number of a step", i);
+		hunt_try(hunt, "number of a step", i);
 		hunt->steps[i] = old;
 	}
 }
 
 /* --- the test --------------------------------------------------------------------------------------------------- */
 
-static void make_copies(struct hunt *hunt)
+static void begin_hunt(struct hunt *hunt, const char *text)
 {
-	const struct plan_table *made = &hunt->subject.plan->table;
-
-	assert_int_equal(hunt->subject.plan->kind, PLAN_TABLE);
-	hunt->words = arena_alloc(hunt->arena, made->word_count * 8 + TABLE_SLACK);
-	memcpy(hunt->words, made->words, made->word_count * 8);
-	hunt->config = made->config;
-	hunt->plan = *hunt->subject.plan;
-	hunt->steps = arena_copy(hunt->arena, hunt->plan.steps, hunt->plan.step_count * sizeof *hunt->steps);
-	hunt->plan.steps = hunt->steps;
-	hunt->code = *hunt->subject.code;
-	hunt->insns = arena_copy(hunt->arena, hunt->code.insns, hunt->code.insn_count * sizeof *hunt->insns);
-	hunt->code.insns = hunt->insns;
+	hunt->run = run_walker;
+	hunt->sparse = random_setting("WEIR_ROUNDS", 1) == 1 ? SPARSE : 1;
+	hunt_begin(hunt, text, PACKETS);
+	assert_non_null(hunt->words);
+	hunt_try(hunt, "nothing", 0);
+	assert_int_equal(hunt->tally.same, 1);
 }
 
-static int run_hunt(void *context)
+static int plant(void *context)
 {
 	struct hunt *hunt = context;
-	const struct ruleset *ruleset = ir_text_parse(hunt->arena, hunt->policy->text);
 
-	assert_int_equal(subject_make(hunt->arena, ruleset, hunt->policy->hook, &hunt->policy->options,
-				      &hunt->subject), 0);
-	make_copies(hunt);
-	hunt->packets = harm_packets(hunt->arena, ruleset, hunt->policy->hook, PACKETS);
-	try_bug(hunt, "nothing", 0);
-	assert_int_equal(hunt->tally.same, 1);
+	begin_hunt(hunt, hunt->policy->text);
 	for (unsigned i = 0; i < hunt->config.trees4; i++)
 		harm_tree(hunt, hunt->config.roots4[i], false);
 	for (unsigned i = 0; i < hunt->config.trees6; i++)
@@ -543,25 +427,8 @@ static int run_hunt(void *context)
 
 static void planted_bugs_are_found(void **state)
 {
-	struct tally all = { 0 };
-	bool wrong = false;
-
 	(void)state;
-	for (size_t i = 0; i < POLICIES; i++) {
-		struct hunt hunt = { .arena = arena_new(), .policy = &policies[i] };
-		const struct tally *tally = &hunt.tally;
-
-		assert_int_equal(arena_run(hunt.arena, run_hunt, &hunt), 0);
-		print_message("# %s: %zu planted, %zu caught with a packet (%zu need elements in sets), %zu equal\n",
-			      policies[i].name, tally->planted, tally->caught, tally->assumed, tally->same);
-		all.caught += tally->caught;
-		all.same += tally->same;
-		wrong |= hunt.wrong;
-		arena_free(hunt.arena);
-	}
-	print_message("# %zu caught, %zu equal\n", all.caught, all.same);
-	assert_false(wrong);
-	assert_true(all.caught >= 200);
+	hunt_all(policies, POLICIES, plant);
 }
 
 /* --- large tables, where not all of the packets can be compared at once ------------------------------------------ */
@@ -594,14 +461,8 @@ static int run_large(void *context)
 {
 	struct hunt *hunt = context;
 	struct random random = random_seed(random_setting("WEIR_SEED", 1));
-	const struct ruleset *ruleset = ir_text_parse(hunt->arena, large_text(hunt->arena));
 
-	assert_int_equal(subject_make(hunt->arena, ruleset, hunt->policy->hook, &hunt->policy->options,
-				      &hunt->subject), 0);
-	make_copies(hunt);
-	hunt->packets = harm_packets(hunt->arena, ruleset, hunt->policy->hook, PACKETS);
-	try_bug(hunt, "nothing", 0);
-	assert_int_equal(hunt->tally.same, 1);
+	begin_hunt(hunt, large_text(hunt->arena));
 	while (hunt->tally.planted < LARGE_BUGS) {
 		uint32_t first = hunt->config.changes ? header_of(hunt)->room_end : 0;
 		size_t at = first + random_below(&random, hunt->config.limit - first);
@@ -614,7 +475,7 @@ static int run_large(void *context)
 
 static void bugs_in_a_large_table_are_found(void **state)
 {
-	static const struct policy policy = { .name = "large", .hook = HOOK_XDP };
+	static const struct hunt_policy policy = { .name = "large", .hook = HOOK_XDP };
 	struct hunt hunt = { .arena = arena_new(), .policy = &policy, .open_max = OPEN_MAX };
 
 	(void)state;
