@@ -304,24 +304,28 @@ class Goodput(TestCase):
             self.assertTrue(self.LEAST <= rate <= self.MOST, "%s: %s Mbit/s" % (case, rates))
 
     def each_hook(self, work):
-        cgroup = Cgroup()
-        for side, inbound, place in (("tc weir0 ingress", True, NOWHERE), ("tc weir0 egress", False, NOWHERE),
-                                     ("xdp weir0", True, NOWHERE), ('cgroup "%s" egress' % cgroup.name, False, cgroup),
-                                     ('cgroup "%s" ingress' % cgroup.name, True, cgroup)):
-            apply("policy t {\n on %s\n default accept\n throttle 10mbit per flow if dst_port == 7001\n}\n" % side)
-            self.check(work(inbound, place), side)
-            weir("delete", "t")
+        """At all hooks at the same time: it is mostly waiting."""
+        ours = [Cgroup(), Cgroup()]
+        side_by_side(*(functools.partial(self.one_hook, work, *each) for each in enumerate((
+            ("tc weir0 ingress", True, NOWHERE), ("tc weir0 egress", False, NOWHERE), ("xdp weir0", True, NOWHERE),
+            ('cgroup "%s" egress' % ours[0].name, False, ours[0]), ('cgroup "%s" ingress' % ours[1].name, True, ours[1])))))
+
+    def one_hook(self, work, number, hook):
+        side, inbound, place = hook
+        apply("policy t {\n on %s\n default accept\n throttle 10mbit per flow if dst_port == 7001\n}\n" % side)
+        self.check(work(number, inbound, place), side)
+        weir("delete", "t")
 
     def test_tcp(self):
         with open("/proc/sys/net/ipv4/tcp_available_congestion_control") as file:
-            controls = itertools.cycle(file.read().split())
-        self.each_hook(lambda inbound, place: self.tcp(inbound, next(controls).encode(), place=place))
+            controls = file.read().split()
+        self.each_hook(lambda number, inbound, place: self.tcp(inbound, controls[number % len(controls)].encode(), place=place))
 
     def test_flows(self):
-        self.each_hook(lambda inbound, place: self.tcp(inbound, b"reno", flows=2, place=place))
+        self.each_hook(lambda number, inbound, place: self.tcp(inbound, b"reno", flows=2, place=place))
 
     def test_udp(self):
-        self.each_hook(lambda inbound, place: self.udp(inbound, place))
+        self.each_hook(lambda number, inbound, place: self.udp(inbound, place))
 
 
 if __name__ == "__main__":

@@ -159,7 +159,7 @@ def join(name, mac, four, six):
 def make_world():
     unshare(CLONE_NEWNS)
     mount("none", "/", None, MS_REC | MS_PRIVATE)
-    world.folder = tempfile.mkdtemp(prefix=PREFIX + "-")
+    world.folder = tempfile.mkdtemp(prefix=PREFIX + "-", dir=world.folder)  # in that of the world that this one is beside
     atexit.register(shutil.rmtree, world.folder, ignore_errors=True)
     bpffs = os.path.join(world.folder, "bpf")
     os.mkdir(bpffs)
@@ -177,6 +177,32 @@ def make_world():
         configure("peer0", PEER_MAC, PEER4, PEER6)
         join("peer0", OUR_MAC, OUR4, OUR6)
     time.sleep(0.1)
+
+
+def side_by_side(*works):
+    """Each in a process and a world of its own, all at the same time. Fails with what they say."""
+    children = []
+    for work in works:
+        said, says = os.pipe()
+        child = os.fork()
+        if not child:
+            with open(says, "w") as file:
+                try:
+                    make_world()
+                    work()
+                except BaseException:  # SIGTERM too: nothing of the parent's is to be tidied up here
+                    file.write(traceback.format_exc())
+            os._exit(0)
+        os.close(says)
+        children.append((child, said))
+    complaints = ""
+    for child, said in children:
+        with open(said) as file:
+            complaints += file.read()
+        if os.waitpid(child, 0)[1]:
+            complaints += "a process was killed\n"
+    if complaints:
+        raise AssertionError(complaints)
 
 
 # --- cgroups ---------------------------------------------------------------------------------------------------------
