@@ -202,6 +202,14 @@ struct weir_apply_options {
  */
 int weir_apply(struct weir *weir, struct weir_program *program, const struct weir_apply_options *options);
 
+/*
+ * What weir_compile_file() and weir_apply() do for a file that differs in a few rules from the policy that came from it: these
+ * are changed in the policy's tables, and the others are not even read. *ret_program knows weir_policy() only. NULL there, with
+ * WEIR_OK: nothing has changed, and only those two can tell.
+ */
+int weir_apply_difference(struct weir *weir, const char *path, const struct weir_apply_options *options,
+			  struct weir_program **ret_program);
+
 /* Removes policies, all in one step. WEIR_INPUT if one is not there. */
 int weir_delete(struct weir *weir, const char *const *names, size_t count);
 

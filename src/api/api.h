@@ -62,6 +62,7 @@ int api_fail(struct call *call, int status, const char *format, ...) __attribute
 /* A file that the compilation read; the first is the policy file itself. */
 struct bundle {
 	VEC(const struct source *) files;
+	const struct noted *names; /* what it asked the machine (noted.h); NULL: it was not compiled yet */
 };
 
 struct weir_program {
@@ -73,11 +74,23 @@ struct weir_program {
 	struct weir_policy *policies; /* one for each ruleset */
 };
 
+/* An empty one, or NULL without memory. */
+struct weir_program *program_new(void);
+/* Fills in its policies from its rulesets. */
+void api_describe_policies(struct weir_program *program);
+
 /* Reads a whole file, or standard input for "-"; the caller frees the text, which a NUL follows. 0 or -errno. */
 int api_read_path(const char *path, char **ret_text, size_t *ret_length);
 /* Calls that only fail: WEIR_INPUT with what is wrong with the file, WEIR_SYSTEM. */
 int api_unreadable(struct weir *weir, const char *path, int error);
 int api_out_of_memory(struct weir *weir);
+
+/* lang_read over the file system; what is read is added to the bundle, in the arena. Context: a struct reading. */
+struct reading {
+	struct arena *arena;
+	struct bundle *bundle;
+};
+int api_read_file(void *reading, struct arena *arena, const char *path, const struct source **ret_source);
 
 /* lang_read over a struct bundle: included files as they were read the first time. */
 int api_read_bundle(void *context, struct arena *arena, const char *path, const struct source **ret_source);
@@ -109,6 +122,9 @@ int api_require_proof(struct call *call, const struct built *built, unsigned *mi
 /* Sources as one blob, and back. */
 int bundle_encode(struct arena *arena, const struct bundle *bundle, const void **ret_data, size_t *ret_size);
 int bundle_decode(struct arena *arena, const void *data, size_t size, struct bundle *ret_bundle);
+
+/* Whether the first file has that name, and its text, in place: it does not end in NUL. Allocates nothing. */
+bool bundle_first_is(const void *data, size_t size, const char *name, struct source *ret_file);
 
 /* The policy's description: names, rules' texts and lines, sets, log texts; JSON, in the arena. -EILSEQ if not UTF-8. */
 int meta_describe(struct arena *arena, const struct ruleset *ruleset, const struct plan *plan, const char *file,
@@ -145,6 +161,9 @@ void install_knocks(struct arena *arena, const struct ruleset *ruleset, struct i
 int api_install(struct call *call, const struct ruleset *ruleset, int only, const struct bundle *bundle,
 		struct install *ret_install);
 
+/* Whether the policy in force was read from that file. The kernel is open for writing. */
+bool api_came_from(struct call *call, struct kernel *kernel, const char *policy, const char *file);
+
 /* Has `install` keep, by the rules' texts, the counts of the policy that it replaces. */
 void api_carry_counters(struct call *call, struct kernel *kernel, struct install *install);
 
@@ -167,15 +186,16 @@ enum { RULE_CHANGES_MAX = 512 }; /* of tables, in place; then they are built ane
 /* What changes of single rules in place need: the policy's file without its rules. NULL: not in place. */
 const void *api_frame(struct arena *arena, const struct ruleset *ruleset, const struct bundle *bundle, size_t *ret_size);
 
-/* Beside it, where each rule is and what it means. */
-const void *api_rule_index(struct arena *arena, const struct ruleset *ruleset, size_t *ret_size);
+/* Beside it, where each rule is and what it means, and what the names that the bundle's files have mean. */
+const void *api_rule_index(struct arena *arena, const struct ruleset *ruleset, const struct bundle *bundle,
+			   size_t *ret_size);
 
 /* kernel_policy(), whose text and description are as single rules or tunables were changed since. */
 int api_policy(struct call *call, struct kernel *kernel, const char *policy, struct diags *diags,
 	       struct policy_state *ret_state);
 
 /* Compiles a pinned bundle again: the policy of that name. */
-int api_recompile(struct call *call, const char *policy, const struct bundle *bundle, struct ruleset *ret_ruleset);
+int api_recompile(struct call *call, const char *policy, struct bundle *bundle, struct ruleset *ret_ruleset);
 
 /* For programs without a policy in force: an error if the rules capture, as nobody could read what they do. */
 int api_refuse_captures(struct call *call, const struct ruleset *ruleset);

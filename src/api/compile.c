@@ -5,11 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/api.h"
+#include "api/noted.h"
 
 enum { FILE_BYTES_MAX = 256 << 20 };
 
-static struct weir_program *program_new(void)
+struct weir_program *program_new(void)
 {
 	struct weir_program *program = calloc(1, sizeof *program);
 
@@ -90,7 +90,7 @@ static const struct source *bundle_add(struct arena *arena, struct bundle *bundl
 }
 
 struct adding {
-	struct weir_program *program;
+	struct reading to;
 	const char *name;
 	const char *text;
 	size_t length;
@@ -101,23 +101,22 @@ static int add_source(void *context)
 {
 	struct adding *adding = context;
 
-	adding->source = bundle_add(adding->program->arena, &adding->program->bundle, adding->name, adding->text,
-				    adding->length);
+	adding->source = bundle_add(adding->to.arena, adding->to.bundle, adding->name, adding->text, adding->length);
 	return 0;
 }
 
-/* lang_read for the file system. Reads with malloc, then copies: the arena may unwind, and nothing may leak then. */
-static int read_file(void *context, struct arena *arena, const char *path, const struct source **ret_source)
+/* Reads with malloc, then copies: the arena may unwind, and nothing may leak then. */
+int api_read_file(void *context, struct arena *arena, const char *path, const struct source **ret_source)
 {
-	struct adding adding = { .program = context, .name = path };
+	struct adding adding = { .to = *(const struct reading *)context, .name = path };
 	char *text;
 	int error = api_read_path(path, &text, &adding.length);
 
-	(void)arena; /* the program's own */
+	(void)arena; /* the one of what is read */
 	if (error)
 		return error;
 	adding.text = text;
-	error = arena_run(adding.program->arena, add_source, &adding);
+	error = arena_run(adding.to.arena, add_source, &adding);
 	free(text);
 	if (!error)
 		*ret_source = adding.source;
@@ -192,7 +191,7 @@ static left_list describe_lefts(struct arena *arena, const struct ruleset *rules
 	return lefts;
 }
 
-static void describe_policies(struct weir_program *program)
+void api_describe_policies(struct weir_program *program)
 {
 	struct arena *arena = program->arena;
 
@@ -217,24 +216,17 @@ struct compiling {
 	bool expression;
 };
 
-static struct lang_input language_input(struct weir_program *program, bool expression, bool from_bundle)
-{
-	return (struct lang_input){
-		.source = program->bundle.files.items[0],
-		.expression = expression,
-		.names = &names_system,
-		.read = from_bundle ? api_read_bundle : read_file,
-		.read_context = from_bundle ? (void *)&program->bundle : program,
-	};
-}
-
 static int compile(struct call *call, void *context)
 {
 	struct compiling *compiling = context;
 	struct weir_program *program = compiling->program;
-	struct lang_input input = language_input(program, compiling->expression, false);
+	struct noted *names = noted_new(program->arena);
+	struct reading reading = { program->arena, &program->bundle };
+	const struct lang_input input = { .source = program->bundle.files.items[0], .expression = compiling->expression,
+					  .names = &names->names, .read = api_read_file, .read_context = &reading };
 	const char *wrong;
 
+	program->bundle.names = names;
 	if (lang_compile(call->arena, &input, call->diags, &program->rulesets))
 		return WEIR_INPUT;
 	for (size_t i = 0; i < program->rulesets->count; i++) {
@@ -245,7 +237,7 @@ static int compile(struct call *call, void *context)
 	}
 	program->expression = program->rulesets->count == 1 && program->rulesets->items[0].expression;
 	program->diags = call->diags;
-	describe_policies(program);
+	api_describe_policies(program);
 	return WEIR_OK;
 }
 
@@ -281,10 +273,12 @@ static int compile_source(struct weir *weir, const char *name, const char *text,
 			  struct weir_program **ret_program)
 {
 	struct weir_program *program = program_new();
-	struct adding adding = { program, name, text, length, NULL };
+	struct adding adding = { .name = name, .text = text, .length = length };
 	struct compiling compiling;
 	int status;
 
+	if (program)
+		adding.to = (struct reading){ program->arena, &program->bundle };
 	if (!program || arena_run(program->arena, add_source, &adding)) {
 		weir_program_free(program);
 		return api_out_of_memory(weir);
@@ -358,10 +352,10 @@ static int select_policy(struct call *call, struct weir_program *program, const 
 static int bind_expression(struct arena *arena, struct weir_program *program, enum hook hook, struct diags *diags,
 			   const struct ruleset **ret_ruleset)
 {
-	struct lang_input input = language_input(program, true, true);
+	const struct lang_input input = { .source = program->bundle.files.items[0], .expression = true, .hooks = HOOK_BIT(hook),
+					  .names = &names_system, .read = api_read_bundle, .read_context = &program->bundle };
 	const struct rulesets *rulesets;
 
-	input.hooks = HOOK_BIT(hook);
 	if (lang_compile(arena, &input, diags, &rulesets))
 		return WEIR_INPUT;
 	*ret_ruleset = &rulesets->items[0];

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "api/flows.h"
+#include "api/noted.h"
 #include "api/rule.h"
 
 typedef VEC(struct install_set) install_sets;
@@ -284,7 +285,7 @@ int api_install(struct call *call, const struct ruleset *ruleset, int only, cons
 	if (only < 0 && changes_in_place(&install) && !ruleset->tunable_count)
 		install.frame = api_frame(call->arena, ruleset, bundle, &install.frame_size);
 	if (install.frame)
-		install.index = api_rule_index(call->arena, ruleset, &install.index_size);
+		install.index = api_rule_index(call->arena, ruleset, bundle, &install.index_size);
 	install.slots += install.frame ? RULE_CHANGES_MAX : 0;
 	install.malformed_accept = ruleset->malformed_accept;
 	install.observe = ruleset->observe;
@@ -363,6 +364,19 @@ static bool is_kept(const struct rulesets *kept, const char *name)
 	return false;
 }
 
+bool api_came_from(struct call *call, struct kernel *kernel, const char *policy, const char *file)
+{
+	struct kernel_blob blob;
+	struct source first;
+	bool same;
+
+	if (kernel_blob_map(kernel, policy, "source", diags_new(call->arena), &blob))
+		return false;
+	same = bundle_first_is(blob.data, blob.size, file, &first);
+	kernel_blob_unmap(&blob);
+	return same;
+}
+
 /* Policies that came from the same file and are no longer in it. */
 static int find_stale(struct call *call, struct kernel *kernel, struct stale *stale)
 {
@@ -372,14 +386,8 @@ static int find_stale(struct call *call, struct kernel *kernel, struct stale *st
 	if (kernel_policies(kernel, call->arena, call->diags, &names, &count))
 		return WEIR_SYSTEM;
 	for (size_t i = 0; i < count; i++) {
-		json_t *meta;
-
-		if (is_kept(stale->kept, names[i]))
-			continue;
-		meta = meta_in_force(call, kernel, names[i]);
-		if (meta && !strcmp(json_string_value(json_object_get(meta, "file")), stale->file))
+		if (!is_kept(stale->kept, names[i]) && api_came_from(call, kernel, names[i], stale->file))
 			VEC_PUSH(call->arena, &stale->names) = names[i];
-		json_decref(meta);
 	}
 	return WEIR_OK;
 }
@@ -591,10 +599,11 @@ struct former {
 	size_t source_size;
 };
 
-int api_recompile(struct call *call, const char *policy, const struct bundle *bundle, struct ruleset *ret_ruleset)
+int api_recompile(struct call *call, const char *policy, struct bundle *bundle, struct ruleset *ret_ruleset)
 {
-	struct lang_input input = { .source = bundle->files.items[0], .names = &names_system,
-				    .read = api_read_bundle, .read_context = (void *)bundle };
+	const struct noted *names = bundle->names = noted_new(call->arena);
+	struct lang_input input = { .source = bundle->files.items[0], .names = &names->names,
+				    .read = api_read_bundle, .read_context = bundle };
 	const struct rulesets *rulesets;
 
 	if (lang_compile(call->arena, &input, call->diags, &rulesets))

@@ -45,6 +45,31 @@ int bundle_encode(struct arena *arena, const struct bundle *bundle, const void *
 	return 0;
 }
 
+/* One file, in place: neither its name nor its text ends in NUL. Returns its bytes; 0: there is none. */
+static size_t take_file(const char *from, size_t size, struct source *ret_file, size_t *ret_name_length)
+{
+	uint32_t lengths[2];
+
+	if (size < sizeof lengths)
+		return 0;
+	memcpy(lengths, from, sizeof lengths);
+	if ((uint64_t)lengths[0] + lengths[1] > size - sizeof lengths)
+		return 0;
+	*ret_file = (struct source){ from + sizeof lengths, from + sizeof lengths + lengths[0], lengths[1] };
+	*ret_name_length = lengths[0];
+	return sizeof lengths + lengths[0] + lengths[1];
+}
+
+bool bundle_first_is(const void *data, size_t size, const char *name, struct source *ret_file)
+{
+	size_t length;
+
+	if (!take_file(data, size, ret_file, &length) || length != strlen(name) || memcmp(ret_file->name, name, length))
+		return false;
+	ret_file->name = name;
+	return true;
+}
+
 int bundle_decode(struct arena *arena, const void *data, size_t size, struct bundle *ret_bundle)
 {
 	struct bundle bundle = { 0 };
@@ -52,19 +77,15 @@ int bundle_decode(struct arena *arena, const void *data, size_t size, struct bun
 
 	while (size) {
 		struct source *file = ARENA_NEW(arena, struct source);
-		uint32_t lengths[2];
+		size_t name_length, taken = take_file(from, size, file, &name_length);
 
-		if (size < sizeof lengths)
+		if (!taken)
 			return -EINVAL;
-		memcpy(lengths, from, sizeof lengths);
-		if ((uint64_t)lengths[0] + lengths[1] > size - sizeof lengths)
-			return -EINVAL;
-		file->name = arena_strndup(arena, from + sizeof lengths, lengths[0]);
-		file->text = arena_strndup(arena, from + sizeof lengths + lengths[0], lengths[1]);
-		file->length = lengths[1];
+		file->name = arena_strndup(arena, file->name, name_length);
+		file->text = arena_strndup(arena, file->text, file->length);
 		VEC_PUSH(arena, &bundle.files) = file;
-		from += sizeof lengths + lengths[0] + lengths[1];
-		size -= sizeof lengths + lengths[0] + lengths[1];
+		from += taken;
+		size -= taken;
 	}
 	*ret_bundle = bundle;
 	return bundle.files.count ? 0 : -EINVAL;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A file applied that differs in a few rules from the policy in force: these are changed in place. In: the file's rules; out:
- * they are in force, and the kept text is the file's. Refuses (RULE_REBUILD) whatever else differs.
+ * A file applied that differs in a few rules from the policy in force: these are changed in place. In: the rules of a stretch
+ * of the file, or of all of it; out: they are in force, and the kept text is the file's. Refuses (RULE_REBUILD) whatever else
+ * differs.
  *
  * Rules are the same if their texts are, and what they mean (names may have come to mean something else). What stands
  * between rules that stay is compared byte by byte, and changed where it differs.
@@ -9,63 +10,80 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/rule.h"
-#include "api/rule_places.h"
+#include "api/noted.h"
+#include "api/rule_apply.h"
 
 enum { DIFFERENCES_MAX = 64 }; /* rules that come or go */
 
-struct applying {
-	struct in_place in_place;
-	const struct ruleset *ruleset;
-	const struct bundle *bundle;
-	void *source, *index; /* as installed */
-	size_t source_size, index_size;
-	struct edited edited; /* in force */
-	uint64_t *hashes;     /* of the new rules */
-	uint32_t *match;      /* by new rule: index of the same old one + 1, or 0 */
+/* What becomes of the stretch. */
+struct difference {
+	struct applying *applying;
+	const struct edited_rule *olds; /* the rules in force there */
+	uint32_t *olds_at;              /* where they begin */
+	uint32_t old_count;
+	const struct rule *news;
+	uint32_t new_count;
+	uint64_t *hashes; /* of the new ones */
+	uint32_t *match;  /* by new rule: index of the same old one + 1, or 0 */
+	bool named;       /* names were asked for that the index does not keep */
 	VEC(char) edit;
-	int status;
 };
 
-/* --- the index: a mark for each rule, and one for the policy ---------------------------------------------------------------------------------------------------- */
+/* --- the index: a head, a mark for each rule, names -------------------------------------------------------------- */
 
-const void *api_rule_index(struct arena *arena, const struct ruleset *ruleset, size_t *ret_size)
+const void *api_rule_index(struct arena *arena, const struct ruleset *ruleset, const struct bundle *bundle,
+			   size_t *ret_size)
 {
 	const struct chain *main = &ruleset->chains[0];
-	struct rule_mark *marks = ARENA_ARRAY(arena, struct rule_mark, main->rule_count + 1);
+	struct rule_index head = { .rules = (uint32_t)main->rule_count, .at = ruleset->span.offset, .size = ruleset->span.length };
+	size_t names_size, marks_size = main->rule_count * sizeof(struct rule_mark);
+	const void *names = noted_encode(arena, bundle->names, &names_size);
+	struct rule_mark *marks;
+	char *data;
 
+	head.names_size = (uint32_t)names_size;
+	*ret_size = sizeof head + marks_size + names_size;
+	data = arena_alloc(arena, *ret_size);
+	memcpy(data, &head, sizeof head);
+	marks = (struct rule_mark *)(data + sizeof head);
 	for (size_t i = 0; i < main->rule_count; i++)
 		marks[i] = (struct rule_mark){ main->rules[i].span.offset, main->rules[i].span.length,
 					       rule_hash(&main->rules[i]) };
-	marks[main->rule_count] = (struct rule_mark){ ruleset->span.offset, ruleset->span.length, 0 };
-	*ret_size = (main->rule_count + 1) * sizeof *marks;
-	return marks;
+	memcpy(data + sizeof head + marks_size, names, names_size);
+	return data;
+}
+
+bool rule_index_read(const void *data, size_t size, struct rule_index *ret_index, const struct rule_mark **ret_marks,
+		     const void **ret_names)
+{
+	const struct rule_index *head = data;
+
+	if (size < sizeof *head || size != sizeof *head + (uint64_t)head->rules * sizeof **ret_marks + head->names_size)
+		return false;
+	*ret_index = *head;
+	*ret_marks = (const struct rule_mark *)(head + 1);
+	*ret_names = *ret_marks + head->rules;
+	return true;
 }
 
 /* --- what is in force -------------------------------------------------------------------------------------------- */
 
 static bool read_edited(struct applying *applying)
 {
-	struct call *call = applying->in_place.call;
 	const struct rules_state *state = applying->in_place.state;
-	const struct rule_mark *marks = applying->index;
 	struct op_cursor cursor = { .edits = state->edits, .size = state->edits_size };
-	struct edited *edited = &applying->edited;
-	size_t count = applying->index_size / sizeof *marks - 1;
 	const struct rule_op *op;
-	struct bundle bundle;
+	struct source file;
 
-	if (bundle_decode(call->arena, applying->source, applying->source_size, &bundle) ||
-	    strcmp(bundle.files.items[0]->name, applying->bundle->files.items[0]->name))
+	if (!bundle_first_is(applying->source.data, applying->source.size, applying->file->name, &file) ||
+	    !rule_index_read(applying->index.data, applying->index.size, &applying->head, &applying->marks,
+			     &applying->names))
 		return false;
-	edited->arena = call->arena;
-	edited->source = bundle.files.items[0];
-	edited->policy = (struct span){ edited->source, marks[count].at, marks[count].size };
-	for (size_t i = 0; i < count; i++)
-		VEC_PUSH(call->arena, &edited->rules) = (struct edited_rule){
-			.span = { edited->source, marks[i].at, marks[i].size }, .hash = marks[i].hash };
+	applying->edited = edited_built(applying->in_place.call->arena, &file,
+					(struct span){ NULL, applying->head.at, applying->head.size }, applying->marks,
+					applying->head.rules);
 	while ((op = op_next(&cursor)))
-		edited_apply(edited, op);
+		edited_apply(&applying->edited, op);
 	return true;
 }
 
@@ -93,9 +111,9 @@ static bool is_plain(const struct ruleset *ruleset)
 
 /* --- differences ------------------------------------------------------------------------------------------------- */
 
-static bool same_rule(const struct applying *applying, size_t old, size_t new)
+static bool same_rule(const struct difference *difference, size_t old, size_t new)
 {
-	return applying->edited.rules.items[old].hash == applying->hashes[new];
+	return difference->olds[old].hash == difference->hashes[new];
 }
 
 /*
@@ -105,7 +123,7 @@ static bool same_rule(const struct applying *applying, size_t old, size_t new)
 enum { WIDTH = 2 * DIFFERENCES_MAX + 3, MIDDLE = DIFFERENCES_MAX + 1 };
 
 struct differing {
-	struct applying *applying;
+	struct difference *difference;
 	int64_t olds, news;
 	int64_t (*reach)[WIDTH]; /* by d, then MIDDLE + k */
 };
@@ -133,17 +151,17 @@ static void take_way(const struct differing *differing, int d, int k)
 		int64_t start = enter(differing, d, k, &from);
 
 		for (int64_t old = differing->reach[d][MIDDLE + k]; old > start; old--)
-			differing->applying->match[old - 1 - k] = (uint32_t)old;
+			differing->difference->match[old - 1 - k] = (uint32_t)old;
 		k = from;
 	}
 }
 
 /* Fills in `match`; false if it takes more than DIFFERENCES_MAX. */
-static bool find_matches(struct applying *applying, size_t old_count, size_t new_count)
+static bool find_matches(struct difference *difference)
 {
-	struct differing differing = { applying, (int64_t)old_count, (int64_t)new_count, NULL };
+	struct differing differing = { difference, difference->old_count, difference->new_count, NULL };
 
-	differing.reach = (void *)ARENA_ARRAY(applying->in_place.call->arena, int64_t, (DIFFERENCES_MAX + 1) * WIDTH);
+	differing.reach = (void *)ARENA_ARRAY(difference->applying->in_place.call->arena, int64_t, (DIFFERENCES_MAX + 1) * WIDTH);
 	memset(differing.reach, 0xff, (DIFFERENCES_MAX + 1) * sizeof *differing.reach);
 	for (int d = 0; d <= DIFFERENCES_MAX; d++) {
 		for (int k = -d; k <= d; k += 2) {
@@ -151,7 +169,7 @@ static bool find_matches(struct applying *applying, size_t old_count, size_t new
 			int64_t old = enter(&differing, d, k, &from);
 
 			while (old >= 0 && old < differing.olds && old - k < differing.news &&
-			       same_rule(applying, (size_t)old, (size_t)(old - k)))
+			       same_rule(difference, (size_t)old, (size_t)(old - k)))
 				old++;
 			differing.reach[d][MIDDLE + k] = old;
 			if (old != differing.olds || old - k != differing.news)
@@ -165,62 +183,138 @@ static bool find_matches(struct applying *applying, size_t old_count, size_t new
 
 /* --- the edit ---------------------------------------------------------------------------------------------------- */
 
-static void put(struct applying *applying, const struct rule_op *op, const char *text)
+static void put(struct difference *difference, const struct rule_op *op, const char *text)
 {
-	struct arena *arena = applying->in_place.call->arena;
+	struct arena *arena = difference->applying->in_place.call->arena;
 	const char *bytes = (const char *)op;
 	size_t size = op_size(op->length);
 
 	for (size_t i = 0; i < size; i++)
-		VEC_PUSH(arena, &applying->edit) = i < sizeof *op ? bytes[i] :
-						   i < sizeof *op + op->length ? text[i - sizeof *op] : 0;
+		VEC_PUSH(arena, &difference->edit) = i < sizeof *op ? bytes[i] :
+						     i < sizeof *op + op->length ? text[i - sizeof *op] : 0;
 }
 
-/* A stretch of text between what stays, in the old file and in the new one. */
+/* A stretch of text between what stays, in the text in force and in the file. */
 struct gap {
 	size_t old_from, old_to, new_from, new_to;
 };
 
-static void collect_gaps(struct applying *applying, struct gap *gaps)
+static uint32_t new_place(const struct difference *difference, uint32_t index)
 {
-	const struct chain *main = &applying->ruleset->chains[0];
-	struct gap gap = { 0 };
-	size_t count = 0;
-
-	for (size_t i = 0; i < main->rule_count; i++) {
-		const struct edited_rule *old;
-
-		if (!applying->match[i])
-			continue;
-		old = &applying->edited.rules.items[applying->match[i] - 1];
-		gap.old_to = old->span.offset;
-		gap.new_to = main->rules[i].span.offset;
-		gaps[count++] = gap;
-		gap.old_from = old->span.offset + old->span.length;
-		gap.new_from = main->rules[i].span.offset + main->rules[i].span.length;
-	}
-	gap.old_to = applying->edited.source->length;
-	gap.new_to = applying->ruleset->span.source->length;
-	gaps[count] = gap;
+	return part_place(difference->applying, difference->news[index].span.offset);
 }
 
-/* From the last to the first, so that places before stay what they are. */
-static bool put_texts(struct applying *applying, size_t matches)
+/* Where what is known to be the same ends, and where it begins again. */
+static struct gap outer_gap(const struct applying *applying)
 {
-	struct gap *gaps = ARENA_ARRAY(applying->in_place.call->arena, struct gap, matches + 1);
-	const char *old = applying->edited.source->text, *new = applying->ruleset->span.source->text;
+	const struct edited *edited = &applying->edited;
+	struct gap gap = { 0, edited->length, 0, applying->file->length };
 
-	collect_gaps(applying, gaps);
-	for (size_t i = matches + 1; i-- > 0;) {
-		const struct gap *gap = &gaps[i];
+	if (applying->before) {
+		const struct edited_rule rule = edited_rule(edited, applying->before);
+
+		gap.old_from = gap.new_from = edited_place(edited, &rule) + rule.size;
+	}
+	if (applying->behind) {
+		const struct edited_rule rule = edited_rule(edited, edited->places.count - applying->behind + 1);
+
+		gap.old_to = edited_place(edited, &rule);
+		gap.new_to -= edited->length - gap.old_to;
+	}
+	return gap;
+}
+
+static size_t collect_gaps(struct difference *difference, struct gap *gaps)
+{
+	const struct gap outer = outer_gap(difference->applying);
+	struct gap gap = outer;
+	size_t count = 0;
+
+	for (uint32_t i = 0; i < difference->new_count; i++) {
+		uint32_t old = difference->match[i];
+
+		if (!old)
+			continue;
+		gap.old_to = difference->olds_at[old - 1];
+		gap.new_to = new_place(difference, i);
+		gaps[count++] = gap;
+		gap.old_from = gap.old_to + difference->olds[old - 1].size;
+		gap.new_from = gap.new_to + difference->news[i].span.length;
+	}
+	gap.old_to = outer.old_to;
+	gap.new_to = outer.new_to;
+	gaps[count++] = gap;
+	return count;
+}
+
+static char byte_of(const struct applying *applying, size_t at)
+{
+	return *edited_byte(&applying->edited, at);
+}
+
+/* No further than the first rule of either text. */
+static void trim_front(const struct difference *difference, struct gap *gap)
+{
+	const struct applying *applying = difference->applying;
+	size_t old_end = difference->old_count ? difference->olds_at[0] : gap->old_to;
+	size_t new_end = difference->new_count ? new_place(difference, 0) : gap->new_to;
+
+	while (gap->old_from < old_end && gap->new_from < new_end &&
+	       byte_of(applying, gap->old_from) == applying->file->text[gap->new_from]) {
+		gap->old_from++;
+		gap->new_from++;
+	}
+}
+
+/* Nor than the last. */
+static void trim_back(const struct difference *difference, struct gap *gap)
+{
+	const struct applying *applying = difference->applying;
+	uint32_t old = difference->old_count, new = difference->new_count;
+	size_t old_end = old ? difference->olds_at[old - 1] + difference->olds[old - 1].size : gap->old_from;
+	size_t new_end = new ? new_place(difference, new - 1) + difference->news[new - 1].span.length : gap->new_from;
+
+	old_end = old_end > gap->old_from ? old_end : gap->old_from;
+	new_end = new_end > gap->new_from ? new_end : gap->new_from;
+	while (gap->old_to > old_end && gap->new_to > new_end &&
+	       byte_of(applying, gap->old_to - 1) == applying->file->text[gap->new_to - 1]) {
+		gap->old_to--;
+		gap->new_to--;
+	}
+}
+
+static bool same_gap(const struct applying *applying, const struct gap *gap)
+{
+	size_t size = gap->old_to - gap->old_from;
+
+	for (size_t i = 0; i < size && size == gap->new_to - gap->new_from; i++)
+		if (byte_of(applying, gap->old_from + i) != applying->file->text[gap->new_from + i])
+			return false;
+	return size == gap->new_to - gap->new_from;
+}
+
+/*
+ * From the last to the first, so that places before stay what they are. What stands before the first rule and behind the
+ * last, the policy's braces among it, goes in part only: an edit is to be short, and never has half a rule.
+ */
+static bool put_texts(struct difference *difference)
+{
+	const struct applying *applying = difference->applying;
+	struct gap *gaps = ARENA_ARRAY(applying->in_place.call->arena, struct gap, difference->new_count + 1);
+	size_t count = collect_gaps(difference, gaps);
+
+	trim_front(difference, &gaps[0]);
+	trim_back(difference, &gaps[count - 1]);
+	while (count-- > 0) {
+		const struct gap *gap = &gaps[count];
 		struct rule_op op = { .operation = RULE_TEXT, .number = (uint32_t)gap->old_from,
 				      .order = (uint32_t)gap->old_to, .length = (uint32_t)(gap->new_to - gap->new_from) };
 
-		if (gap->old_to - gap->old_from == op.length && !memcmp(old + gap->old_from, new + gap->new_from, op.length))
+		if (same_gap(applying, gap))
 			continue;
-		if (applying->edit.count + op_size(op.length) > applying->in_place.state->edits_room)
+		if (difference->edit.count + op_size(op.length) > applying->in_place.state->edits_room)
 			return false;
-		put(applying, &op, new + gap->new_from);
+		put(difference, &op, applying->file->text + gap->new_from);
 	}
 	return true;
 }
@@ -231,60 +325,64 @@ static uint32_t *new_numbers(struct arena *arena)
 }
 
 /* From the last to the first. */
-static void put_deletions(struct applying *applying)
+static void put_deletions(struct difference *difference)
 {
+	struct applying *applying = difference->applying;
 	struct rule_places *places = &applying->in_place.places;
 	struct plan_delta *delta = &applying->in_place.delta;
 	uint32_t *gone = new_numbers(applying->in_place.call->arena);
-	bool *stays = ARENA_ARRAY(applying->in_place.call->arena, bool, applying->edited.rules.count + 1);
+	bool *stays = ARENA_ARRAY(applying->in_place.call->arena, bool, difference->old_count + 1);
 
-	for (size_t i = 0; i < applying->ruleset->chains[0].rule_count; i++)
-		stays[applying->match[i]] = true;
-	for (uint32_t number = (uint32_t)applying->edited.rules.count; number > 0; number--) {
-		const struct rule_op op = { .operation = WEIR_RULE_DELETE, .number = number, .placed = 1 };
+	for (uint32_t i = 0; i < difference->new_count; i++)
+		stays[difference->match[i]] = true;
+	for (uint32_t old = difference->old_count; old > 0; old--) {
+		const struct rule_op op = { .operation = WEIR_RULE_DELETE, .number = applying->before + old, .placed = 1 };
 
-		if (stays[number])
+		if (stays[old])
 			continue;
-		gone[delta->gone_count++] = places_order(places, number);
+		gone[delta->gone_count++] = places_order(places, op.number);
 		places_apply(places, &op);
-		put(applying, &op, NULL);
+		put(difference, &op, NULL);
 	}
 	delta->gone = gone;
 }
 
-static bool put_addition(struct applying *applying, const struct rule *rule, uint32_t *ret_order, uint32_t *ret_slot)
+static bool put_addition(struct difference *difference, uint32_t index, uint32_t *ret_order, uint32_t *ret_slot)
 {
-	struct rule_places *places = &applying->in_place.places;
-	struct rule_op op = { .operation = WEIR_RULE_ADD, .number = rule->number, .placed = rule->span.offset + 1,
-			      .size = rule->span.length, .verdict = rule_ending_verdict(rule),
-			      .hash = applying->hashes[rule->number - 1] };
+	struct in_place *in_place = &difference->applying->in_place;
+	struct rule_places *places = &in_place->places;
+	const struct rule *rule = &difference->news[index];
+	struct rule_op op = { .operation = WEIR_RULE_ADD, .number = difference->applying->before + index + 1,
+			      .placed = new_place(difference, index) + 1, .size = rule->span.length,
+			      .verdict = rule_ending_verdict(rule), .hash = difference->hashes[index],
+			      .named = difference->named };
 
-	if (!in_place_give(&applying->in_place, places_order(places, op.number - 1), places_order(places, op.number), &op))
+	if (!in_place_give(in_place, places_order(places, op.number - 1), places_order(places, op.number), &op))
 		return false;
 	*ret_order = op.order;
 	*ret_slot = op.slot;
 	places_apply(places, &op);
-	put(applying, &op, NULL);
+	put(difference, &op, NULL);
 	return true;
 }
 
 /* The new rules alone, numbered from 1. */
-static bool put_additions(struct applying *applying)
+static bool put_additions(struct difference *difference)
 {
+	struct applying *applying = difference->applying;
 	struct arena *arena = applying->in_place.call->arena;
-	const struct chain *main = &applying->ruleset->chains[0];
 	struct ruleset *ruleset = arena_copy(arena, applying->ruleset, sizeof *ruleset);
-	struct chain *chain = arena_copy(arena, main, sizeof *chain);
+	struct chain *chain = arena_copy(arena, &ruleset->chains[0], sizeof *chain);
 	struct rule *rules = ARENA_ARRAY(arena, struct rule, DIFFERENCES_MAX + 1);
 	uint32_t *orders = new_numbers(arena), *slots = new_numbers(arena), count = 0;
 
-	for (size_t i = 0; i < main->rule_count; i++) {
-		if (applying->match[i])
+	for (uint32_t i = 0; i < difference->new_count; i++) {
+		if (difference->match[i])
 			continue;
-		rules[count] = main->rules[i];
+		rules[count] = difference->news[i];
 		rules[count].number = count + 1;
 		count++;
-		if (!put_addition(applying, &main->rules[i], &orders[count], &slots[count]))
+		if (!put_addition(difference, i, &orders[count], &slots[count]))
 			return false;
 	}
 	chain->rules = rules;
@@ -298,66 +396,182 @@ static bool put_additions(struct applying *applying)
 
 /* --- all of it --------------------------------------------------------------------------------------------------- */
 
-static int apply(struct applying *applying)
+static void collect_olds(struct difference *difference)
+{
+	const struct applying *applying = difference->applying;
+	struct edited_rule *olds = ARENA_ARRAY(applying->in_place.call->arena, struct edited_rule, difference->old_count);
+	const struct edited *edited = &applying->edited;
+
+	difference->olds_at = ARENA_ARRAY(applying->in_place.call->arena, uint32_t, difference->old_count);
+	edited_rules(edited, applying->before + 1, difference->old_count, olds, difference->olds_at);
+	difference->olds = olds;
+}
+
+static int change(struct applying *applying)
 {
 	struct arena *arena = applying->in_place.call->arena;
 	const struct chain *main = &applying->ruleset->chains[0];
-	size_t matches = 0;
+	struct difference difference = { .applying = applying, .news = main->rules, .new_count = (uint32_t)main->rule_count };
 
-	if (!same_frame(applying) || !read_edited(applying))
+	difference.old_count = applying->edited.places.count - applying->before - applying->behind;
+	difference.named = !noted_among(applying->bundle->names, applying->names, applying->head.names_size);
+	difference.hashes = ARENA_ARRAY(arena, uint64_t, difference.new_count + 1);
+	difference.match = ARENA_ARRAY(arena, uint32_t, difference.new_count + 1);
+	for (uint32_t i = 0; i < difference.new_count; i++)
+		difference.hashes[i] = rule_hash(&difference.news[i]);
+	collect_olds(&difference);
+	if (!find_matches(&difference))
 		return RULE_REBUILD;
-	applying->hashes = ARENA_ARRAY(arena, uint64_t, main->rule_count + 1);
-	applying->match = ARENA_ARRAY(arena, uint32_t, main->rule_count + 1);
-	for (size_t i = 0; i < main->rule_count; i++)
-		applying->hashes[i] = rule_hash(&main->rules[i]);
-	if (!find_matches(applying, applying->edited.rules.count, main->rule_count))
-		return RULE_REBUILD;
-	for (size_t i = 0; i < main->rule_count; i++)
-		matches += applying->match[i] != 0;
 	in_place_read(&applying->in_place);
-	if (!put_texts(applying, matches))
+	if (!put_texts(&difference))
 		return RULE_REBUILD;
-	put_deletions(applying);
-	if (!put_additions(applying))
+	put_deletions(&difference);
+	if (!put_additions(&difference))
 		return RULE_REBUILD;
-	return applying->edit.count ? in_place_commit(&applying->in_place, applying->edit.items, applying->edit.count) :
-				      WEIR_OK;
+	if (!difference.edit.count)
+		return WEIR_OK;
+	return in_place_commit(&applying->in_place, difference.edit.items, difference.edit.count);
 }
 
-static int run_apply(void *context)
-{
-	struct applying *applying = context;
+struct running {
+	struct applying *applying;
+	struct bundle *bundle; /* of what is yet to be read; NULL: the ruleset is there */
+	int status;
+};
 
-	applying->status = apply(applying);
+static int run(void *context)
+{
+	struct running *running = context;
+	struct applying *applying = running->applying;
+
+	running->status = RULE_REBUILD;
+	if (!read_edited(applying) || (running->bundle && !stretch_read(applying, running->bundle)))
+		return 0;
+	if (is_plain(applying->ruleset) && same_frame(applying))
+		running->status = change(applying);
 	return 0;
 }
 
-static int apply_opened(struct applying *applying)
+static int run_opened(struct applying *applying, struct kernel *kernel, struct bundle *bundle)
 {
 	struct call *call = applying->in_place.call;
+	const char *policy = applying->in_place.policy;
+	struct running running = { applying, bundle, WEIR_OK };
 	int error;
 
 	if (!kernel_rules_attached(applying->in_place.rules))
 		return RULE_REBUILD;
-	if (kernel_rules_blob(applying->in_place.rules, "source", call->diags, &applying->source, &applying->source_size) ||
-	    kernel_rules_blob(applying->in_place.rules, "index", call->diags, &applying->index, &applying->index_size))
+	if (kernel_blob_map(kernel, policy, "source", call->diags, &applying->source) ||
+	    kernel_blob_map(kernel, policy, "index", call->diags, &applying->index))
 		return WEIR_SYSTEM;
-	error = arena_run(call->arena, run_apply, applying);
-	return error ? error : applying->status;
+	error = arena_run(call->arena, run, &running);
+	return error ? error : running.status;
+}
+
+static int run_applying(struct applying *applying, struct kernel *kernel, struct bundle *bundle)
+{
+	int status = in_place_open(&applying->in_place, kernel);
+
+	if (status)
+		return status;
+	status = run_opened(applying, kernel, bundle);
+	kernel_rules_close(applying->in_place.rules);
+	kernel_blob_unmap(&applying->source);
+	kernel_blob_unmap(&applying->index);
+	return status;
 }
 
 int rule_apply_in_place(struct call *call, struct kernel *kernel, const struct ruleset *ruleset,
 			const struct bundle *bundle)
 {
-	struct applying applying = { .in_place = { .call = call, .policy = ruleset->name }, .ruleset = ruleset,
-				     .bundle = bundle };
-	int status = is_plain(ruleset) ? in_place_open(&applying.in_place, kernel) : RULE_REBUILD;
+	const struct source *file = bundle->files.items[0];
+	struct applying applying = { .in_place = { .call = call, .policy = ruleset->name }, .file = file,
+				     .ruleset = ruleset, .bundle = bundle };
+
+	applying.parts[2] = (struct part){ 0, file->length, 0 };
+	return is_plain(ruleset) ? run_applying(&applying, kernel, NULL) : RULE_REBUILD;
+}
+
+/* --- a file that has yet to be read ------------------------------------------------------------------------------ */
+
+struct file_call {
+	struct weir_apply_options options;
+	struct source file;
+	struct weir_program *program;
+	struct kernel *kernel;
+	bool applied;
+};
+
+/* The only policy that came from the file, or NULL. */
+static const char *policy_of(struct call *call, const struct file_call *file_call)
+{
+	const char *const *names, *found = NULL;
+	size_t count;
+
+	if (kernel_policies(file_call->kernel, call->arena, call->diags, &names, &count))
+		return NULL;
+	for (size_t i = 0; i < count; i++) {
+		if (!api_came_from(call, file_call->kernel, names[i], file_call->file.name))
+			continue;
+		if (found)
+			return NULL;
+		found = names[i];
+	}
+	return found;
+}
+
+static int apply_file(struct call *call, struct file_call *file_call)
+{
+	const char *policy = policy_of(call, file_call);
+	struct applying applying = { .in_place = { .call = call, .policy = policy }, .file = &file_call->file };
+	struct bundle *bundle = ARENA_NEW(call->arena, struct bundle);
+	int status = policy ? run_applying(&applying, file_call->kernel, bundle) : RULE_REBUILD;
 
 	if (status)
 		return status;
-	status = apply_opened(&applying);
-	kernel_rules_close(applying.in_place.rules);
-	free(applying.source);
-	free(applying.index);
+	file_call->program->rulesets = ARENA_NEW(call->arena, struct rulesets);
+	*(struct rulesets *)file_call->program->rulesets = (struct rulesets){ applying.ruleset, 1 };
+	api_describe_policies(file_call->program);
+	file_call->program->policies[0].rules = applying.in_place.places.count;
+	return WEIR_OK;
+}
+
+/* What may cut the caller's own session is judged with all rules, and what goes wrong is said with all of them. */
+static int try_file(struct call *call, void *context)
+{
+	struct file_call *file_call = context;
+
+	if (!file_call->options.force && session_there(call))
+		return WEIR_OK;
+	file_call->applied = !kernel_open(KERNEL_WRITE, call->diags, &file_call->kernel) && !apply_file(call, file_call);
+	if (!file_call->applied)
+		*call->diags = *diags_new(call->arena);
+	return WEIR_OK;
+}
+
+WEIR_EXPORT int weir_apply_difference(struct weir *weir, const char *path, const struct weir_apply_options *options,
+				      struct weir_program **ret_program)
+{
+	struct file_call file_call = { .file = { .name = path } };
+	char *text = NULL;
+	int status;
+
+	*ret_program = NULL;
+	if (options)
+		memcpy(&file_call.options, options,
+		       options->size < sizeof file_call.options ? options->size : sizeof file_call.options);
+	if (file_call.options.dry_run || file_call.options.prune || file_call.options.reset_sets || !strcmp(path, "-") ||
+	    api_read_path(path, &text, &file_call.file.length))
+		return WEIR_OK;
+	file_call.file.text = text;
+	file_call.program = program_new();
+	status = file_call.program ? api_call(weir, file_call.program->arena, false, try_file, &file_call) :
+				     api_out_of_memory(weir);
+	kernel_close(file_call.kernel);
+	free(text);
+	if (file_call.applied)
+		*ret_program = file_call.program;
+	else
+		weir_program_free(file_call.program);
 	return status;
 }

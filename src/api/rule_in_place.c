@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "api/noted.h"
 #include "api/rule.h"
 #include "api/rule_places.h"
 
@@ -90,9 +91,9 @@ const void *api_frame(struct arena *arena, const struct ruleset *ruleset, const 
 	return blob;
 }
 
-/* The frame with one rule in it. */
+/* The frame with one rule in it. `ret_named`: the machine was asked for names. */
 static int compile_rule(struct call *call, const struct rules_state *state, const char *policy, struct span rule,
-			struct ruleset *ret_ruleset)
+			struct ruleset *ret_ruleset, bool *ret_named)
 {
 	struct bundle bundle;
 	struct text_edit edit = { .text = NULL };
@@ -110,6 +111,7 @@ static int compile_rule(struct call *call, const struct rules_state *state, cons
 	bundle.files.items[0] = edited;
 	status = api_recompile(call, policy, &bundle, ret_ruleset);
 	rule_point(call->diags, edited, brace + 1, rule);
+	*ret_named = bundle.names->count;
 	return !status && ret_ruleset->comparison_count ? RULE_REBUILD : status; /* of tunables: no program asks yet */
 }
 
@@ -213,12 +215,13 @@ static int prepare_rule(struct one *one)
 {
 	struct rule_op *op = &one->op;
 	const struct rule_places *places = &one->in_place.places;
-	bool replaces = op->operation == WEIR_RULE_REPLACE;
+	bool replaces = op->operation == WEIR_RULE_REPLACE, named;
 	int status = compile_rule(one->in_place.call, one->in_place.state, one->in_place.policy, one->change->rule,
-				  &one->ruleset);
+				  &one->ruleset, &named);
 
 	if (status)
 		return status;
+	op->named = named;
 	op->verdict = rule_ending_verdict(&one->ruleset.chains[0].rules[0]);
 	op->length = one->change->rule.length;
 	op->hash = rule_hash(&one->ruleset.chains[0].rules[0]);
@@ -324,62 +327,77 @@ static uint32_t number_of(json_t *object, const char *key)
 	return (uint32_t)json_integer_value(json_object_get(object, key));
 }
 
-static void load_rules(struct editing *editing)
+/* Of the rules as they were built. */
+static const struct rule_mark *read_marks(struct arena *arena, json_t *rules)
 {
-	struct edited *edited = &editing->edited;
+	struct rule_mark *marks = ARENA_ARRAY(arena, struct rule_mark, json_array_size(rules));
 	json_t *rule;
 	size_t index;
 
-	edited->arena = editing->call->arena;
-	edited->source = editing->bundle.files.items[0];
-	edited->policy = (struct span){ edited->source, number_of(editing->meta, "offset"),
-					number_of(editing->meta, "length") };
-	json_array_foreach(json_object_get(editing->meta, "rules"), index, rule)
-		VEC_PUSH(edited->arena, &edited->rules) = (struct edited_rule){
-			.span = { edited->source, number_of(rule, "at"), number_of(rule, "size") },
-			.slot = meta_slot(rule),
-		};
+	json_array_foreach(rules, index, rule)
+		marks[index] = (struct rule_mark){ .at = number_of(rule, "at"), .size = number_of(rule, "size") };
+	return marks;
 }
 
-static json_t *describe_rule(struct editing *editing, json_t *old, const struct edited_rule *rule)
+static void replay(struct editing *editing)
 {
-	if (!rule->came) {
-		json_t *kept = json_array_get(old, rule->slot - SLOT_RULES);
+	struct op_cursor cursor = { .edits = editing->state->edits, .size = editing->state->edits_size };
+	const struct source *file = editing->bundle.files.items[0];
+	json_t *rules = json_object_get(editing->meta, "rules");
+	struct span policy = { file, number_of(editing->meta, "offset"), number_of(editing->meta, "length") };
+	const struct rule_op *op;
 
-		json_object_set_new(kept, "slot", json_integer(rule->slot));
+	editing->edited = edited_built(editing->call->arena, file, policy, read_marks(editing->call->arena, rules),
+				       (uint32_t)json_array_size(rules));
+	while ((op = op_next(&cursor)))
+		edited_apply(&editing->edited, op);
+}
+
+static json_t *describe_rule(struct editing *editing, json_t *old, const struct edited_rule *rule, struct span span)
+{
+	const struct rule_op *op = rule->op;
+
+	if (!op) {
+		json_t *kept = json_array_get(old, rule->built - 1);
+
+		json_object_set_new(kept, "slot", json_integer(SLOT_RULE(rule->built)));
 		return json_incref(kept);
 	}
-	return json_pack("{s:s, s:s, s:i}", "text", span_fold(editing->call->arena, rule->span), "verdict",
-			 rule->verdict ? verdict_name(rule->verdict - 1) : "", "slot", (int)rule->slot);
+	return json_pack("{s:s, s:s, s:i}", "text", span_fold(editing->call->arena, span), "verdict",
+			 op->verdict ? verdict_name(op->verdict - 1) : "", "slot", (int)op->slot);
 }
 
 /* Those that were built are in their old order. */
-static void describe_rules(struct editing *editing)
+static void describe_rules(struct editing *editing, const struct source *source)
 {
 	const struct edited *edited = &editing->edited;
+	struct arena *arena = editing->call->arena;
+	uint32_t count = edited->places.count, *begins = ARENA_ARRAY(arena, uint32_t, count);
+	struct edited_rule *now = ARENA_ARRAY(arena, struct edited_rule, count);
 	json_t *old = json_object_get(editing->meta, "rules"), *rules = json_array();
-	struct lang_rule *places = ARENA_ARRAY(editing->call->arena, struct lang_rule, edited->rules.count);
+	struct lang_rule *places = ARENA_ARRAY(arena, struct lang_rule, count);
 
-	for (size_t i = 0; i < edited->rules.count; i++) {
-		places[i] = (struct lang_rule){ edited->rules.items[i].span, true };
-		json_array_append_new(rules, describe_rule(editing, old, &edited->rules.items[i]));
+	edited_rules(edited, 1, count, now, begins);
+	for (uint32_t i = 0; i < count; i++) {
+		places[i] = (struct lang_rule){ { source, begins[i], now[i].size }, true };
+		json_array_append_new(rules, describe_rule(editing, old, &now[i], places[i].span));
 	}
 	json_object_set_new(editing->meta, "rules", rules);
-	json_object_set_new(editing->meta, "offset", json_integer(edited->policy.offset));
-	json_object_set_new(editing->meta, "length", json_integer(edited->policy.length));
-	json_object_set_new(editing->meta, "line",
-			    json_integer(source_position(edited->source, edited->policy.offset).line));
-	meta_number(editing->call->arena, editing->meta, places);
+	json_object_set_new(editing->meta, "offset", json_integer((json_int_t)edited->policy));
+	json_object_set_new(editing->meta, "length", json_integer((json_int_t)edited->policy_size));
+	json_object_set_new(editing->meta, "line", json_integer(source_position(source, edited->policy).line));
+	meta_number(arena, editing->meta, places);
 }
 
 static int finish(struct editing *editing)
 {
 	struct arena *arena = editing->call->arena;
 	struct policy_state *state = editing->state;
+	const struct source *source = edited_source(&editing->edited);
 	char *text;
 
-	describe_rules(editing);
-	editing->bundle.files.items[0] = editing->edited.source;
+	describe_rules(editing, source);
+	editing->bundle.files.items[0] = source;
 	text = json_dumps(editing->meta, JSON_COMPACT);
 	if (!text)
 		return -ENOMEM;
@@ -392,14 +410,10 @@ static int finish(struct editing *editing)
 static int run_edit(void *context)
 {
 	struct editing *editing = context;
-	struct op_cursor cursor = { .edits = editing->state->edits, .size = editing->state->edits_size };
-	const struct rule_op *op;
 
 	if (bundle_decode(editing->call->arena, editing->state->source, editing->state->source_size, &editing->bundle))
 		return -EPROTO;
-	load_rules(editing);
-	while ((op = op_next(&cursor)))
-		edited_apply(&editing->edited, op);
+	replay(editing);
 	return finish(editing);
 }
 

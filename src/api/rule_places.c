@@ -94,20 +94,31 @@ void places_apply(struct rule_places *places, const struct rule_op *op)
 		put_in(places, op->number, op->order, op->slot);
 }
 
-uint32_t places_order(const struct rule_places *places, uint32_t number)
+struct rule_run *places_find(const struct rule_places *places, uint32_t number, uint32_t *ret_index)
 {
 	uint32_t before = 0;
 
-	if (!number)
-		return 0;
-	for (size_t i = 0; i < places->runs.count; i++) {
-		const struct rule_run *run = &places->runs.items[i];
+	for (size_t i = 0; number && i < places->runs.count; i++) {
+		struct rule_run *run = &places->runs.items[i];
 
+		*ret_index = number - before - 1;
 		if (number <= before + run->count)
-			return run->first ? (run->first + number - before - 1) * places->stride : run->order;
+			return run;
 		before += run->count;
 	}
-	return (places->built + 1) * places->stride;
+	return NULL;
+}
+
+uint32_t places_order(const struct rule_places *places, uint32_t number)
+{
+	uint32_t index;
+	const struct rule_run *run = places_find(places, number, &index);
+
+	if (!number)
+		return 0;
+	if (!run)
+		return (places->built + 1) * places->stride;
+	return run->first ? (run->first + index) * places->stride : run->order;
 }
 
 enum { NEAR = 16 }; /* rules that come one after the other in one place are put so near each other */

@@ -21,6 +21,8 @@ struct rule_op {
 	uint32_t placed;    /* RULE_TEXTs before it have changed the text for it: it begins there - 1; 0: none has */
 	uint32_t size;      /* and is so long */
 	uint64_t hash;      /* of what it means: rule_hash() */
+	uint32_t named;     /* it asked for names of the machine that the index does not keep */
+	uint32_t reserved;
 };
 
 /* The op behind `op` (NULL: the first) of all edits of those bytes, or NULL. Ops of one edit follow each other. */
@@ -39,6 +41,9 @@ struct rule_run {
 	uint32_t first;       /* number as built; 0: came later */
 	uint32_t count;
 	uint32_t order, slot; /* of one that came later */
+	uint32_t size;        /* and, in struct edited, its text */
+	const char *text;
+	const struct rule_op *op;
 };
 
 struct rule_places {
@@ -52,6 +57,8 @@ struct rule_places {
 
 struct rule_places places_built(struct arena *arena, uint32_t rules, uint32_t stride);
 void places_apply(struct rule_places *places, const struct rule_op *op);
+/* The rule of that number: its run, and its place in it. NULL: there is none. */
+struct rule_run *places_find(const struct rule_places *places, uint32_t number, uint32_t *ret_index);
 /* Order of the rule of that number, or what lies before the first and behind the last. */
 uint32_t places_order(const struct rule_places *places, uint32_t number);
 /* An order for a new rule between two others; 0: there is none left. */
@@ -80,29 +87,62 @@ uint32_t rule_ending_verdict(const struct rule *rule);
 
 /* --- the text with its rules: rule_edited.c ---------------------------------------------------------------------- */
 
-/* A rule as it is now. */
-struct edited_rule {
-	struct span span;
-	uint32_t slot;
-	uint32_t verdict; /* as in struct rule_op; of one that came later */
-	bool came;
-	uint64_t hash;
-};
-
-struct edited {
-	struct arena *arena;
-	const struct source *source; /* the policy's file */
-	struct span policy;
-	VEC(struct edited_rule) rules;
-};
-
-void edited_apply(struct edited *edited, const struct rule_op *op);
-
 /* What is kept of each rule of a policy with one chain, in their order. */
 struct rule_mark {
 	uint32_t at, size; /* in the policy's file */
 	uint64_t hash;
 };
 uint64_t rule_hash(const struct rule *rule);
+
+/* The index that is kept beside a frame; in front of the marks. */
+struct rule_index {
+	uint32_t rules;      /* marks */
+	uint32_t names_size; /* behind them: noted_encode() */
+	uint32_t at, size;   /* of the policy in its file */
+};
+/* Takes a kept one apart, in place; false if it is none. */
+bool rule_index_read(const void *data, size_t size, struct rule_index *ret_index, const struct rule_mark **ret_marks,
+		     const void **ret_names);
+
+/* A stretch of text that edits left in one piece: of the file as it was, or of what an edit brought. */
+struct piece {
+	const char *text;
+	size_t size;
+};
+
+/* A policy's file and its rules: as they were built, then as each op has left them. What is not touched is not looked at. */
+struct edited {
+	struct arena *arena;
+	const char *name;  /* of the file */
+	VEC(struct piece) pieces; /* its text */
+	size_t length;
+	size_t policy, policy_size; /* where the policy is in it */
+	const char *built; /* the text as built, which the marks are of */
+	const struct rule_mark *marks;
+	struct rule_places places;
+};
+
+/* One of its rules. No edit divides a rule's text: it is in one piece. */
+struct edited_rule {
+	const char *text;
+	uint32_t size;
+	uint32_t built;           /* its number then; 0: it came later */
+	const struct rule_op *op; /* that it came by */
+	uint64_t hash;
+};
+
+/* The file's text need not end in NUL. */
+struct edited edited_built(struct arena *arena, const struct source *file, struct span policy, const struct rule_mark *marks,
+			   uint32_t rules);
+void edited_apply(struct edited *edited, const struct rule_op *op);
+struct edited_rule edited_rule(const struct edited *edited, uint32_t number);
+/* Where it begins in the text. */
+size_t edited_place(const struct edited *edited, const struct edited_rule *rule);
+/* So many rules, and where they begin. */
+void edited_rules(const struct edited *edited, uint32_t first, uint32_t count, struct edited_rule *rules, uint32_t *places);
+/* In its piece; NULL behind the end. */
+const char *edited_byte(const struct edited *edited, size_t at);
+/* The whole text. */
+const struct source *edited_source(const struct edited *edited);
 
 #endif

@@ -51,16 +51,21 @@ static int settle_pending(struct cli *cli)
 	return WEIR_OK;
 }
 
-static int apply_program(struct cli *cli, struct weir_program *program)
+static struct weir_apply_options options_of(const struct cli *cli)
 {
-	struct weir_apply_options options = {
-		.size = sizeof options,
+	return (struct weir_apply_options){
+		.size = sizeof(struct weir_apply_options),
 		.dry_run = cli->set.dry_run,
 		.force = cli->set.force || cli->set.confirm,
 		.prune = cli->set.prune,
 		.reset_sets = cli->set.reset_sets,
 		.no_verify = cli->set.no_verify,
 	};
+}
+
+static int apply_program(struct cli *cli, struct weir_program *program)
+{
+	struct weir_apply_options options = options_of(cli);
 	int status = weir_apply(cli->weir, program, &options);
 
 	output_diagnostics(cli);
@@ -163,6 +168,27 @@ static int apply_compiled(struct cli *cli, struct weir_program *program, const c
 	return apply_program(cli, program);
 }
 
+/* A few rules changed in place. False: all of the file has to be compiled. */
+static bool apply_difference(struct cli *cli, const char *path, struct weir_program **ret_program)
+{
+	struct weir_apply_options options = options_of(cli);
+	struct pending_reply reply;
+
+	if (cli->set.confirm || (!pending_ask(PENDING_STATUS, &reply) && pending_open(reply.state)) ||
+	    weir_apply_difference(cli->weir, path, &options, ret_program) || !*ret_program)
+		return false;
+	output_diagnostics(cli);
+	return true;
+}
+
+static int compile_and_apply(struct cli *cli, const char *path, const char *file, struct weir_program **ret_program)
+{
+	int status = input_compile(cli, INPUT_FILE, path, ret_program);
+
+	output_diagnostics(cli);
+	return status ? status : apply_compiled(cli, *ret_program, file);
+}
+
 static int apply(struct cli *cli)
 {
 	struct weir_program *program = NULL;
@@ -173,10 +199,8 @@ static int apply(struct cli *cli)
 	if (status)
 		return status;
 	file = input_name(INPUT_FILE, path);
-	status = input_compile(cli, INPUT_FILE, path, &program);
-	output_diagnostics(cli);
-	if (!status)
-		status = apply_compiled(cli, program, file);
+	if (!apply_difference(cli, path, &program))
+		status = compile_and_apply(cli, path, file, &program);
 	if (!status && cli->set.json)
 		object = json_applied(cli, program, file);
 	else if (!status)

@@ -43,13 +43,14 @@ int pin_make(struct kernel *kernel, int fd, const char *folder, const char *form
 int blob_pin(struct kernel *kernel, const char *folder, const char *name, const void *data, size_t size)
 {
 	const uint32_t zero = 0;
+	LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = BPF_F_MMAPABLE);
 	CLEANUP_CLOSE int fd = -1;
 
 	if (!size)
 		return 0;
 	if (size > INT32_MAX / 2)
 		return problem_set(kernel, -E2BIG, "the policy's %s is too large to keep in the kernel", name);
-	fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "weir_blob", sizeof zero, (uint32_t)size, 1, NULL);
+	fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "weir_blob", sizeof zero, (uint32_t)size, 1, &options);
 	if (fd < 0 || bpf_map_update_elem(fd, &zero, data, BPF_ANY))
 		return problem_bpf(kernel, -errno, "cannot keep the policy in a BPF map");
 	return pin_make(kernel, fd, folder, "%s", name);

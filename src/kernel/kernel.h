@@ -174,6 +174,16 @@ int kernel_policies(struct kernel *kernel, struct arena *arena, struct diags *di
 int kernel_policy(struct kernel *kernel, struct arena *arena, const char *policy, struct diags *diags,
 		  struct policy_state *ret_state);
 
+/* One blob of a policy (`source`, `meta`, `index`) as it was installed, mapped; what was changed since is not in it. */
+struct kernel_blob {
+	const void *data;
+	size_t size;
+};
+/* The kernel is open for writing. -ENOENT without a diagnostic: there is none. */
+int kernel_blob_map(struct kernel *kernel, const char *policy, const char *name, struct diags *diags,
+		    struct kernel_blob *ret_blob);
+void kernel_blob_unmap(struct kernel_blob *blob);
+
 /* What a policy remembers of packets: one of its state maps. */
 struct kernel_state_size {
 	char name[64];
@@ -254,8 +264,6 @@ struct rules_version {
 /* -ENOENT without a diagnostic: no such policy, -EOPNOTSUPP: not in place. Close before anything else is done with the policy. */
 int kernel_rules_open(struct kernel *kernel, const char *policy, struct diags *diags, struct kernel_rules **ret_rules);
 const struct rules_state *kernel_rules_state(const struct kernel_rules *rules);
-/* `source` or `index` as they were installed. The caller frees it. */
-int kernel_rules_blob(struct kernel_rules *rules, const char *name, struct diags *diags, void **ret_data, size_t *ret_size);
 /* Whether all of the policy's programs are where they were attached. */
 bool kernel_rules_attached(struct kernel_rules *rules);
 /* Waits until no packet meets any version but the newest. */

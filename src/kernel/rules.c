@@ -198,17 +198,29 @@ static int read_frame(struct kernel_rules *rules)
 	return blob_load(rules->kernel, rules->folder.text, "frame", 0, &rules->frame);
 }
 
-int kernel_rules_blob(struct kernel_rules *rules, const char *name, struct diags *diags, void **ret_data, size_t *ret_size)
+int kernel_blob_map(struct kernel *kernel, const char *policy, const char *name, struct diags *diags,
+		    struct kernel_blob *ret_blob)
 {
-	struct bpf_map_info info = { 0 };
-	uint32_t info_size = sizeof info;
-	CLEANUP_CLOSE int fd = pin_open(rules->folder.text, "%s", name);
-	int error = fd < 0 ? fd : bpf_obj_get_info_by_fd(fd, &info, &info_size) ? -errno : 0;
+	struct mapped mapped = { .fd = -1 };
+	struct path folder;
+	int error;
 
-	if (!error)
-		error = blob_load(rules->kernel, rules->folder.text, name, 0, ret_data);
-	*ret_size = info.value_size;
-	return problem_report(rules->kernel, diags, error);
+	path_join(&folder, kernel->root.text, "%s", policy);
+	error = map_pin(folder.text, name, UINT32_MAX, PROT_READ, &mapped);
+	if (error && error != -ENOENT)
+		problem_set(kernel, error, "cannot read %s/%s: %s", folder.text, name, strerror(-error));
+	if (error)
+		return error == -ENOENT ? error : problem_report(kernel, diags, error);
+	close(mapped.fd);
+	*ret_blob = (struct kernel_blob){ mapped.data, mapped.size };
+	return 0;
+}
+
+void kernel_blob_unmap(struct kernel_blob *blob)
+{
+	if (blob->data)
+		munmap((void *)blob->data, blob->size);
+	*blob = (struct kernel_blob){ 0 };
 }
 
 bool kernel_rules_attached(struct kernel_rules *rules)

@@ -212,6 +212,11 @@ def change(*arguments):
     return json.loads(weir("rule", *arguments, "--json").stdout)["in_place"]
 
 
+def loaded():
+    """When the policy was built anew."""
+    return json.loads(weir("show", "t", "--json").stdout)["loaded"]
+
+
 def ptrace(request, pid):
     check_call(libc.ptrace(request, pid, None, None))
 
@@ -294,9 +299,9 @@ class Tables(TestCase):
         plain = TABLE.replace("    set blocked : prefix { 192.0.2.0/24 }\n", "")
 
         def applied(text):
-            loaded = json.loads(weir("show", "t", "--json").stdout)["loaded"]
+            before = loaded()
             apply(text)
-            return json.loads(weir("show", "t", "--json").stdout)["loaded"] == loaded
+            return loaded() == before
 
         def text():
             return plain % "".join("    %s%s\n" % (rule, random.choice(("", "", "   # so", "\n    # why"))) for rule in listed)
@@ -322,6 +327,75 @@ class Tables(TestCase):
         self.assertGreater(in_place, 20)
         self.assertFalse(applied(text().replace("default accept", "default drop")))
         self.assertFalse(applied(text().replace("default accept", "default drop\n    define x = 7")))
+
+    def test_an_edited_file_is_what_it_says(self):
+        """Whatever an editor or a slip makes of a file: the same is in force as if it were applied first of all, or refused."""
+        random.seed(os.environ.get("WEIR_SEED", "1"))
+        plain = TABLE.replace("    set blocked : prefix { 192.0.2.0/24 }\n", "    define some = 7005\n")
+        text = plain % "".join("    %s\n" % random_rule() for _ in range(9))
+        words = ("", "\n", " ", "#", "not ", "or\n", " and\n    ", "}", "{", "(", ")", "1", "policy x {", "define x = 1\n", "chain c {",
+                 "drop", "accept if udp\n", "    drop if udp.dst_port == 7003\n", " or udp.dst_port == some", "src == 10.1.1.1")
+        apply(text)
+        same = refused = in_place = 0
+        for _ in range(int(os.environ.get("WEIR_EDITS", "25"))):
+            whole = random.random() < 0.6
+            places = [m.start() for m in re.finditer(r"(?m)^" if whole else r"(?m)$| |\b", text)]
+            at = random.randrange(len(places))
+            behind = places[min(at + random.randrange(3), len(places) - 1)]
+            word = random.choice(("    %s\n" % random_rule(), "", "\n", "    # so\n", "    define y = 7\n")) if whole else random.choice(words)
+            other = text[:places[at]] + word + text[behind:]
+            before, was = loaded(), (source(), rules())
+            done = weir("apply", policy_file(other), check=False)
+            if done.returncode:
+                refused += 1
+                self.assertTrue(weir("check", policy_file(other), check=False).returncode or "lists no" in done.stderr, other)
+                self.assertEqual((source(), rules()), was)
+                continue
+            came = source(), rules()
+            in_place += loaded() == before
+            weir("flush", "--all")
+            apply(other)
+            self.assertEqual((came[0], [text for text, _ in came[1]]), (source(), [text for text, _ in rules()]))
+            apply(text)
+            same += 1
+        print("# %d edits applied, %d of them in place, %d refused" % (same, in_place, refused))
+        self.assertGreater(in_place, 5)
+
+    def test_names_that_mean_something_else(self):
+        """Of rules that were not touched, too."""
+        services = "/etc/services"
+        mine = os.path.join(os.path.dirname(policy_file("")), "services")
+
+        def meaning(port):
+            with open(mine, "w") as file:
+                file.write("weirtest %d/udp\n" % port)
+        meaning(7001)
+        self.assertFalse(libc.mount(mine.encode(), services.encode(), None, 4096, None))
+        self.addCleanup(libc.umount, services.encode())
+        text = EMPTY.replace("}", "    classifier = table\n    drop if udp.dst_port == weirtest\n    drop if udp.dst_port == 7003\n"
+                             "    drop if udp.dst_port == 7004\n    drop if udp.dst_port == 7005\n}")
+        apply(text)
+        self.assertEqual(probe([7001, 7002, 7005]), {7002})
+        meaning(7002)
+        apply(text.replace("7005", "7006"))
+        self.assertEqual(probe([7001, 7002, 7005, 7006]), {7001, 7005})
+        self.assertTrue(change("add", "t", "drop if udp.dst_port == weirtest"))
+        meaning(7001)
+        apply(text.replace("7005", "7006").replace("7006\n", "7006\n    drop if udp.dst_port == weirtest\n"))
+        self.assertEqual(probe([7001, 7002]), {7002})
+
+    def test_what_is_said_of_a_changed_file(self):
+        """Of the rules that came, and of the whole if that is another now."""
+        text = EMPTY.replace("default accept", "default drop\n    classifier = table").replace(
+            "}", "    accept if neighbour\n    accept if udp.dst_port == 7001\n    accept if udp.dst_port == 7002\n"
+            "    accept if udp.dst_port == 7003\n}")
+        self.assertEqual(apply(text).stderr, "")
+        done = apply(text.replace("7003", "7003\n    drop if tcp and udp # never"))
+        self.assertRegex(done.stderr, r"policy\.weir:9:\d+: warning: ")
+        self.assertEqual(done.stderr.count("warning"), 1)
+        self.assertIn("t: 5 rules on tc-ingress weir0\n", done.stdout)
+        self.assertEqual(apply(text).stderr, "")
+        self.assertIn("no rule accepts IPv6 neighbour discovery", apply(text.replace("    accept if neighbour\n", "")).stderr)
 
     def test_what_needs_more_builds_all_anew(self):
         listed = ["drop if udp.dst_port in { 7001-7003 }", "accept if udp.dst_port == 7004"]
