@@ -531,7 +531,7 @@ static __always_inline __u32 classify_with_state(struct packet *packet)
 	if (config.needed & 1u << FIELD_KNOCKED)
 		packet->knocked = knocks_open(packet);
 	if (tuned.count)
-		packet->tuned = (__u32)plane_compare(packet);
+		packet->tuned = plane_compare(packet);
 	return classify(packet);
 }
 
