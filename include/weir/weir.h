@@ -408,7 +408,7 @@ struct weir_set_size {
 	bool state;         /* no set, but what is remembered */
 	uint64_t elements;
 	uint64_t most;      /* that there is room for */
-	uint64_t memory;    /* state: bytes that the kernel took for it; 0: it does not say */
+	uint64_t memory;    /* bytes that the kernel took for it; 0: it does not say */
 };
 
 struct weir_set_sizes;

@@ -12,6 +12,7 @@ typedef VEC(struct install_set) install_sets;
 
 static struct install_set install_set(const struct plan *plan, const struct plan_set *set)
 {
+	static const uint32_t key_bytes[] = { [KEY_IPV4] = 4, [KEY_IPV6] = 16, [KEY_VALUE] = 8 };
 	const struct set *named = set->named < 0 ? NULL : &plan->ruleset->sets[set->named];
 
 	return (struct install_set){
@@ -26,6 +27,7 @@ static struct install_set install_set(const struct plan *plan, const struct plan
 		.elements = set->elements,
 		.timeouts = set->timeouts,
 		.count = set->count,
+		.bytes = set->lpm ? 0 : set_memory(false, set->max_elements, key_bytes[set->key]),
 	};
 }
 

@@ -26,20 +26,19 @@ static int size_set(struct call *call, struct sizing *sizing, json_t *set)
 	const char *name = json_string_value(json_object_get(set, "name"));
 	uint64_t counts[KEYS] = { 0 }, most = (uint64_t)json_integer_value(json_object_get(set, "max"));
 	const char *type = json_string_value(json_object_get(set, "type"));
-	const struct set_element *elements;
+	struct set_listing listing = { 0 };
 	bool addresses;
-	size_t count;
 
 	if (!name || !type ||
-	    kernel_set_list(sizing->kernel, call->arena, sizing->policy, name, call->diags, &elements, &count))
+	    kernel_set_list(sizing->kernel, call->arena, sizing->policy, name, call->diags, &listing))
 		return WEIR_SYSTEM;
-	for (size_t i = 0; i < count; i++)
-		counts[elements[i].key < KEYS ? elements[i].key : KEYS - 1]++;
+	for (size_t i = 0; i < listing.count; i++)
+		counts[listing.elements[i].key < KEYS ? listing.elements[i].key : KEYS - 1]++;
 	addresses = !strcmp(type, set_type_names[SET_ADDRESS]) || !strcmp(type, set_type_names[SET_PREFIX]);
 	name = arena_strndup(call->arena, name, strlen(name));
 	for (unsigned key = addresses ? 0 : KEYS - 1; key < (addresses ? KEYS - 1 : KEYS); key++)
 		VEC_PUSH(call->arena, &sizing->sizes->list) =
-			(struct weir_set_size){ name, families[key], false, counts[key], most, 0 };
+			(struct weir_set_size){ name, families[key], false, counts[key], most, listing.memory[key] };
 	return WEIR_OK;
 }
 

@@ -224,19 +224,20 @@ static bool is_sorted(const struct set_element *elements, size_t count)
 static int list(struct call *call, void *context)
 {
 	struct set_call *at = context;
-	const struct set_element *elements;
+	struct set_listing listing = { 0 };
 	struct set_element *sorted;
 	int status = open_set(call, at, KERNEL_READ);
 
 	if (status)
 		return status;
-	if (kernel_set_list(at->kernel, call->arena, at->policy, at->set, call->diags, &elements, &at->count) ||
+	if (kernel_set_list(at->kernel, call->arena, at->policy, at->set, call->diags, &listing) ||
 	    kernel_set_refused(at->kernel, at->policy, at->index, call->diags, &at->refused))
 		return WEIR_SYSTEM;
-	at->elements = elements;
-	if (is_sorted(elements, at->count))
+	at->elements = listing.elements;
+	at->count = listing.count;
+	if (is_sorted(at->elements, at->count))
 		return WEIR_OK;
-	sorted = arena_copy(call->arena, elements, at->count * sizeof *elements);
+	sorted = arena_copy(call->arena, at->elements, at->count * sizeof *at->elements);
 	qsort(sorted, at->count, sizeof *sorted, by_value);
 	at->elements = sorted;
 	return WEIR_OK;

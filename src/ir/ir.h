@@ -321,16 +321,21 @@ static inline uint32_t flows_seconds(const struct flow_settings *flows, enum flo
 	return flows->seconds[age] ? flows->seconds[age] : flow_ages[age].seconds;
 }
 
-/* What rates and knocks make the planes remember, besides connections. */
+/* What sets, rates and knocks take, besides connections. */
 struct state_needs {
 	uint32_t buckets, flow_buckets; /* of rates, by the size of their keys */
 	uint32_t knockers; /* sources, in each of two maps */
+	uint64_t sets;     /* bytes, from the beginning */
+	uint64_t prefixes; /* bytes at most, as prefixes come */
 };
 struct state_needs state_needs(const struct ruleset *ruleset);
 /* Bytes of key and value of each (bpf/plane_abi.h, bpf/knock_abi.h), and what the policy says where it says nothing. */
 enum { BUCKET_STATE = 16 + 8, FLOW_BUCKET_STATE = 40 + 8, KNOCKER_STATE = 24 + 64, KNOCKERS_DEFAULT = 16384 };
 /* Bytes that a hash of `max` elements takes, all from the beginning; `bytes`: key and value. */
 uint64_t state_memory(uint32_t max, uint32_t bytes);
+/* The same of one map of a set, from the beginning; one of prefixes takes it as they come, at most. */
+enum { SET_VALUE_BYTES = 16 }; /* struct set_value */
+uint64_t set_memory(bool prefixes, uint32_t max, uint32_t key_bytes);
 
 enum classifier { CLASSIFIER_AUTO, CLASSIFIER_DIAGRAM, CLASSIFIER_TABLE, CLASSIFIER_LIST };
 

@@ -14,6 +14,16 @@ uint64_t state_memory(uint32_t max, uint32_t bytes)
 	return max ? (uint64_t)max * (ELEMENT_BYTES + bytes) + buckets * BUCKET_BYTES : 0;
 }
 
+/* A node of a trie, of which `max` prefixes may need twice as many, comes from the allocator's next size of 32. */
+enum { NODE_BYTES = 40 };
+
+uint64_t set_memory(bool prefixes, uint32_t max, uint32_t key_bytes)
+{
+	if (prefixes)
+		return 2 * (uint64_t)max * ((NODE_BYTES + key_bytes + SET_VALUE_BYTES + 31) / 32 * 32);
+	return state_memory(max, (key_bytes + 7) / 8 * 8 + SET_VALUE_BYTES);
+}
+
 static uint32_t add_up(uint32_t left, uint32_t right)
 {
 	return left > UINT32_MAX - right ? UINT32_MAX : left + right;
@@ -31,6 +41,20 @@ static void add_rates(const struct rule *rule, struct state_needs *needs)
 	}
 }
 
+static void add_sets(const struct ruleset *ruleset, struct state_needs *needs)
+{
+	for (size_t i = 0; i < ruleset->set_count; i++) {
+		const struct set *set = &ruleset->sets[i];
+
+		if (set->type == SET_PREFIX)
+			needs->prefixes += set_memory(true, set->max_elements, 4) + set_memory(true, set->max_elements, 16);
+		else if (set->type == SET_ADDRESS)
+			needs->sets += set_memory(false, set->max_elements, 4) + set_memory(false, set->max_elements, 16);
+		else
+			needs->sets += set_memory(false, set->max_elements, 8);
+	}
+}
+
 struct state_needs state_needs(const struct ruleset *ruleset)
 {
 	struct state_needs needs = { 0 };
@@ -43,5 +67,6 @@ struct state_needs state_needs(const struct ruleset *ruleset)
 			needs.knockers = ruleset->knocks[i].max_sources;
 	if (ruleset->knock_count && !needs.knockers)
 		needs.knockers = KNOCKERS_DEFAULT;
+	add_sets(ruleset, &needs);
 	return needs;
 }

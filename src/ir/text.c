@@ -123,6 +123,14 @@ static void put_needs(struct printer *printer)
 							state_memory(needs.flow_buckets, FLOW_BUCKET_STATE)) >> 10);
 		put(printer, " KiB\n");
 	}
+	if (needs.sets) {
+		put_number(printer, "\t# sets: their room takes ", needs.sets >> 10);
+		put(printer, " KiB\n");
+	}
+	if (needs.prefixes) {
+		put_number(printer, "\t# sets: prefixes take up to ", needs.prefixes >> 10);
+		put(printer, " KiB, as they come\n");
+	}
 	if (needs.knockers) {
 		put_number(printer, "\t# knocks: room for ", needs.knockers);
 		put_number(printer, " sources on their way and as many that are let in takes ",

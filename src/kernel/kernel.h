@@ -57,6 +57,7 @@ struct install_set {
 	const struct range *elements;
 	const uint32_t *timeouts; /* milliseconds, for each range; 0: never; NULL: none expires */
 	size_t count;
+	uint64_t bytes;        /* as in install_state */
 };
 
 /* A map of what packets change: it outlives its policy's programs (kernel/statemap.h). */
@@ -289,8 +290,13 @@ struct set_element {
 	uint32_t left_ms;  /* until it expires; 0: it does not */
 };
 
+struct set_listing {
+	const struct set_element *elements;
+	size_t count;
+	uint64_t memory[3]; /* bytes of the map for each key, as the kernel counts them; 0: it does not say */
+};
 int kernel_set_list(struct kernel *kernel, struct arena *arena, const char *policy, const char *set,
-		    struct diags *diags, const struct set_element **ret_elements, size_t *ret_count);
+		    struct diags *diags, struct set_listing *ret_listing);
 
 /* Whether a packet with that value would find it in the set: 1 or 0. */
 int kernel_set_test(struct kernel *kernel, const char *policy, const char *set, uint8_t key, u128 value,

@@ -545,6 +545,8 @@ int object_load(struct kernel *kernel, const struct elf *elf, const struct load 
 	else
 		error = fill_maps(kernel, object, load);
 	if (error) {
+		if (error == -ENOMEM || error == -E2BIG)
+			state_hint_memory(kernel, load->install);
 		bpf_object__close(object);
 		return error;
 	}

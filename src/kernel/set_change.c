@@ -14,6 +14,7 @@
 #include "kernel/recover.h"
 #include "kernel/setmap.h"
 #include "kernel/sets.h"
+#include "kernel/statemap.h"
 
 /* One family of a set in force. */
 struct target {
@@ -235,8 +236,7 @@ int kernel_set_change(struct kernel *kernel, const char *policy, enum set_change
 struct listing {
 	struct arena *arena;
 	struct setmap_elements elements[3]; /* by key */
-	const struct set_element *result;
-	size_t count;
+	struct set_listing result;
 };
 
 static int by_value(const void *a, const void *b)
@@ -273,20 +273,22 @@ static int copy_listing(void *context)
 								  (uint8_t)element->value.origin,
 								  left_ms(&element->value, now) };
 		}
-	listing->result = out;
-	listing->count = at;
+	listing->result.elements = out;
+	listing->result.count = at;
 	return 0;
 }
 
 static int read_one(struct kernel *kernel, const struct view *view, const char *policy, const char *set, uint8_t key,
-		    struct setmap_elements *ret_elements)
+		    struct listing *listing)
 {
+	struct setmap_elements *ret_elements = &listing->elements[key];
 	struct target target;
 	int error = find_target(kernel, view, policy, set, key, &target);
 
 	if (error)
 		return error;
 	error = setmap_read(kernel, target.fd, target.form, ret_elements);
+	listing->result.memory[key] = map_memory(target.fd);
 	close(target.fd);
 	if (!error && ret_elements->count)
 		qsort(ret_elements->items, ret_elements->count, sizeof *ret_elements->items, by_value);
@@ -307,7 +309,7 @@ static int read_all(struct kernel *kernel, const char *policy, const char *set, 
 		if (!record_find_set(generation->record, set, key))
 			continue;
 		found = true;
-		error = read_one(kernel, &view, policy, set, key, &listing->elements[key]);
+		error = read_one(kernel, &view, policy, set, key, listing);
 	}
 	if (!error && !found)
 		error = problem_set(kernel, -ENOENT, generation ? "policy `%s` has no set `%s` that a rule looks at" :
@@ -317,7 +319,7 @@ static int read_all(struct kernel *kernel, const char *policy, const char *set, 
 }
 
 int kernel_set_list(struct kernel *kernel, struct arena *arena, const char *policy, const char *set,
-		    struct diags *diags, const struct set_element **ret_elements, size_t *ret_count)
+		    struct diags *diags, struct set_listing *ret_listing)
 {
 	struct listing listing = { .arena = arena };
 	int error = store_lock(kernel);
@@ -332,10 +334,8 @@ int kernel_set_list(struct kernel *kernel, struct arena *arena, const char *poli
 		error = arena_run(arena, copy_listing, &listing);
 	for (uint8_t key = 0; key < 3; key++)
 		setmap_elements_free(&listing.elements[key]);
-	if (!error) {
-		*ret_elements = listing.result;
-		*ret_count = listing.count;
-	}
+	if (!error)
+		*ret_listing = listing.result;
 	return problem_report(kernel, diags, error);
 }
 

@@ -93,22 +93,61 @@ static uint64_t available_bytes(void)
 	return kilobytes ? kilobytes * 1024 : UINT64_MAX;
 }
 
-/* The map will be made: said before the kernel finds out half-way. */
-static int check_memory(struct kernel *kernel, const struct install *install, const struct install_state *state)
+/* What maps that will be made take, and which of them most. */
+struct wants {
+	uint64_t bytes, most;
+	const char *name, *hint;
+};
+
+static void want(struct wants *wants, uint64_t bytes, const char *name, const char *hint)
+{
+	wants->bytes += bytes;
+	if (bytes > wants->most)
+		*wants = (struct wants){ wants->bytes, bytes, name, hint };
+}
+
+static void want_state(struct wants *wants, const struct install_state *state)
+{
+	want(wants, state->bytes, state->name, strcmp(state->name, FLOWS_STATE) ?
+	     "give it less room: `max N` behind what it is per" : "give it less room: `flows max N`");
+}
+
+static void want_sets(struct wants *wants, const struct install *install)
+{
+	for (size_t i = 0; i < install->set_count; i++)
+		if (!install->sets[i].shared)
+			want(wants, install->sets[i].bytes, install->sets[i].name,
+			     "give it less room: `max N` behind the set's type");
+}
+
+/* Said before the kernel finds out half-way. */
+static int check_memory(struct kernel *kernel, const struct install *install, const struct wants *wants)
 {
 	uint64_t available = available_bytes();
 
-	if (state->bytes <= available)
+	if (wants->bytes <= available)
 		return 0;
-	problem_set(kernel, -ENOMEM, "policy `%s` wants %llu MiB for its `%s`, and %llu are available", install->policy,
-		    (unsigned long long)state->bytes >> 20, state->name, (unsigned long long)available >> 20);
-	problem_hint(kernel, strcmp(state->name, FLOWS_STATE) ? "give it less room: `max N` behind what it is per" :
-		     "give it less room: `flows max N`");
+	problem_set(kernel, -ENOMEM, "policy `%s` wants %llu MiB for its maps, %llu of them for `%s`, and %llu are available",
+		    install->policy, (unsigned long long)wants->bytes >> 20, (unsigned long long)wants->most >> 20, wants->name,
+		    (unsigned long long)available >> 20);
+	problem_hint(kernel, "%s", wants->hint);
 	return -ENOMEM;
 }
 
+void state_hint_memory(struct kernel *kernel, const struct install *install)
+{
+	struct wants wants = { 0 };
+
+	for (size_t i = 0; i < install->state_count; i++)
+		want_state(&wants, &install->states[i]);
+	want_sets(&wants, install);
+	if (wants.bytes >> 20)
+		problem_hint(kernel, "policy `%s` wants %llu MiB for its maps, %llu of them for `%s`", install->policy,
+			     (unsigned long long)wants.bytes >> 20, (unsigned long long)wants.most >> 20, wants.name);
+}
+
 static int share_one(struct change *change, const struct install *install, struct generation *staged,
-		     const struct install_state *state, struct shares *shares)
+		     const struct install_state *state, struct shares *shares, struct wants *wants)
 {
 	CLEANUP_CLOSE int fd = state->shared ? open_shared(change, state) : open_former(change, install, state);
 	struct bpf_map_info info;
@@ -116,7 +155,8 @@ static int share_one(struct change *change, const struct install *install, struc
 
 	if (fd == -ENOENT) {
 		staged->seed |= !strcmp(state->name, FLOWS_STATE);
-		return check_memory(change->kernel, install, state);
+		want_state(wants, state);
+		return 0;
 	}
 	error = fd < 0 ? fd : map_info(fd, &info);
 	if (error)
@@ -129,11 +169,13 @@ static int share_one(struct change *change, const struct install *install, struc
 int state_share(struct change *change, const struct install *install, struct generation *staged,
 		struct shares *shares)
 {
+	struct wants wants = { 0 };
 	int error = 0;
 
+	want_sets(&wants, install);
 	for (size_t i = 0; !error && i < install->state_count; i++)
-		error = share_one(change, install, staged, &install->states[i], shares);
-	return error;
+		error = share_one(change, install, staged, &install->states[i], shares, &wants);
+	return error ? error : check_memory(change->kernel, install, &wants);
 }
 
 /* --- all elements ----------------------------------------------------------------------------------------------- */

@@ -43,6 +43,9 @@ int state_each(int fd, state_work work, void *context);
 /* Bytes that the kernel says it took for a map, and all that is in it. */
 uint64_t map_memory(int fd);
 
+/* What the policy's maps take, as the hint of a problem: for when the kernel has said that there is no room. */
+void state_hint_memory(struct kernel *kernel, const struct install *install);
+
 /* See kernel_state_read(). */
 int state_read(struct kernel *kernel, const struct generation *generation, const char *name, struct kernel_state *state);
 

@@ -80,7 +80,7 @@ class Rates(TestCase):
         done = weir("apply", policy_file("policy t {\n    on tc weir0 ingress\n    default accept\n%s\n}\n" % rules),
                     check=False)
         self.assertEqual(done.returncode, 2)
-        self.assertRegex(done.stderr, r"policy `t` wants \d+ MiB for its `buckets`, and \d+ are available")
+        self.assertRegex(done.stderr, r"policy `t` wants \d+ MiB for its maps, \d+ of them for `buckets`, and \d+ are available")
         self.assertEqual(weir("list").stdout, "")
 
     def test_hooks_share_buckets(self):

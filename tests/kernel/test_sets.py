@@ -291,5 +291,93 @@ class Timeouts(TestCase):
         self.assertEqual(probe([7002, 7003]), {7003})
 
 
+class Memory(TestCase):
+    POLICY = """
+policy t {
+    on tc weir0 ingress
+    default accept
+    set hosts : address max 100000 { 192.0.2.1 }
+    set nets : prefix max 20000 { 198.51.100.0/24 }
+    set ports : port max 50000 { 7009 }
+    drop if src in hosts or src in nets or udp.dst_port in ports
+}
+"""
+
+    def test_said_and_shown(self):
+        """What sets take is said beforehand, and shown."""
+        said = weir("compile", policy_file(self.POLICY), "--emit", "ir").stdout
+        room = int(re.search(r"# sets: their room takes (\d+) KiB", said).group(1))
+        most = int(re.search(r"# sets: prefixes take up to (\d+) KiB", said).group(1))
+        apply(self.POLICY)
+        path = os.path.join(world.folder, "nets")
+        write(path, "".join("10.%d.%d.0/24\n" % (n // 200, n % 200) for n in range(19999)))
+        weir("set", "add", "t", "nets", "-f", path)
+        taken = {}
+        for entry in json.loads(weir("show", "t", "--json").stdout)["state"]:
+            taken[entry["name"]] = taken.get(entry["name"], 0) + entry["memory"] / 1024
+        hashes = taken["hosts"] + taken["ports"]
+        self.assertTrue(room * 0.8 < hashes < room * 1.3, "%d KiB said, %d taken" % (room, hashes))
+        self.assertTrue(20000 * 40 / 1024 < taken["nets"] < most, "%d KiB at most, %d taken" % (most, taken["nets"]))
+        self.assertRegex(weir("show", "t").stdout, r"(?m)^set hosts ipv6: 0 of 100000 in \d+ KiB$")
+
+    def test_too_much(self):
+        """All of a policy's sets together."""
+        with open("/proc/meminfo") as file:
+            available = int(re.search(r"MemAvailable: +(\d+)", file.read()).group(1)) >> 20  # GiB
+        count = available // 1 + 2  # more than a GiB each
+        sets = "".join("    set s%d : address max 16777216 { }\n" % n for n in range(count))
+        rules = "".join("    drop if src in s%d\n" % n for n in range(count))
+        done = weir("apply", policy_file("policy t {\n    on tc weir0 ingress\n    default accept\n%s%s}\n" % (sets, rules)),
+                    check=False)
+        self.assertEqual(done.returncode, 2)
+        self.assertRegex(done.stderr, r"policy `t` wants \d+ MiB for its maps, \d+ of them for `s0`, and \d+ are available")
+        self.assertIn("`max N` behind the set's type", done.stderr)
+        self.assertEqual(weir("list").stdout, "")
+
+    def test_less_than_that_is_allowed(self):
+        """The machine has room, but whoever limits the memory of the command does not: the kernel says no."""
+        with self.limited(48 << 20):
+            done = weir("apply", policy_file(self.POLICY.replace("100000", "1000000")), check=False)
+        self.assertEqual(done.returncode, 2, done.stderr)
+        self.assertRegex(done.stderr, "out of memory|Cannot allocate memory")
+        self.assertRegex(done.stderr, r"policy `t` wants 1\d\d MiB for its maps, \d+ of them for `hosts`")
+        self.assertEqual(weir("list").stdout, "")
+
+    @contextlib.contextmanager
+    def limited(self, most):
+        """In a cgroup with so many bytes, for as long as the block."""
+        with open("/proc/self/mounts") as file:
+            mounts = [line.split() for line in file]
+        tops = [m[1] for m in mounts if m[2] == "cgroup" and "memory" in m[3].split(",")]
+        limit = "memory.limit_in_bytes"
+        if not tops and cgroup_mount():
+            with open(cgroup_mount() + "/cgroup.subtree_control") as file:
+                tops, limit = [cgroup_mount()] if "memory" in file.read().split() else [], "memory.max"
+        if not tops:
+            self.skipTest("no memory controller for cgroups of tests")
+        path = "%s/%s-%d-memory" % (tops[0], PREFIX, os.getpid())
+        os.mkdir(path)
+        try:
+            write(path + "/" + limit, "%d" % most)
+            write(path + "/cgroup.procs", "0")
+            yield
+        finally:
+            write(tops[0] + self.back(tops[0]) + "/cgroup.procs", "0")
+            for _ in range(50):
+                with contextlib.suppress(OSError):
+                    os.rmdir(path)
+                    break
+                time.sleep(0.02)
+
+    def setUp(self):
+        with open("/proc/self/cgroup") as file:
+            self.groups = [line.strip().split(":", 2) for line in file]
+
+    def back(self, top):
+        """Where this process was before, below `top`."""
+        return [path for _, controllers, path in self.groups
+                if ("memory" in controllers.split(",") if controllers else top == cgroup_mount())][0]
+
+
 if __name__ == "__main__":
     main()

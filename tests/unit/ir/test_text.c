@@ -99,6 +99,8 @@ static void test_everything_in_one(void **state)
 		    "\tdefault reject\n"
 		    "\tmalformed accept\n"
 		    "\tnon_ip accept\n"
+		    "\t# sets: their room takes 2 KiB\n"
+		    "\t# sets: prefixes take up to 3 KiB, as they come\n"
 		    "\tclassifier list\n"
 		    "\tcgroup_levels 0, 255\n"
 		    "\tprogram \"/a\" 8388609 7\n"

@@ -195,12 +195,11 @@ static struct kernel *open_store(enum kernel_access access)
 static size_t set_size(void)
 {
 	struct kernel *kernel = open_store(KERNEL_READ);
-	const struct set_element *elements;
-	size_t count;
+	struct set_listing listing;
 
-	assert_int_equal(kernel_set_list(kernel, world.arena, "p", "blocked", world.diags, &elements, &count), 0);
+	assert_int_equal(kernel_set_list(kernel, world.arena, "p", "blocked", world.diags, &listing), 0);
 	kernel_close(kernel);
-	return count;
+	return listing.count;
 }
 
 static int change_set(enum set_change change, uint32_t lo, uint32_t hi)
