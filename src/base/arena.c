@@ -2,7 +2,9 @@
 #include "base/arena.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdalign.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -10,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 /*
  * A big compilation (a million rules take gigabytes) gets its memory in chunks that the kernel can back by huge pages:
@@ -25,12 +28,20 @@ struct chunk {
 	alignas(max_align_t) unsigned char data[];
 };
 
+/* A big chunk that a thread maps and has the kernel clear meanwhile, so that it is there when the one at hand is full. */
+struct ahead {
+	bool started;
+	pid_t process; /* a child of ours has not got the thread */
+	pthread_t thread;
+};
+
 struct arena {
 	struct chunk *chunks;
 	jmp_buf *unwind;
 	size_t used;
 	size_t limit;
 	long fail_at;
+	struct ahead ahead;
 };
 
 struct arena *arena_new(void)
@@ -42,10 +53,26 @@ struct arena *arena_new(void)
 	return arena;
 }
 
+/* The chunk that is ready, or NULL. */
+static struct chunk *take_ahead(struct arena *arena)
+{
+	void *chunk = NULL;
+
+	if (arena->ahead.started && arena->ahead.process == getpid())
+		pthread_join(arena->ahead.thread, &chunk);
+	arena->ahead.started = false;
+	return chunk;
+}
+
 void arena_free(struct arena *arena)
 {
+	struct chunk *ahead;
+
 	if (!arena)
 		return;
+	ahead = take_ahead(arena);
+	if (ahead)
+		munmap(ahead, ahead->mapped);
 	for (struct chunk *chunk = arena->chunks, *next; chunk; chunk = next) {
 		next = chunk->next;
 		if (chunk->mapped)
@@ -114,6 +141,43 @@ static struct chunk *map_chunk(size_t room)
 	return chunk;
 }
 
+enum { PAGE = 4096 };
+
+static void *make_ready(void *unused)
+{
+	struct chunk *chunk = map_chunk(BIG_BYTES - sizeof *chunk);
+
+	(void)unused;
+	for (size_t at = 0; chunk && at < chunk->size; at += PAGE)
+		((volatile unsigned char *)chunk->data)[at] = 0;
+	return chunk;
+}
+
+/* Signals are for the threads that there were. No matter if there can be no more. */
+static void start_ahead(struct arena *arena)
+{
+	sigset_t all, before;
+
+	sigfillset(&all);
+	if (pthread_sigmask(SIG_SETMASK, &all, &before))
+		return;
+	arena->ahead.process = getpid();
+	arena->ahead.started = !pthread_create(&arena->ahead.thread, NULL, make_ready, NULL);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+/* One like all big chunks. */
+static struct chunk *next_big(struct arena *arena)
+{
+	struct chunk *chunk = take_ahead(arena);
+
+	if (!chunk)
+		chunk = map_chunk(BIG_BYTES - sizeof *chunk);
+	if (chunk)
+		start_ahead(arena);
+	return chunk;
+}
+
 /* `behind`: for one big object, behind the head, which may have room left. */
 static void link_chunk(struct arena *arena, struct chunk *chunk, bool behind)
 {
@@ -127,9 +191,14 @@ static struct chunk *add_chunk(struct arena *arena, size_t size)
 {
 	size_t least = arena->used < BIG_FROM ? CHUNK_BYTES : BIG_BYTES - sizeof(struct chunk);
 	size_t room = size > least ? size : least;
-	struct chunk *chunk = room >= BIG_BYTES / 2 && room < SIZE_MAX / 2 ? map_chunk(room) :
-									      calloc(1, sizeof *chunk + room);
+	struct chunk *chunk;
 
+	if (room == BIG_BYTES - sizeof *chunk)
+		chunk = next_big(arena);
+	else if (room >= BIG_BYTES / 2 && room < SIZE_MAX / 2)
+		chunk = map_chunk(room);
+	else
+		chunk = calloc(1, sizeof *chunk + room);
 	if (!chunk)
 		out_of_memory(arena);
 	if (!chunk->mapped)

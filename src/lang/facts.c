@@ -112,10 +112,9 @@ static struct values either(struct lower *lower, struct values a, struct values 
 
 static void restrict_field(struct lower *lower, struct facts *facts, enum field field, struct values values)
 {
-	struct values now = { facts->fields[field].ranges, facts->fields[field].count };
-
-	if (now.ranges)
-		values = both(lower, now, values);
+	if (facts->known >> field & 1)
+		values = both(lower, (struct values){ facts->fields[field].ranges, facts->fields[field].count }, values);
+	facts->known |= 1u << field;
 	facts->fields[field].ranges = values.ranges;
 	facts->fields[field].count = values.count;
 	if (!values.count)
@@ -124,24 +123,34 @@ static void restrict_field(struct lower *lower, struct facts *facts, enum field 
 
 /* --- facts ---------------------------------------------------------------------------------------------- */
 
+void facts_copy(struct facts *facts, const struct facts *from)
+{
+	facts->impossible = from->impossible;
+	facts->known = from->known;
+	for (uint32_t left = from->known; left; left &= left - 1)
+		facts->fields[__builtin_ctz(left)] = from->fields[__builtin_ctz(left)];
+}
+
 void facts_meet(struct lower *lower, struct facts *facts, const struct facts *other)
 {
 	facts->impossible = facts->impossible || other->impossible;
-	for (int field = 0; field < FIELD_COUNT; field++)
-		if (other->fields[field].ranges)
-			restrict_field(lower, facts, (enum field)field,
-				       (struct values){ other->fields[field].ranges, other->fields[field].count });
+	for (uint32_t left = other->known; left; left &= left - 1) {
+		enum field field = (enum field)__builtin_ctz(left);
+
+		restrict_field(lower, facts, field,
+			       (struct values){ other->fields[field].ranges, other->fields[field].count });
+	}
 }
 
 static void join(struct lower *lower, struct facts *facts, const struct facts *other)
 {
-	for (int field = 0; field < FIELD_COUNT; field++) {
+	facts->known &= other->known;
+	for (uint32_t left = facts->known; left; left &= left - 1) {
+		int field = __builtin_ctz(left);
 		struct values a = { facts->fields[field].ranges, facts->fields[field].count };
 		struct values b = { other->fields[field].ranges, other->fields[field].count };
-		struct values joined = { 0 };
+		struct values joined = either(lower, a, b);
 
-		if (a.ranges && b.ranges)
-			joined = either(lower, a, b);
 		facts->fields[field].ranges = joined.ranges;
 		facts->fields[field].count = joined.count;
 	}
@@ -253,7 +262,7 @@ static void disjunction(struct lower *lower, const struct cond *cond, bool warn,
 		if (item.impossible)
 			continue;
 		if (first)
-			*facts = item;
+			facts_copy(facts, &item);
 		else
 			join(lower, facts, &item);
 		first = false;
@@ -263,7 +272,8 @@ static void disjunction(struct lower *lower, const struct cond *cond, bool warn,
 
 void facts_of(struct lower *lower, const struct cond *cond, bool warn, struct facts *ret_facts)
 {
-	memset(ret_facts, 0, sizeof *ret_facts);
+	ret_facts->impossible = false;
+	ret_facts->known = 0;
 	switch (cond->kind) {
 	case COND_AND:
 		conjunction(lower, cond, warn, ret_facts);
@@ -289,7 +299,7 @@ void facts_of(struct lower *lower, const struct cond *cond, bool warn, struct fa
 /* All values that are possible are among those. */
 static bool within(const struct facts *facts, enum field field, const struct range *ranges, size_t count)
 {
-	if (!facts->fields[field].ranges)
+	if (!(facts->known >> field & 1))
 		return false;
 	for (size_t i = 0; i < facts->fields[field].count; i++) {
 		const struct range *value = &facts->fields[field].ranges[i];
@@ -307,7 +317,7 @@ bool facts_imply(const struct facts *facts, enum field field)
 {
 	bool asked = false;
 
-	if (facts->impossible || facts->fields[field].ranges)
+	if (facts->impossible || facts->known >> field & 1)
 		return true;
 	for (size_t i = 0; i < IMPLICATIONS; i++) {
 		if (implications[i].field != field || implications[i].other == FIELD_FRAGMENT)

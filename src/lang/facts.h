@@ -12,14 +12,17 @@ enum { FACTS_RANGES = 8 }; /* values kept exactly; what has more becomes one ran
 
 struct facts {
 	bool impossible; /* no packet meets it */
+	uint32_t known;  /* bit f: of enum field f; another one has any value, or none, and is not filled in */
 	struct {
-		const struct range *ranges; /* NULL: any value, or none */
+		const struct range *ranges;
 		size_t count;
 	} fields[FIELD_COUNT];
 };
+_Static_assert(FIELD_COUNT <= 32, "a bit for each field");
 
 /* With `warn`, also warns where operands of an `and` exclude each other. */
 void facts_of(struct lower *lower, const struct cond *cond, bool warn, struct facts *ret_facts);
+void facts_copy(struct facts *facts, const struct facts *from);
 /* Adds what `other` says. */
 void facts_meet(struct lower *lower, struct facts *facts, const struct facts *other);
 /* The packet has that field. */

@@ -92,8 +92,9 @@ static bool is_negative(const struct expr *expr)
 
 static void walk(struct lower *lower, const struct expr *expr, bool negate, const struct facts *around)
 {
-	struct facts here = *around, own;
+	struct facts here, own;
 
+	facts_copy(&here, around);
 	switch (expr->kind) {
 	case EXPR_AND:
 		if (negate) /* `not (tcp and dst_port == 22)` means what it says */
@@ -123,6 +124,7 @@ void guard_warn(struct lower *lower, const struct expr *expr)
 {
 	struct facts nothing;
 
-	memset(&nothing, 0, sizeof nothing);
+	nothing.impossible = false;
+	nothing.known = 0;
 	walk(lower, expr, false, &nothing);
 }

@@ -211,7 +211,7 @@ static const struct cond *iface(struct lower *lower, const struct word *word, co
 /* `loopback`: as `iface == lo`, and at forward, where it never is, either. */
 static const struct cond *loopback(struct lower *lower, hook_mask hooks, struct span span)
 {
-	static const struct field_word field = { "loopback", TYPE_IFACE, FIELD_IN_IFACE, FIELD_COUNT, 0, 0, NULL };
+	static const struct field_word field = { NAMED("loopback"), TYPE_IFACE, FIELD_IN_IFACE, FIELD_COUNT, 0, 0, NULL };
 	struct operand operand = { .field = &field, .subject = "`loopback`" };
 	const struct word lo = { .text = "lo", .span = span, .quoted = true };
 
@@ -280,7 +280,7 @@ static bool op_fits(struct lower *lower, const struct expr *expr, const struct f
 static bool mask_value(struct lower *lower, const struct expr *expr, const struct field_word *field, u128 *ret_mask,
 		       bool *ret_v6)
 {
-	struct operand mask = { .field = field, .subject = arena_printf(lower->arena, "`%s`", field->name),
+	struct operand mask = { .field = field, .subject = field->quoted,
 				.single = true };
 	const struct range *range;
 
@@ -413,7 +413,7 @@ static const struct cond *compare(struct lower *lower, const struct expr *expr, 
 
 	if (!field || !op_fits(lower, expr, field))
 		return cond_false(lower, span);
-	operand.subject = arena_printf(lower->arena, "`%s`", field->name);
+	operand.subject = field->quoted;
 	check_empty(lower, expr);
 	operand_value(lower, &operand, &expr->value);
 	value = only_value(lower, &operand);

@@ -115,8 +115,10 @@ bool parse_is_word(struct parser *parser, const char *text)
 {
 	const struct token *token = parse_peek(parser);
 
-	return token->kind == TOKEN_WORD && strlen(text) == token->length &&
-	       !memcmp(parser->source->text + token->offset, text, token->length);
+	const char *word = parser->source->text + token->offset;
+
+	return token->kind == TOKEN_WORD && word[0] == text[0] && strlen(text) == token->length &&
+	       !memcmp(word, text, token->length);
 }
 
 static char *unescape(struct arena *arena, const char *text, size_t length)

@@ -11,12 +11,12 @@
 
 /* An element is checked as if it were compared with a field of its set's type. */
 static const struct field_word element_fields[SET_TYPE_COUNT] = {
-	[SET_ADDRESS] = { "address", TYPE_ADDRESS, FIELD_IP_SRC, FIELD_IPV6_SRC, FAMILY4 | FAMILY6, 0, NULL },
-	[SET_PREFIX] = { "prefix", TYPE_ADDRESS, FIELD_IP_SRC, FIELD_IPV6_SRC, FAMILY4 | FAMILY6, 0, NULL },
-	[SET_PORT] = { "port", TYPE_PORT, FIELD_DST_PORT, FIELD_COUNT, 0, 0, NULL },
-	[SET_MAC] = { "mac", TYPE_MAC, FIELD_ETH_SRC, FIELD_COUNT, 0, 0, NULL },
-	[SET_MARK] = { "mark", TYPE_MARK, FIELD_MARK, FIELD_COUNT, 0, 0, NULL },
-	[SET_USER] = { "user", TYPE_USER, FIELD_USER, FIELD_COUNT, 0, 0, NULL },
+	[SET_ADDRESS] = { NAMED("address"), TYPE_ADDRESS, FIELD_IP_SRC, FIELD_IPV6_SRC, FAMILY4 | FAMILY6, 0, NULL },
+	[SET_PREFIX] = { NAMED("prefix"), TYPE_ADDRESS, FIELD_IP_SRC, FIELD_IPV6_SRC, FAMILY4 | FAMILY6, 0, NULL },
+	[SET_PORT] = { NAMED("port"), TYPE_PORT, FIELD_DST_PORT, FIELD_COUNT, 0, 0, NULL },
+	[SET_MAC] = { NAMED("mac"), TYPE_MAC, FIELD_ETH_SRC, FIELD_COUNT, 0, 0, NULL },
+	[SET_MARK] = { NAMED("mark"), TYPE_MARK, FIELD_MARK, FIELD_COUNT, 0, 0, NULL },
+	[SET_USER] = { NAMED("user"), TYPE_USER, FIELD_USER, FIELD_COUNT, 0, 0, NULL },
 };
 
 struct operand set_operand(enum set_type type, const char *subject, bool timed)

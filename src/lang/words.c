@@ -38,18 +38,18 @@ const struct type_info type_table[TYPE_COUNT] = {
 enum { TCP = 6, UDP = 17, SCTP = 132, UDPLITE = 136 };
 
 #define PORTS(prefix, proto, service) \
-	{ prefix "src_port", TYPE_PORT, FIELD_SRC_PORT, FIELD_COUNT, 0, proto, service }, \
-	{ prefix "dst_port", TYPE_PORT, FIELD_DST_PORT, FIELD_COUNT, 0, proto, service }
-#define PLAIN(name, type, field) { name, type, field, FIELD_COUNT, 0, 0, NULL }
+	{ NAMED(prefix "src_port"), TYPE_PORT, FIELD_SRC_PORT, FIELD_COUNT, 0, proto, service }, \
+	{ NAMED(prefix "dst_port"), TYPE_PORT, FIELD_DST_PORT, FIELD_COUNT, 0, proto, service }
+#define PLAIN(name, type, field) { NAMED(name), type, field, FIELD_COUNT, 0, 0, NULL }
 #define BOTH (FAMILY4 | FAMILY6)
 
 static const struct field_word fields[] = {
-	{ "src", TYPE_ADDRESS, FIELD_IP_SRC, FIELD_IPV6_SRC, BOTH, 0, NULL },
-	{ "dst", TYPE_ADDRESS, FIELD_IP_DST, FIELD_IPV6_DST, BOTH, 0, NULL },
-	{ "ip.src", TYPE_ADDRESS, FIELD_IP_SRC, FIELD_COUNT, FAMILY4, 0, NULL },
-	{ "ip.dst", TYPE_ADDRESS, FIELD_IP_DST, FIELD_COUNT, FAMILY4, 0, NULL },
-	{ "ipv6.src", TYPE_ADDRESS, FIELD_COUNT, FIELD_IPV6_SRC, FAMILY6, 0, NULL },
-	{ "ipv6.dst", TYPE_ADDRESS, FIELD_COUNT, FIELD_IPV6_DST, FAMILY6, 0, NULL },
+	{ NAMED("src"), TYPE_ADDRESS, FIELD_IP_SRC, FIELD_IPV6_SRC, BOTH, 0, NULL },
+	{ NAMED("dst"), TYPE_ADDRESS, FIELD_IP_DST, FIELD_IPV6_DST, BOTH, 0, NULL },
+	{ NAMED("ip.src"), TYPE_ADDRESS, FIELD_IP_SRC, FIELD_COUNT, FAMILY4, 0, NULL },
+	{ NAMED("ip.dst"), TYPE_ADDRESS, FIELD_IP_DST, FIELD_COUNT, FAMILY4, 0, NULL },
+	{ NAMED("ipv6.src"), TYPE_ADDRESS, FIELD_COUNT, FIELD_IPV6_SRC, FAMILY6, 0, NULL },
+	{ NAMED("ipv6.dst"), TYPE_ADDRESS, FIELD_COUNT, FIELD_IPV6_DST, FAMILY6, 0, NULL },
 	PORTS("", 0, NULL),
 	PORTS("tcp.", TCP, "tcp"),
 	PORTS("udp.", UDP, "udp"),
@@ -57,11 +57,11 @@ static const struct field_word fields[] = {
 	PORTS("udplite.", UDPLITE, "udplite"),
 	PLAIN("proto", TYPE_PROTO, FIELD_PROTO),
 	PLAIN("tcp.flags", TYPE_FLAGS, FIELD_TCP_FLAGS),
-	{ "icmp.type", TYPE_ICMP, FIELD_ICMP_TYPE, FIELD_COUNT, BOTH, 0, NULL },
-	{ "icmp4.type", TYPE_ICMP4_TYPE, FIELD_ICMP_TYPE, FIELD_COUNT, FAMILY4, 0, NULL },
-	{ "icmp6.type", TYPE_ICMP6_TYPE, FIELD_ICMP_TYPE, FIELD_COUNT, FAMILY6, 0, NULL },
-	{ "icmp4.code", TYPE_ICMP4_CODE, FIELD_ICMP_CODE, FIELD_COUNT, FAMILY4, 0, NULL },
-	{ "icmp6.code", TYPE_ICMP6_CODE, FIELD_ICMP_CODE, FIELD_COUNT, FAMILY6, 0, NULL },
+	{ NAMED("icmp.type"), TYPE_ICMP, FIELD_ICMP_TYPE, FIELD_COUNT, BOTH, 0, NULL },
+	{ NAMED("icmp4.type"), TYPE_ICMP4_TYPE, FIELD_ICMP_TYPE, FIELD_COUNT, FAMILY4, 0, NULL },
+	{ NAMED("icmp6.type"), TYPE_ICMP6_TYPE, FIELD_ICMP_TYPE, FIELD_COUNT, FAMILY6, 0, NULL },
+	{ NAMED("icmp4.code"), TYPE_ICMP4_CODE, FIELD_ICMP_CODE, FIELD_COUNT, FAMILY4, 0, NULL },
+	{ NAMED("icmp6.code"), TYPE_ICMP6_CODE, FIELD_ICMP_CODE, FIELD_COUNT, FAMILY6, 0, NULL },
 	PLAIN("ttl", TYPE_NUMBER, FIELD_TTL),
 	PLAIN("hoplimit", TYPE_NUMBER, FIELD_TTL),
 	PLAIN("dscp", TYPE_DSCP, FIELD_DSCP),
@@ -147,7 +147,7 @@ static bool among(const char *const *words, size_t count, const char *text, size
 const struct field_word *words_field(const char *name)
 {
 	for (size_t i = 0; i < COUNT(fields); i++)
-		if (!strcmp(fields[i].name, name))
+		if (fields[i].name[0] == name[0] && !strcmp(fields[i].name, name))
 			return &fields[i];
 	return NULL;
 }
@@ -163,7 +163,7 @@ const struct predicate_word *words_predicate(const char *name)
 int words_action(const char *text, size_t length)
 {
 	for (int i = 0; i < ACTION_WORD_COUNT; i++)
-		if (strlen(action_words[i]) == length && !memcmp(action_words[i], text, length))
+		if (action_words[i][0] == text[0] && strlen(action_words[i]) == length && !memcmp(action_words[i], text, length))
 			return i;
 	return -1;
 }

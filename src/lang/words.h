@@ -48,6 +48,7 @@ extern const struct type_info type_table[TYPE_COUNT];
 /* A word that names a field to compare. */
 struct field_word {
 	const char *name;
+	const char *quoted; /* for messages */
 	enum value_type type;
 	enum field field;
 	enum field field6; /* TYPE_ADDRESS: the IPv6 field; else FIELD_COUNT */
@@ -56,6 +57,7 @@ struct field_word {
 	const char *service; /* protocol of service names, or NULL */
 };
 enum { FAMILY4 = 1, FAMILY6 = 2 };
+#define NAMED(text) text, "`" text "`" /* both names */
 
 const struct field_word *words_field(const char *name);
 
