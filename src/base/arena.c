@@ -2,9 +2,7 @@
 #include "base/arena.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <setjmp.h>
-#include <signal.h>
 #include <stdalign.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -13,6 +11,8 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+#include "base/thread.h"
 
 /*
  * A big compilation (a million rules take gigabytes) gets its memory in chunks that the kernel can back by huge pages:
@@ -153,17 +153,11 @@ static void *make_ready(void *unused)
 	return chunk;
 }
 
-/* Signals are for the threads that there were. No matter if there can be no more. */
+/* No matter if there can be no more threads. */
 static void start_ahead(struct arena *arena)
 {
-	sigset_t all, before;
-
-	sigfillset(&all);
-	if (pthread_sigmask(SIG_SETMASK, &all, &before))
-		return;
 	arena->ahead.process = getpid();
-	arena->ahead.started = !pthread_create(&arena->ahead.thread, NULL, make_ready, NULL);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	arena->ahead.started = !thread_start(&arena->ahead.thread, make_ready, NULL);
 }
 
 /* One like all big chunks. */

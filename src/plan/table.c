@@ -5,11 +5,13 @@
  */
 #include <string.h>
 
+#include "base/thread.h"
 #include "plan/table.h"
 
 enum {
 	SAMPLES = 2000,                /* packets a prediction is made from */
 	TRIAL_ENTRIES = 150000,        /* entries up to which all shapes are tried */
+	THREAD_ENTRIES = 2048,         /* from which on a second thread builds half of them */
 	BYTES_TARGET = 64,             /* for an entry */
 	BYTES_MAX = 256,
 	WORDS_LEAST = 1 << 12,
@@ -228,13 +230,83 @@ static bool try_shape(struct table_work *table, struct plan *plan, struct tree_s
 	return true;
 }
 
+/* Some of the shapes, with memory of their own. */
+struct trial {
+	struct table_work table;
+	struct work work;
+	struct plan plan;
+	struct attempt_table best;
+	size_t first, behind;
+};
+
+static int run_trial(void *context)
+{
+	struct trial *trial = context;
+
+	for (size_t i = trial->first; i < trial->behind; i++)
+		try_shape(&trial->table, &trial->plan, shapes[i], BYTES_TARGET, &trial->best);
+	return 0;
+}
+
+static void *run_thread(void *context)
+{
+	struct trial *trial = context;
+
+	if (arena_run(trial->work.arena, run_trial, trial))
+		trial->best.blob.count = 0;
+	return NULL;
+}
+
+struct halves {
+	struct trial near, far;
+};
+
+static int take_far(void *context)
+{
+	struct halves *halves = context;
+	struct attempt_table *best = &halves->near.best, far = halves->far.best;
+	struct arena *arena = halves->near.work.arena;
+
+	if (!far.blob.count || (best->blob.count && best->ns <= far.ns))
+		return 0;
+	far.blob.items = arena_copy(arena, far.blob.items, far.blob.count * sizeof *far.blob.items);
+	far.blob.capacity = far.blob.count;
+	for (unsigned i = 0; i < 2; i++)
+		far.hides[i] = arena_copy(arena, far.hides[i], halves->near.table.families[i].entries.count);
+	*best = far;
+	return 0;
+}
+
+/* The second half of many shapes' trees is built by a thread. The best is the first of the best, whoever was quicker. */
+static void try_halves(struct table_work *table, struct plan *plan, size_t count, struct attempt_table *best)
+{
+	struct trial all = { .table = *table, .work = *table->work, .plan = *plan, .behind = count };
+	struct halves halves = { all, all };
+	pthread_t thread;
+	bool started;
+
+	answers_default(table->answers); /* it is there for both */
+	halves.near.table.work = &halves.near.work;
+	halves.far.table.work = &halves.far.work;
+	halves.far.work.arena = entry_count(table) < THREAD_ENTRIES ? NULL : arena_new();
+	halves.far.first = count / 2;
+	started = halves.far.work.arena && !thread_start(&thread, run_thread, &halves.far);
+	halves.near.behind = started ? count / 2 : count;
+	run_thread(&halves.near);
+	if (started)
+		pthread_join(thread, NULL);
+	if (started && arena_run(table->work->arena, take_far, &halves))
+		halves.near.best.blob.count = 0;
+	arena_free(halves.far.work.arena);
+	*best = halves.near.best;
+}
+
 /* Within the target if any shape is, then with more memory, at last without copies: then leaves are long lists. */
 static void try_shapes(struct table_work *table, struct plan *plan, struct attempt_table *best)
 {
 	size_t count = entry_count(table) <= TRIAL_ENTRIES ? sizeof shapes / sizeof *shapes : 1;
 
-	for (size_t i = 0; i < count; i++)
-		try_shape(table, plan, shapes[i], BYTES_TARGET, best);
+	try_halves(table, plan, count, best);
 	for (size_t i = 0; i < count && !best->blob.count; i++)
 		try_shape(table, plan, shapes[i], BYTES_MAX, best);
 	if (!best->blob.count)
