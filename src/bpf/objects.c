@@ -27,6 +27,7 @@ static const struct plane_object empty_cgroup_objects[] = {
 static const struct plane_object empty_socket_object = OBJECT("empty-socket", empty_socket);
 
 static const struct plane_object table_object = OBJECT("table", table);
+static const struct plane_object table_bounded_object = OBJECT("table-bounded", table_bounded);
 
 static const struct plane_object bench_object = OBJECT("bench", bench);
 static const struct plane_object bench_empty_object = OBJECT("bench-empty", bench_empty);
@@ -68,6 +69,11 @@ const struct plane_object *plane_record(void)
 const struct plane_object *plane_table(void)
 {
 	return &table_object;
+}
+
+const struct plane_object *plane_table_bounded(void)
+{
+	return &table_bounded_object;
 }
 
 const struct plane_object *plane_bench(void)

@@ -22,8 +22,9 @@ const struct plane_object *plane_for_hook(enum hook hook);
 /* A whole object, without a classifier: notes who makes and binds sockets. */
 const struct plane_object *plane_record(void);
 
-/* The walker of tables, to be linked between a plane and a classifier that has a table. */
+/* The walker of tables, to be linked between a plane and a classifier that has a table; for kernels without may_goto. */
 const struct plane_object *plane_table(void);
+const struct plane_object *plane_table_bounded(void);
 
 /* A whole object whose program passes at once, to measure against; NULL if there is none (netfilter). */
 const struct plane_object *plane_empty_for_hook(enum hook hook);

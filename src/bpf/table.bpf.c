@@ -3,8 +3,12 @@
  * The table classifier: walks the trees that the planner made (table_abi.h). Linked between a data plane and the emitted
  * object, whose function is classify_rest() then: it judges what is not IP, and answers tests that are no comparisons.
  *
- * In: a packet. Out: the answer of the first record that matches, else the default's. Functions are global so that the
- * kernel checks each of them once, whatever calls it. Reads stay below config.limit, which the kernel knows at load.
+ * In: a packet. Out: the answer of the first record that matches, else the default's. Reads stay below config.limit, which
+ * the kernel knows at load.
+ *
+ * Built twice. With BOUNDED 0 loops end by may_goto (Linux 6.9), of which the kernel checks a turn or two; nothing but
+ * broken data ever makes it end one. With BOUNDED 1, for older kernels, it follows every turn, so loops are counted, long
+ * leaves are read page by page, and functions are global, for each to be checked once, whatever calls it.
  */
 #include <linux/bpf.h>
 #include <stdbool.h>
@@ -26,6 +30,23 @@ struct {
 
 extern int classify_rest(struct packet *packet);
 extern volatile __u64 epoch;
+
+#if BOUNDED
+#define UP_TO(turns) for (int turn = 0; turn < (turns); turn++)
+#define WALKER __attribute__((noinline))
+#else
+#define UP_TO(turns) while (goes_on())
+#define WALKER static __always_inline
+
+/* may_goto, which this compiler need not know: past the loop, but not before some ten thousand turns. */
+static __always_inline bool goes_on(void)
+{
+	asm volatile goto("1: .byte 0xe5; .byte 0; .long ((%l[ended] - 1b - 8) / 8) & 0xffff; .short 0" : : : : ended);
+	return true;
+ended:
+	return false;
+}
+#endif
 
 enum { WORDS = TABLE_REST }; /* of struct packet, that tests and nodes can name: all that rules look at */
 _Static_assert(WORDS * 8 <= sizeof(struct packet) && WORDS == 16, "they are words of the packet, in 4 bits");
@@ -73,12 +94,12 @@ static __always_inline bool test_holds(struct packet *packet, const struct table
 /* Whether the tests that begin there hold. */
 __attribute__((noinline)) int table_tests(struct packet *packet, __u32 first)
 {
+	__u64 index = (__u64)first * (sizeof(struct table_test) / 8);
 	const void *words = blob();
 
 	if (!packet || !words)
 		return 0;
-	for (int i = 0; i < TABLE_TESTS_MAX; i++) {
-		__u64 index = ((__u64)first + i) * (sizeof(struct table_test) / 8);
+	UP_TO(TABLE_TESTS_MAX) {
 		const struct table_test *test;
 
 		if (!inside(&index))
@@ -88,6 +109,7 @@ __attribute__((noinline)) int table_tests(struct packet *packet, __u32 first)
 			return 0;
 		if (!test->more)
 			return 1;
+		index += sizeof *test / 8;
 	}
 	return 0;
 }
@@ -178,26 +200,35 @@ static __always_inline __u64 found_at(const void *words, __u64 index)
 	return (__u64)record[0] << 32 | record[1];
 }
 
-/* Reads at most so many records from `index` on: the better of `best` and what they say; or TABLE_GOES_ON | the next index. */
+/* Reads the record there. True: `best` is the better of it and that; false: `index` is the next one's. */
+static __always_inline bool decided(struct packet *packet, const void *words, bool calls, __u64 *index, __u64 *best, bool six)
+{
+	const struct table_record4 *four;
+	const struct table_record6 *wide;
+	enum taken taken = TAKEN_NOT;
+
+	if (!inside(index))
+		return true;
+	four = words + *index * 8;
+	wide = words + *index * 8;
+	if (six ? !differs6(packet, wide) : !differs4(packet, four))
+		taken = take(packet, calls ? NULL : words, four->order, six ? wide->tests : table_tests_of4(four), *best);
+	if (taken == TAKEN_BETTER)
+		*best = found_at(words, *index);
+	if (taken != TAKEN_NOT || (six ? FIELD(wide, value) : FIELD(four, value)) & TABLE_LAST)
+		return true;
+	*index += (six ? sizeof *wide : sizeof *four) / 8;
+	return false;
+}
+
+/* Reads records from `index` on: the better of `best` and what they say; or, if counted, TABLE_GOES_ON | the next index. */
 static __always_inline __u64 scan(struct packet *packet, const void *words, __u64 index, __u64 best, int most, bool six)
 {
-	for (int i = 0; i < most; i++) {
-		const struct table_record4 *four;
-		const struct table_record6 *wide;
-		enum taken taken = TAKEN_NOT;
-
-		if (!inside(&index))
+	UP_TO(most / 2) {
+		if (decided(packet, words, most > TABLE_SCAN_MAX, &index, &best, six))
 			return best;
-		four = words + index * 8;
-		wide = words + index * 8;
-		if (six ? !differs6(packet, wide) : !differs4(packet, four))
-			taken = take(packet, most > TABLE_SCAN_MAX ? NULL : words, four->order,
-				     six ? wide->tests : table_tests_of4(four), best);
-		if (taken == TAKEN_BETTER)
-			return found_at(words, index);
-		if (taken == TAKEN_WORSE || (six ? FIELD(wide, value) : FIELD(four, value)) & TABLE_LAST)
+		if (decided(packet, words, most > TABLE_SCAN_MAX, &index, &best, six))
 			return best;
-		index += (six ? sizeof *wide : sizeof *four) / 8;
 	}
 	return TABLE_GOES_ON | index;
 }
@@ -215,35 +246,56 @@ static __always_inline __u64 child(const struct packet *packet, __u64 node)
 	return (node >> TABLE_BASE_AT) + (word >> (node >> TABLE_SHIFT_AT & 63) & ((1ull << bits) - 1));
 }
 
-/* The leaf's first record, or NO_LEAF if nothing there can be better than `best`. */
+/* Goes on from the node there. True: to the leaf's first record, or to NO_LEAF if nothing there can be better than `best`. */
+static __always_inline bool arrived(const struct packet *packet, const void *words, __u64 *index, __u64 best)
+{
+	__u64 node;
+
+	if (inside(index)) {
+		node = *(const __u64 *)(words + *index * 8);
+		if ((node >> TABLE_BOUND_AT & TABLE_BOUND_MAX) << table_config.scale < best >> 32) {
+			*index = child(packet, node);
+			return !(node & TABLE_BITS_MAX);
+		}
+	}
+	*index = NO_LEAF;
+	return true;
+}
+
 static __always_inline __u64 find_leaf(const struct packet *packet, const void *words, __u64 index, __u64 best)
 {
-	for (int i = 0; i < TABLE_DEPTH_MAX; i++) {
-		__u64 node;
-
-		if (!inside(&index))
-			return NO_LEAF;
-		node = *(const __u64 *)(words + index * 8);
-		if ((node >> TABLE_BOUND_AT & TABLE_BOUND_MAX) << table_config.scale >= best >> 32)
-			return NO_LEAF;
-		if (!(node & TABLE_BITS_MAX))
-			return node >> TABLE_BASE_AT;
-		index = child(packet, node);
+	UP_TO(TABLE_DEPTH_MAX / 2) {
+		if (arrived(packet, words, &index, best))
+			return index;
+		if (arrived(packet, words, &index, best))
+			return index;
 	}
 	return NO_LEAF;
 }
 
-static __always_inline __u64 walk(struct packet *packet, __u64 root, __u64 best, bool six)
+static __always_inline __u64 walk(struct packet *packet, const void *words, __u64 root, __u64 best, bool six)
 {
-	const void *words = blob();
-	__u64 index;
+	__u64 index = find_leaf(packet, words, root, best);
 
-	if (!packet || !words)
-		return best;
-	index = find_leaf(packet, words, root, best);
 	return index == NO_LEAF ? best : scan(packet, words, index, best, TABLE_SCAN_MAX, six);
 }
 
+/* The better of `best` and what the tree says; or TABLE_GOES_ON | where the leaf goes on. */
+WALKER __u64 table_walk4(struct packet *packet, __u64 root, __u64 best)
+{
+	const void *words = blob();
+
+	return packet && words ? walk(packet, words, root, best, false) : best;
+}
+
+WALKER __u64 table_walk6(struct packet *packet, __u64 root, __u64 best)
+{
+	const void *words = blob();
+
+	return packet && words ? walk(packet, words, root, best, true) : best;
+}
+
+#if BOUNDED
 static __always_inline __u64 go_on(struct packet *packet, __u64 index, __u64 best, bool six)
 {
 	const void *words = blob();
@@ -253,25 +305,30 @@ static __always_inline __u64 go_on(struct packet *packet, __u64 index, __u64 bes
 	return scan(packet, words, index, best, TABLE_PAGE_MAX, six);
 }
 
-/* The better of `best` and what the tree says; or TABLE_GOES_ON | where the leaf goes on. */
-__attribute__((noinline)) __u64 table_walk4(struct packet *packet, __u64 root, __u64 best)
-{
-	return walk(packet, root, best, false);
-}
-
-__attribute__((noinline)) __u64 table_walk6(struct packet *packet, __u64 root, __u64 best)
-{
-	return walk(packet, root, best, true);
-}
-
-__attribute__((noinline)) __u64 table_go_on4(struct packet *packet, __u64 index, __u64 best)
+WALKER __u64 table_go_on4(struct packet *packet, __u64 index, __u64 best)
 {
 	return go_on(packet, index, best, false);
 }
 
-__attribute__((noinline)) __u64 table_go_on6(struct packet *packet, __u64 index, __u64 best)
+WALKER __u64 table_go_on6(struct packet *packet, __u64 index, __u64 best)
 {
 	return go_on(packet, index, best, true);
+}
+#endif
+
+/* The better of `best` and what the tree says. Unrolled: in loops within loops, the kernel would have to follow too many ways. */
+static __always_inline __u64 search(struct packet *packet, __u64 root, __u64 best, bool six)
+{
+	__u64 found = six ? table_walk6(packet, root, best) : table_walk4(packet, root, best);
+
+#if BOUNDED
+#pragma unroll
+	for (int i = 0; i < TABLE_PAGES; i++)
+		if ((six ? table_config.long6 : table_config.long4) && found & TABLE_GOES_ON)
+			found = six ? table_go_on6(packet, found & ~TABLE_GOES_ON, best) :
+				      table_go_on4(packet, found & ~TABLE_GOES_ON, best);
+#endif
+	return found;
 }
 
 /* --- single rules that were changed ------------------------------------------------------------------------------ */
@@ -295,9 +352,8 @@ __attribute__((noinline)) __u64 table_changes(struct packet *packet, __u64 best)
 {
 	const void *words = blob();
 	const struct table_version *version;
-	__u64 root, leaf, index;
+	__u64 index;
 	__u32 tag;
-	bool six;
 
 	if (!packet || !words || !table_config.changes)
 		return best;
@@ -314,13 +370,9 @@ __attribute__((noinline)) __u64 table_changes(struct packet *packet, __u64 best)
 		return LOST;
 	if (!version)
 		return best;
-	six = packet->family == FAMILY_IPV6;
-	root = six ? version->roots[1] : version->roots[0];
-	leaf = root ? find_leaf(packet, words, root, best) : NO_LEAF;
-	if (leaf == NO_LEAF)
-		return best;
-	return six ? scan(packet, words, leaf, best, TABLE_SCAN_MAX, true) :
-		     scan(packet, words, leaf, best, TABLE_SCAN_MAX, false);
+	if (packet->family == FAMILY_IPV6)
+		return version->roots[1] ? table_walk6(packet, version->roots[1], best) : best;
+	return version->roots[0] ? table_walk4(packet, version->roots[0], best) : best;
 }
 
 static __always_inline bool has_changes(void)
@@ -335,9 +387,9 @@ static __always_inline bool has_changes(void)
 
 /* --- the classifier --------------------------------------------------------------------------------------------- */
 
-static __always_inline bool touched(__u32 tree, bool six)
+static __always_inline __u32 touched(bool six)
 {
-	return (six ? table_config.touch6 : table_config.touch4) >> tree & 1;
+	return six ? table_config.touch6 : table_config.touch4;
 }
 
 /* Goes to the child of the node there. False: there is none. */
@@ -350,87 +402,54 @@ static __always_inline bool descend(const struct packet *packet, const void *wor
 }
 
 /*
- * Fills in where to begin in each tree: at the root; or where it leads to, if the tree is touched. What comes behind
- * that is read, too, in all such trees side by side: the processor waits for all of it at once, and finds it in the
- * cache later.
+ * From the roots of trees that are touched to where they lead. What comes behind that is read, too, in all such trees side
+ * by side: the processor waits for all of it at once, and finds it in the cache later.
  * False, for the kernel alone: a tree leads nowhere.
  */
-static __always_inline bool begin(const struct packet *packet, const void *words, bool six, __u64 starts[TABLE_TREES])
+static __always_inline bool read_ahead(const struct packet *packet, bool six, __u64 starts[TABLE_TREES])
 {
+	const void *words = blob();
 	__u64 index;
 
+	if (!words)
+		return false;
 #pragma unroll
-	for (__u32 i = 0; i < TABLE_TREES; i++) {
-		starts[i] = six ? table_config.roots6[i] : table_config.roots4[i];
-		if (touched(i, six) && !descend(packet, words, &starts[i]))
+	for (__u32 i = 0; i < TABLE_TREES; i++)
+		if (touched(six) >> i & 1 && !descend(packet, words, &starts[i]))
 			return false;
-	}
 #pragma unroll
 	for (__u32 i = 0; i < TABLE_TREES; i++) {
 		index = starts[i];
-		if (touched(i, six) && (!descend(packet, words, &index) || !inside(&index)))
+		if (touched(six) >> i & 1 && (!descend(packet, words, &index) || !inside(&index)))
 			return false;
-		if (touched(i, six))
+		if (touched(six) >> i & 1)
 			(void)*(const volatile __u64 *)(words + index * 8);
 	}
 	return true;
 }
 
-/* All trees of a family, where no leaf is long: what calls cost is saved. */
-static __always_inline __u64 walk_all(struct packet *packet, __u64 best, bool six)
+/* All trees of a family. */
+static __always_inline __u64 search_all(struct packet *packet, __u64 best, bool six)
 {
-	const void *words = blob();
+	__u32 trees = six ? table_config.trees6 : table_config.trees4;
 	__u64 starts[TABLE_TREES];
 
-	if (!packet || !words || (six ? table_config.long6 : table_config.long4))
-		return best;
-	if (!begin(packet, words, six, starts))
-		return best;
 #pragma unroll
-	for (__u32 i = 0; i < TABLE_TREES; i++) {
-		__u64 index;
-
-		if (i >= (six ? table_config.trees6 : table_config.trees4))
-			break;
-		index = find_leaf(packet, words, starts[i], best);
-		if (index != NO_LEAF)
-			best = scan(packet, words, index, best, TABLE_SCAN_MAX, six);
-	}
+	for (__u32 i = 0; i < TABLE_TREES; i++)
+		starts[i] = six ? table_config.roots6[i] : table_config.roots4[i];
+	if (touched(six) && !read_ahead(packet, six, starts))
+		return best;
+	if (trees > 0)
+		best = search(packet, starts[0], best, six);
+	if (trees > 1)
+		best = search(packet, starts[1], best, six);
+	if (trees > 2)
+		best = search(packet, starts[2], best, six);
+	if (trees > 3)
+		best = search(packet, starts[3], best, six);
 	return best;
 }
-
-__attribute__((noinline)) __u64 table_walk_all4(struct packet *packet, __u64 best)
-{
-	return walk_all(packet, best, false);
-}
-
-__attribute__((noinline)) __u64 table_walk_all6(struct packet *packet, __u64 best)
-{
-	return walk_all(packet, best, true);
-}
-
-/* Unrolled: in loops within loops, the kernel would have to follow too many ways. */
-static __always_inline __u64 search4(struct packet *packet, __u32 root, __u64 best)
-{
-	__u64 found = table_walk4(packet, root, best);
-
-#pragma unroll
-	for (int i = 0; i < TABLE_PAGES; i++)
-		if (table_config.long4 && found & TABLE_GOES_ON)
-			found = table_go_on4(packet, found & ~TABLE_GOES_ON, best);
-	return found;
-}
-
-static __always_inline __u64 search6(struct packet *packet, __u32 root, __u64 best)
-{
-	__u64 found = table_walk6(packet, root, best);
-
-#pragma unroll
-	for (int i = 0; i < TABLE_PAGES; i++)
-		if (table_config.long6 && found & TABLE_GOES_ON)
-			found = table_go_on6(packet, found & ~TABLE_GOES_ON, best);
-	return found;
-}
+_Static_assert(TABLE_TREES == 4, "search_all() goes through them one by one: what has may_goto cannot be unrolled");
 
 __attribute__((noinline)) int classify(struct packet *packet)
 {
@@ -438,26 +457,11 @@ __attribute__((noinline)) int classify(struct packet *packet)
 
 	if (!packet)
 		return ANSWER(ANSWER_DROP, SLOT_MALFORMED);
-	if ((packet->family == FAMILY_IPV4 || packet->family == FAMILY_IPV6) && has_changes())
+	if (packet->family != FAMILY_IPV4 && packet->family != FAMILY_IPV6)
+		return classify_rest(packet);
+	if (has_changes())
 		best = table_changes(packet, best);
 	if (best == LOST)
 		return ANSWER(ANSWER_DROP, SLOT_MALFORMED);
-	if (packet->family == FAMILY_IPV4 && !table_config.long4) {
-		best = table_walk_all4(packet, best);
-	} else if (packet->family == FAMILY_IPV6 && !table_config.long6) {
-		best = table_walk_all6(packet, best);
-	} else if (packet->family == FAMILY_IPV4) {
-#pragma unroll
-		for (__u32 i = 0; i < TABLE_TREES; i++)
-			if (i < table_config.trees4)
-				best = search4(packet, table_config.roots4[i], best);
-	} else if (packet->family == FAMILY_IPV6) {
-#pragma unroll
-		for (__u32 i = 0; i < TABLE_TREES; i++)
-			if (i < table_config.trees6)
-				best = search6(packet, table_config.roots6[i], best);
-	} else {
-		return classify_rest(packet);
-	}
-	return (int)best;
+	return packet->family == FAMILY_IPV6 ? (int)search_all(packet, best, true) : (int)search_all(packet, best, false);
 }

@@ -8,7 +8,14 @@
 #include "kernel/attach.h"
 #include "kernel/object.h"
 
-enum { NO_SUCH_INTERFACE = 0x7ffffffe, ATTACH_TCX_INGRESS = 46 };
+enum { NO_SUCH_INTERFACE = 0x7ffffffe, ATTACH_TCX_INGRESS = 46, JUMP_MAY_GOTO = 0xe0 };
+
+static int load(enum bpf_prog_type type, enum bpf_attach_type attach, const struct bpf_insn *code, size_t count)
+{
+	LIBBPF_OPTS(bpf_prog_load_opts, options, .expected_attach_type = attach);
+
+	return bpf_prog_load(type, "weir_probe", "GPL", code, count, &options);
+}
 
 static int load_trivial(enum bpf_prog_type type, enum bpf_attach_type attach, int answer)
 {
@@ -16,9 +23,8 @@ static int load_trivial(enum bpf_prog_type type, enum bpf_attach_type attach, in
 		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = answer },
 		{ .code = BPF_JMP | BPF_EXIT },
 	};
-	LIBBPF_OPTS(bpf_prog_load_opts, options, .expected_attach_type = attach);
 
-	return bpf_prog_load(type, "weir_probe", "GPL", code, sizeof code / sizeof *code, &options);
+	return load(type, attach, code, sizeof code / sizeof *code);
 }
 
 static bool has_program(enum bpf_prog_type type, enum bpf_attach_type attach, int answer)
@@ -90,6 +96,18 @@ static bool has_loop(void)
 	return kernel_version() >= (5u << 16 | 17u << 8);
 }
 
+bool kernel_has_may_goto(void)
+{
+	const struct bpf_insn code[] = {
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = 2 },
+		{ .code = BPF_JMP | JUMP_MAY_GOTO },
+		{ .code = BPF_JMP | BPF_EXIT },
+	};
+	CLEANUP_CLOSE int fd = load(BPF_PROG_TYPE_XDP, BPF_XDP, code, sizeof code / sizeof *code);
+
+	return fd >= 0;
+}
+
 static bool has_types(void)
 {
 	return path_exists("/sys/kernel/btf/vmlinux");
@@ -122,6 +140,7 @@ static const struct probe {
 	{ "ring buffer", "5.8", has_ring_buffer },
 	{ "batch map operations", "5.6", has_batches },
 	{ "bpf_loop", "5.17", has_loop },
+	{ "may_goto", "6.9", kernel_has_may_goto },
 	{ "kernel types", "5.2", has_types },
 	{ "jit", "4.18", has_jit },
 };

@@ -88,6 +88,12 @@ static int memory_file_make(struct memory_file *file, const void *data, size_t s
 	return 0;
 }
 
+/* WEIR_TEST_BOUNDED: as on kernels before 6.9. */
+static const struct plane_object *walker(void)
+{
+	return kernel_has_may_goto() && !secure_getenv("WEIR_TEST_BOUNDED") ? plane_table() : plane_table_bounded();
+}
+
 static int read_elf(int fd, struct elf *ret_elf)
 {
 	struct stat status;
@@ -151,6 +157,7 @@ int object_link(struct kernel *kernel, const struct plane_object *plane, const s
 		struct elf *ret_elf)
 {
 	CLEANUP_FILE struct memory_file a = { .fd = -1 }, b = { .fd = -1 }, out = { .fd = -1 }, table = { .fd = -1 };
+	const struct plane_object *table_walker = hook->table ? walker() : NULL;
 	int error;
 
 	if (!plane)
@@ -161,8 +168,8 @@ int object_link(struct kernel *kernel, const struct plane_object *plane, const s
 	error = memory_file_make(&a, plane->data, plane->size);
 	if (!error)
 		error = memory_file_make(&b, hook->classifier, hook->classifier_size);
-	if (!error && hook->table)
-		error = memory_file_make(&table, plane_table()->data, plane_table()->size);
+	if (!error && table_walker)
+		error = memory_file_make(&table, table_walker->data, table_walker->size);
 	if (!error)
 		error = memory_file_make(&out, NULL, 0);
 	if (!error)

@@ -61,6 +61,9 @@ int object_load(struct kernel *kernel, const struct elf *elf, const struct load 
 /* A map of the object by its name in plane_abi.h ("epoch" may be a data section); -1: it has none. */
 int object_map(const struct bpf_object *object, const char *name);
 
+/* Whether loops may end by may_goto: then the kernel need not follow all of their turns. */
+bool kernel_has_may_goto(void);
+
 /* Version of the running kernel, as KERNEL_VERSION(). */
 uint32_t kernel_version(void);
 
