@@ -64,6 +64,27 @@ static __always_inline bool inside(__u64 *index)
 	return *index <= table_config.limit;
 }
 
+/* By the lowest six bits, as processors and BPF do it, and C does not. */
+static __always_inline __u64 shifted_right(__u64 value, __u64 by)
+{
+#ifdef __bpf__
+	asm("%0 >>= %1" : "+r"(value) : "r"(by));
+	return value;
+#else
+	return value >> (by & 63);
+#endif
+}
+
+static __always_inline __u64 shifted_left(__u64 value, __u64 by)
+{
+#ifdef __bpf__
+	asm("%0 <<= %1" : "+r"(value) : "r"(by));
+	return value;
+#else
+	return value << (by & 63);
+#endif
+}
+
 /* --- further tests ---------------------------------------------------------------------------------------------- */
 
 static __always_inline bool ask_rest(struct packet *packet, __u32 question)
@@ -153,11 +174,14 @@ static __always_inline __u64 rest_differs(const struct packet *packet, __u64 val
 	return (key ^ value) & mask;
 }
 
-/* Without branches but for the last: they would be guessed wrong. */
-static __always_inline __u64 differs4(const struct packet *packet, const struct table_record4 *record)
+/*
+ * Two branches a record, after the addresses and at the end: most are skipped by the first, and more would be guessed wrong
+ * too often.
+ */
+static __always_inline bool differs4(const struct packet *packet, const struct table_record4 *record)
 {
-	return (__u64)(FIELD(packet, src4) ^ record->src) >> (record->src_shift & 63) |
-	       (__u64)(FIELD(packet, dst4) ^ record->dst) >> (record->dst_shift & 63) |
+	return (shifted_right(FIELD(packet, src4) ^ record->src, record->src_shift) |
+		shifted_right(FIELD(packet, dst4) ^ record->dst, record->dst_shift)) ||
 	       rest_differs(packet, record->value, record->mask) |
 	       port_differs(FIELD(packet, src_port), record->src_port, record->src_span) |
 	       port_differs(FIELD(packet, dst_port), record->dst_port, record->dst_span);
@@ -165,13 +189,13 @@ static __always_inline __u64 differs4(const struct packet *packet, const struct 
 
 static __always_inline __u64 half_differs(__u64 half, const struct table_record6 *record, int i)
 {
-	return (half ^ record->addresses[i]) >> (record->shifts[2 * i] & 63) >> (record->shifts[2 * i + 1] & 63);
+	return shifted_right(shifted_right(half ^ record->addresses[i], record->shifts[2 * i]), record->shifts[2 * i + 1]);
 }
 
-static __always_inline __u64 differs6(const struct packet *packet, const struct table_record6 *record)
+static __always_inline bool differs6(const struct packet *packet, const struct table_record6 *record)
 {
-	return half_differs(FIELD(packet, src_hi), record, 0) | half_differs(FIELD(packet, src_lo), record, 1) |
-	       half_differs(FIELD(packet, dst_hi), record, 2) | half_differs(FIELD(packet, dst_lo), record, 3) |
+	return (half_differs(FIELD(packet, src_hi), record, 0) | half_differs(FIELD(packet, src_lo), record, 1) |
+		half_differs(FIELD(packet, dst_hi), record, 2) | half_differs(FIELD(packet, dst_lo), record, 3)) ||
 	       rest_differs(packet, record->value, record->mask) |
 	       port_differs(FIELD(packet, src_port), record->src_port, record->src_span) |
 	       port_differs(FIELD(packet, dst_port), record->dst_port, record->dst_span);
@@ -237,37 +261,52 @@ static __always_inline __u64 scan(struct packet *packet, const void *words, __u6
 
 enum { NO_LEAF = 0 };
 
-/* Of a leaf, its first record. */
+/* Of a node that is no leaf. */
 static __always_inline __u64 child(const struct packet *packet, __u64 node)
 {
-	__u64 word = ((const __u64 *)packet)[node >> TABLE_WORD_AT & (WORDS - 1)];
-	__u64 bits = node & TABLE_BITS_MAX;
+	__u64 word = *(const __u64 *)((const char *)packet + (node >> TABLE_WORD_AT & (WORDS - 1)) * 8);
+	__u64 others = node >> TABLE_BITS_AT | 48; /* 64 - bits */
 
-	return (node >> TABLE_BASE_AT) + (word >> (node >> TABLE_SHIFT_AT & 63) & ((1ull << bits) - 1));
+	word = shifted_right(word, node >> TABLE_SHIFT_AT);
+	return table_node_base(node) + shifted_right(shifted_left(word, others), others);
 }
 
-/* Goes on from the node there. True: to the leaf's first record, or to NO_LEAF if nothing there can be better than `best`. */
-static __always_inline bool arrived(const struct packet *packet, const void *words, __u64 *index, __u64 best)
+/* The least node below which nothing is better. */
+static __always_inline __u64 node_beyond(__u64 best)
+{
+	return ((best >> 32) + (1ull << table_config.scale) - 1) >> table_config.scale << TABLE_BOUND_AT;
+}
+
+/* Goes on from the node there. True: to the leaf's first record, or to NO_LEAF if nothing there can be better. */
+static __always_inline bool arrived(const struct packet *packet, const void *words, __u64 *index, __u64 beyond)
 {
 	__u64 node;
 
-	if (inside(index)) {
-		node = *(const __u64 *)(words + *index * 8);
-		if ((node >> TABLE_BOUND_AT & TABLE_BOUND_MAX) << table_config.scale < best >> 32) {
-			*index = child(packet, node);
-			return !(node & TABLE_BITS_MAX);
-		}
+	if (!inside(index)) {
+		*index = NO_LEAF;
+		return true;
 	}
-	*index = NO_LEAF;
-	return true;
+	node = *(const __u64 *)(words + *index * 8);
+	if (node >= beyond) {
+		*index = NO_LEAF;
+		return true;
+	}
+	if (!(node & (__u64)TABLE_BITS_MAX << TABLE_BITS_AT)) {
+		*index = table_node_base(node);
+		return true;
+	}
+	*index = child(packet, node);
+	return false;
 }
 
 static __always_inline __u64 find_leaf(const struct packet *packet, const void *words, __u64 index, __u64 best)
 {
+	__u64 beyond = node_beyond(best);
+
 	UP_TO(TABLE_DEPTH_MAX / 2) {
-		if (arrived(packet, words, &index, best))
+		if (arrived(packet, words, &index, beyond))
 			return index;
-		if (arrived(packet, words, &index, best))
+		if (arrived(packet, words, &index, beyond))
 			return index;
 	}
 	return NO_LEAF;

@@ -21,21 +21,35 @@
 
 /*
  * A node, in one word:
- *   bits 0-3    bits; 0: a leaf
- *   bits 4-9    shift
- *   bits 10-13  index of the word in struct packet
- *   bits 14-35  bound: the least order below, >> table_config.scale; TABLE_BOUND_MAX: nothing below
- *   bits 36-63  base: of the children, or of the first record, as an index of words
+ *   bits 0-2    0
+ *   bits 3-6    index of the word in struct packet
+ *   bits 7-12   shift
+ *   bits 13-16  16 - bits; 0: a leaf
+ *   bits 17-44  base: of the children, or of the first record, as an index of words
+ *   bits 45-63  bound: the least order below, >> table_config.scale; TABLE_BOUND_MAX: nothing below
+ * The walker tells by one comparison of the whole node what cannot be better than what it has, needs only a mask to find
+ * the word, and gives the shifts what stands above them, too: they look at six bits.
  */
 enum {
-	TABLE_SHIFT_AT = 4,
-	TABLE_WORD_AT = 10,
-	TABLE_BOUND_AT = 14,
-	TABLE_BASE_AT = 36,
+	TABLE_WORD_AT = 3,
+	TABLE_SHIFT_AT = 7,
+	TABLE_BITS_AT = 13,
+	TABLE_BASE_AT = 17,
+	TABLE_BOUND_AT = 45,
 	TABLE_BITS_MAX = 15,
-	TABLE_BOUND_MAX = (1 << 22) - 1,
+	TABLE_BOUND_MAX = (1 << 19) - 1,
 	TABLE_BASE_MAX = (1 << 28) - 1,
 };
+
+static inline __attribute__((always_inline)) __u32 table_node_bits(__u64 node)
+{
+	return (16 - (node >> TABLE_BITS_AT)) & TABLE_BITS_MAX;
+}
+
+static inline __attribute__((always_inline)) __u64 table_node_base(__u64 node)
+{
+	return node >> TABLE_BASE_AT & TABLE_BASE_MAX;
+}
 
 enum {
 	TABLE_TREES = 4,       /* at most, for each family */

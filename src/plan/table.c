@@ -165,7 +165,7 @@ static uint8_t choose_touched(const struct attempt_table *attempt, const struct 
 	unsigned trees = 0;
 
 	for (unsigned i = 0; i < TABLE_TREES; i++)
-		if (visits->entered[six][i] && attempt->blob.items[roots[i]] & TABLE_BITS_MAX &&
+		if (visits->entered[six][i] && table_node_bits(attempt->blob.items[roots[i]]) &&
 		    (double)visits->entered[six][i] >= touched_least * (double)visits->packets[six])
 			trees |= 1u << i;
 	return (uint8_t)(trees & (trees - 1) ? trees : 0);

@@ -75,7 +75,7 @@ static uint64_t node_word(const struct tree *tree, uint32_t order, uint32_t base
 
 	if (!cut)
 		return node;
-	return node | cut->bits | (uint64_t)(tree->family->fields[cut->field].bit + cut->shift) << TABLE_SHIFT_AT |
+	return node | (uint64_t)(16 - cut->bits) << TABLE_BITS_AT | (uint64_t)(tree->family->fields[cut->field].bit + cut->shift) << TABLE_SHIFT_AT |
 	       (uint64_t)tree->family->fields[cut->field].word << TABLE_WORD_AT;
 }
 

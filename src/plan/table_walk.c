@@ -120,13 +120,13 @@ static bool walk_tree(const struct walk *walk, uint64_t index, uint64_t *best)
 	bool six = walk->packet->family == FAMILY_IPV6, entered = false;
 
 	for (;;) {
-		uint64_t node = walk->plan->table.words[index], bits = node & TABLE_BITS_MAX;
+		uint64_t node = walk->plan->table.words[index], bits = table_node_bits(node);
 
 		walk->visits->nodes++;
-		if ((node >> TABLE_BOUND_AT & TABLE_BOUND_MAX) << walk->plan->table.config.scale >= *best >> 32)
+		if (node >> TABLE_BOUND_AT << walk->plan->table.config.scale >= *best >> 32)
 			return entered;
 		entered = true;
-		index = node >> TABLE_BASE_AT;
+		index = table_node_base(node);
 		if (!bits)
 			break;
 		index += word_of(walk->packet, node >> TABLE_WORD_AT & 15) >> (node >> TABLE_SHIFT_AT & 63) &

@@ -40,6 +40,7 @@ struct table_node {
 };
 
 struct table {
+	struct prove *prove;
 	const uint64_t *words;
 	size_t count;
 	uint32_t limit;      /* the last index that is read */
@@ -63,7 +64,9 @@ unsigned table_stride(bool six);
 /* Its bytes, as far as they tell it from others, for interning; in all `table_stride()` words. */
 void table_raw(const struct table *table, bool six, uint64_t index, uint64_t *ret_words);
 
-enum { TABLE_FOREVER = TABLE_DEPTH_MAX }; /* nodes on a path; what is deeper is not found */
+enum { TABLE_FOREVER = TABLE_DEPTH_MAX };
+/* Stops the proof if a path has more nodes than are counted: what is found there depends on the kernel's loops. */
+void table_deep(struct prove *prove, unsigned depth);
 
 /* --- the walker as diagrams (table_walk.c) -------------------------------------------------------------- */
 

@@ -282,9 +282,10 @@ static void deal_node(struct dealing *dealing, uint64_t index, unsigned depth, s
 		      const struct known *known)
 {
 	struct table_node node = table_node(dealing->family->table, index);
-	bool skipped = depth >= TABLE_FOREVER || node.nowhere || node.bound >= dealing->family->table->start >> 32;
+	bool skipped = node.nowhere || node.bound >= dealing->family->table->start >> 32;
 
 	bdd_look(dealing->prove->bdd);
+	table_deep(dealing->prove, depth);
 	if (dealing->family->suspects.all || prove_stopped(dealing->prove))
 		return;
 	if (!dealing->left--) {
@@ -379,7 +380,8 @@ static bdd_ref seek(const struct seeking *seeking, uint64_t index, unsigned dept
 	const struct table *table = seeking->family->table;
 	struct table_node node = table_node(table, index);
 
-	if (depth >= TABLE_FOREVER || node.nowhere || node.bound >= table->start >> 32)
+	table_deep(seeking->family->prove, depth);
+	if (prove_stopped(seeking->family->prove) || node.nowhere || node.bound >= table->start >> 32)
 		return packets;
 	if (node.bits)
 		return seek_children(seeking, &node, node.bits, 0, depth, packets);

@@ -35,7 +35,7 @@ static uint64_t word_at(const struct table *table, uint64_t index)
 
 static bool is_leaf(const struct table *table, uint64_t index)
 {
-	return !(word_at(table, index) & TABLE_BITS_MAX);
+	return !(word_at(table, index) >> TABLE_BITS_AT & 15);
 }
 
 const struct table *table_read(struct prove *prove)
@@ -44,7 +44,7 @@ const struct table *table_read(struct prove *prove)
 	struct table *table = ARENA_NEW(prove->arena, struct table);
 
 	*table = (struct table){
-		.words = prove->input->table_words, .count = prove->input->table_count, .limit = config->limit,
+		.prove = prove, .words = prove->input->table_words, .count = prove->input->table_count, .limit = config->limit,
 		.scale = config->scale, .resumes = config->resumes, .tests = config->tests, .start = config->start,
 	};
 	read_family(table, false, config);
@@ -80,12 +80,18 @@ struct table_node table_node(const struct table *table, uint64_t index)
 	if (index > table->limit)
 		return (struct table_node){ .nowhere = true };
 	return (struct table_node){
-		.bits = word & TABLE_BITS_MAX,
+		.bits = word >> TABLE_BITS_AT & 15 ? 16 - (word >> TABLE_BITS_AT & 15) : 0,
 		.shift = word >> TABLE_SHIFT_AT & 63,
 		.word = word >> TABLE_WORD_AT & (PACKET_WORDS - 1),
-		.bound = (word >> TABLE_BOUND_AT & TABLE_BOUND_MAX) << table->scale,
-		.base = word >> TABLE_BASE_AT,
+		.bound = word >> TABLE_BOUND_AT << table->scale,
+		.base = word >> TABLE_BASE_AT & TABLE_BASE_MAX,
 	};
+}
+
+void table_deep(struct prove *prove, unsigned depth)
+{
+	if (depth >= TABLE_FOREVER)
+		prove_stop(prove, "a tree of the table is deeper than is walked");
 }
 
 /* --- records -------------------------------------------------------------------------------------------- */
@@ -163,14 +169,17 @@ static void add_tests(const struct table *table, struct record *record, uint64_t
 		struct table_test test;
 		uint64_t index = (first + i) * (sizeof test / 8);
 
-		if (index > table->limit)
-			break;
+		if (index > table->limit) {
+			record->never = true;
+			return;
+		}
 		copy_words(table, index, &test, sizeof test);
 		add_test(record, &test);
 		if (!test.more)
 			return;
 	}
 	record->never = true;
+	prove_stop(table->prove, "a record of the table has more tests than are counted");
 }
 
 _Static_assert((int)BOUNDS_MAX >= 8 + (int)TABLE_TESTS_MAX, "room for all bounds of a record");

@@ -153,9 +153,10 @@ static bdd_ref walk(struct search *search, uint64_t index, unsigned depth)
 
 	if (++search->visits > VISITS_MAX)
 		search->prove->bdd->over = true;
+	table_deep(search->prove, depth);
 	if (prove_stopped(search->prove))
 		return BDD_FALSE;
-	if (depth >= TABLE_FOREVER || node.nowhere || node.bound >= search->best >> 32)
+	if (node.nowhere || node.bound >= search->best >> 32)
 		return outcome(search, search->best);
 	if (node.bits)
 		return choose(search, &node, node.bits, 0, depth);

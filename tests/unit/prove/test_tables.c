@@ -127,21 +127,21 @@ static void try_node(struct hunt *hunt, size_t at, uint64_t node, const char *wh
 static void harm_node(struct hunt *hunt, size_t at)
 {
 	uint64_t node = hunt->words[at], base = (uint64_t)1 << TABLE_BASE_AT, bound = (uint64_t)1 << TABLE_BOUND_AT;
-	uint64_t bits = node & TABLE_BITS_MAX;
+	uint64_t one = (uint64_t)1 << TABLE_BITS_AT;
 
 	try_node(hunt, at, node + bound, "bound of a node");
 	try_node(hunt, at, node - bound, "bound of a node");
 	try_node(hunt, at, node | (uint64_t)TABLE_BOUND_MAX << TABLE_BOUND_AT, "dropped part of a tree");
-	if (node >> TABLE_BASE_AT == 0)
+	if (!table_node_base(node))
 		return;
 	try_node(hunt, at, node + base, "where a node leads");
 	try_node(hunt, at, node - base, "where a node leads");
-	if (!bits) {
+	if (!table_node_bits(node)) {
 		try_node(hunt, at, node + base * 4, "leaf without its first record");
 		return;
 	}
-	try_node(hunt, at, node - 1, "bits of a node");
-	try_node(hunt, at, node + 1, "bits of a node");
+	try_node(hunt, at, node - one, "bits of a node");
+	try_node(hunt, at, node + one, "bits of a node");
 	try_node(hunt, at, node + (1 << TABLE_SHIFT_AT), "shift of a node");
 	try_node(hunt, at, node - (1 << TABLE_SHIFT_AT), "shift of a node");
 	try_node(hunt, at, node ^ 1 << TABLE_WORD_AT, "word of a node");
@@ -269,7 +269,7 @@ static void harm_leaf(struct hunt *hunt, size_t at, bool six)
 static void harm_tree(struct hunt *hunt, size_t at, bool six)
 {
 	uint64_t node = hunt->words[at];
-	size_t base = node >> TABLE_BASE_AT, bits = node & TABLE_BITS_MAX;
+	size_t base = table_node_base(node), bits = table_node_bits(node);
 
 	harm_node(hunt, at);
 	if (!bits && base)
