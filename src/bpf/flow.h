@@ -50,6 +50,7 @@ struct flow_packet {
 	__u8 scale;   /* of a SYN: window scaling, and whether it offers it; SCTP: the chunk's flags */
 	bool scales;
 	bool request; /* begins a flow if there is none */
+	bool more;    /* TCP: further fragments follow, which nobody will look at */
 };
 
 enum flow_change {
@@ -319,13 +320,28 @@ static __always_inline __u32 tcp_open(struct flow *flow, const struct flow_packe
 	return add | FLOW_REPLIED;
 }
 
+/*
+ * Behind what the packet brings. How much that is of a segment in fragments, the first one does not say: as much as an IP
+ * packet holds, and the other side takes; else what acknowledges it would seem to acknowledge what was not sent.
+ */
+static __always_inline __u32 tcp_end(const struct flow *flow, const struct flow_packet *packet)
+{
+	__u32 other = (packet->side ^ 1) & 1, most = packet->seq + 0xffff, edge = high_half(flow->edge[other]);
+
+	if (!packet->more)
+		return packet->end;
+	if (flow->flags & FLOW_OF(other, FLOW_KNOWN) && seq_after(most, edge))
+		most = edge;
+	return seq_max(most, packet->end);
+}
+
 /* A seeded flow takes the first packet of each side as it is: what it acknowledges has been sent. */
 static __always_inline __u32 tcp_learn(struct flow *flow, const struct flow_packet *packet, __u32 window)
 {
 	__u32 side = packet->side & 1, other = side ^ 1;
 
 	flow->start[side] = packet->seq - 1;
-	flow->sent[side] = halves(window, packet->end);
+	flow->sent[side] = halves(window, tcp_end(flow, packet));
 	flow->edge[side] = halves(packet->ack + window, packet->ack);
 	if (!(flow->flags & FLOW_OF(other, FLOW_KNOWN)))
 		flow->sent[other] = halves(0, packet->ack);
@@ -343,7 +359,7 @@ static __always_inline __u32 tcp_touch(struct flow *flow, const struct flow_pack
 		window = 1;
 	if (!(flow->flags & FLOW_OF(side, FLOW_KNOWN)))
 		return tcp_learn(flow, packet, window);
-	word_raise(&flow->sent[side], window, packet->end, false);
+	word_raise(&flow->sent[side], window, tcp_end(flow, packet), false);
 	word_raise(&flow->edge[side], packet->ack + window, packet->ack, true);
 	return 0;
 }

@@ -137,6 +137,7 @@ static __always_inline bool read_tcp(flow_source *source, const struct packet *p
 	flow->seq = get32(buffer + 4);
 	flow->ack = get32(buffer + 8);
 	flow->window = get16(buffer + 14);
+	flow->more = packet->fragment == FRAGMENT_FIRST;
 	flow->end = flow->seq + (packet->end > behind ? packet->end - behind : 0) +
 		    (flow->flags & FLAG_SYN ? 1 : 0) + (flow->flags & FLAG_FIN ? 1 : 0);
 	if (flow->flags & FLAG_SYN) {

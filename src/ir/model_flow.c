@@ -50,6 +50,7 @@ struct seen {
 	uint32_t seq, end, ack, window;
 	unsigned flags;
 	int scale; /* -1: not offered */
+	bool cut;  /* a first fragment */
 	uint32_t tag;
 };
 
@@ -182,6 +183,7 @@ static void read_packet(const struct model_fields *fields, struct seen *seen)
 	seen->dst_port = (uint32_t)fields->value[FIELD_DST_PORT];
 	seen->transport = fields->transport;
 	seen->length = fields->transport_length;
+	seen->cut = fields->value[FIELD_FRAGMENT] == FRAGMENT_FIRST;
 	seen->request = true;
 	seen->tracked = is_error(seen) || read_transport(seen);
 }
@@ -654,15 +656,26 @@ static void answer(struct model_flow *flow, int side, const struct seen *seen)
 	}
 }
 
+/* Fragments that are not seen may bring the rest of 64 KiB, if the other end takes it. */
+static uint32_t brought_up_to(const struct end *to, const struct seen *seen)
+{
+	uint32_t all = seen->seq + 65535;
+
+	if (!seen->cut)
+		return seen->end;
+	all = ahead(to->limit, all) < 0 ? to->limit : all;
+	return ahead(seen->end, all) > 0 ? seen->end : all;
+}
+
 static void hear_segment(struct model_flow *flow, int side, const struct seen *seen)
 {
 	struct end *from = &flow->ends[side];
-	uint32_t window = offered(flow, from, seen);
+	uint32_t window = offered(flow, from, seen), end = brought_up_to(&flow->ends[!side], seen);
 
 	if (seen->proto != TCP || seen->flags & (SYN | RST))
 		return;
-	if (ahead(seen->end, from->sent) > 0)
-		from->sent = seen->end;
+	if (ahead(end, from->sent) > 0)
+		from->sent = end;
 	if (window > from->window)
 		from->window = window;
 	if (ahead(seen->ack, from->acked) > 0)

@@ -658,5 +658,89 @@ class Timeouts(TestCase):
         self.assertEqual(answers, [(state, state) for _, state in steps])
 
 
+def in_two(whole, at):
+    """The fragments of a frame: the second one begins `at` bytes behind the IP header."""
+    ether, ip = whole[:14], whole[14:]
+    words = 40 if ip[0] >> 4 == 6 else 20
+    head, payload = ip[:words], ip[words:]
+    for begin, part, more in ((0, payload[:at], 1), (at, payload[at:], 0)):
+        if words == 40:
+            one = head[:4] + struct.pack("!HB", 8 + len(part), 44) + head[7:]
+            yield ether + one + struct.pack("!BBHI", head[6], 0, begin | more, 7) + part
+        else:
+            one = head[:2] + struct.pack("!HHHBBH", 20 + len(part), 1, more << 13 | begin // 8, 64, head[9], 0) + head[12:]
+            yield ether + one[:10] + struct.pack("!H", checksum(one)) + one[12:] + part
+
+
+class Fragments(TestCase):
+    """The kernel judges what it has put together; weir each fragment as it comes."""
+
+    def setUp(self):
+        router()
+        conntrack("tcp_loose", 0)
+        apply(POLICY % "")
+        self.place = Place(next(router().places) & 0xffff, False)
+
+    def counts(self):
+        counts = Counts("t")
+        found = dict(zip(STATES[1:5], (counts.packets(number) for number in range(1, 5))))
+        return collections.Counter(found, none=counts.default[0] - sum(found.values()))
+
+    def show(self, packet, at=None, order=(0, 1)):
+        """The kernel's state (None: it still waits), and weir's of each fragment, sorted. Whole unless `at`."""
+        before = self.counts()
+        whole = frame(packet, self.place)
+        pieces = [whole] if at is None else list(in_two(whole, at))
+        for number in order[:len(pieces)]:
+            router().wire.send(pieces[number])
+        state = self.kernel_says(whole)
+        return state, sorted((self.counts() - before).elements())
+
+    def kernel_says(self, whole):
+        addresses = slice(22, 54) if self.place.ipv6 else slice(26, 34)
+        until = time.monotonic() + SHORT
+        while time.monotonic() < until:
+            router().tap.settimeout(max(until - time.monotonic(), 0.001))
+            with contextlib.suppress(TimeoutError):
+                data, extra, _, _ = router().tap.recvmsg(4096, 256)
+                if data[addresses] == whole[addresses]:
+                    return STATES[int.from_bytes(extra[0][2], sys.byteorder) >> 4]
+        return None
+
+    def tearDown(self):
+        super().tearDown()
+        router().tap.settimeout(2 * SLOW)
+
+    @each((("IPv4", (False,)), ("IPv6", (True,))))
+    def test_udp(self, ipv6):
+        self.place = Place(next(router().places) & 0xffff, ipv6)
+        self.assertEqual(self.show(udp(CLIENT, data=64, ipv6=ipv6), 16), (NEW, [NEW, "none"]))
+        self.assertEqual(self.show(udp(SERVER, data=64, ipv6=ipv6), 16), (EST, [EST, "none"]))
+        self.assertEqual(self.show(udp(CLIENT, data=64, ipv6=ipv6), 16, order=(1, 0)), (EST, [EST, "none"]))
+        self.assertEqual(self.show(udp(CLIENT, ipv6=ipv6)), (EST, [EST]))
+
+    def test_the_first_alone(self):
+        """It opens a connection for weir; the kernel waits for the rest."""
+        self.assertEqual(self.show(udp(CLIENT, data=64), 16, order=(0,)), (None, [NEW]))
+        self.assertEqual(self.show(udp(SERVER)), (NEW, [EST]))
+
+    def test_the_rest_alone(self):
+        self.assertEqual(self.show(udp(CLIENT, data=64), 16, order=(1,)), (None, ["none"]))
+        self.assertEqual(self.show(udp(SERVER)), (NEW, [NEW]))
+
+    def test_tcp(self):
+        """What was sent in fragments may be acknowledged as a whole."""
+        for packet, state in TALK:
+            self.assertEqual(self.show(packet), (state, [state]))
+        self.assertEqual(self.show(c(ACK | PSH, 1101, 5201, 200), 104), (EST, [EST, "none"]))
+        self.assertEqual(self.show(s(ACK, 5201, 1301)), (EST, [EST]))
+        self.assertEqual(self.show(c(ACK | PSH, 1301, 5201, 200)), (EST, [EST]))
+
+    def test_an_error_about_a_fragment(self):
+        self.assertEqual(self.show(udp(CLIENT, data=64), 16), (NEW, [NEW, "none"]))
+        self.assertEqual(self.show(error(SERVER, udp(CLIENT, data=64))), (REL, [REL]))
+        self.assertEqual(self.show(error(SERVER, udp(CLIENT, data=64)), 48), (REL, ["none", REL]))
+
+
 if __name__ == "__main__":
     main()

@@ -165,6 +165,7 @@ static void put_ethernet(struct frame *frame, bool ipv6)
 static void put_ip(struct frame *frame, struct random *random, bool ipv6, unsigned proto, int i, int side)
 {
 	unsigned ttl = random_once_in(random, 8) ? 13 : 64;
+	unsigned fragment = random_once_in(random, 20) ? random_once_in(random, 3) ? 1 : 0x2000 : 0; /* later; first */
 
 	if (ipv6) {
 		put(frame, 0x60000000, 4);
@@ -178,7 +179,7 @@ static void put_ip(struct frame *frame, struct random *random, bool ipv6, unsign
 		return;
 	}
 	put(frame, 0x45000000, 4);
-	put(frame, random_once_in(random, 50) ? 0x00000001 : 0, 4); /* now and then a later fragment */
+	put(frame, fragment, 4);
 	put(frame, ttl, 1);
 	put(frame, proto, 1);
 	put(frame, 0, 2);
