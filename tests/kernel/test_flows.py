@@ -275,7 +275,7 @@ class Tables(TestCase):
     def test_too_big(self):
         done = weir("apply", policy_file(client_policy(*TC, more="flows max 1000000000")), check=False)
         self.assertEqual(done.returncode, 2)
-        self.assertRegex(done.stderr, r"wants \d+ MiB for its `flows`, and \d+ are available")
+        self.assertRegex(done.stderr, r"wants \d+ MiB for its maps, \d+ of them for `flows`, and \d+ are available")
         self.assertEqual([path for path in bpffs_leftovers() if "flow" in path], [])
 
     def test_delete_and_flush(self):
