@@ -126,18 +126,44 @@ int bundle_decode(struct arena *arena, const void *data, size_t size, struct bun
 /* Whether the first file has that name, and its text, in place: it does not end in NUL. Allocates nothing. */
 bool bundle_first_is(const void *data, size_t size, const char *name, struct source *ret_file);
 
-/* The policy's description: names, rules' texts and lines, sets, log texts; JSON, in the arena. -EILSEQ if not UTF-8. */
+/* The text of the first file, in place: it does not end in NUL. False: there is none. Allocates nothing. */
+bool bundle_text(const void *data, size_t size, struct source *ret_file);
+
+/* A rule in a policy's description. */
+struct meta_rule {
+	uint32_t at, size; /* in the policy's file */
+	uint32_t slot;     /* where it is counted */
+	uint32_t chain;    /* index in "chains" */
+	uint32_t verdict;  /* that it ends in + 1; 0: none */
+};
+/*
+ * The description, in the arena: its rules, and JSON of all else (names, chains, sets, log texts). -EILSEQ if the policy's
+ * name or a rule is not UTF-8.
+ */
 int meta_describe(struct arena *arena, const struct ruleset *ruleset, const struct plan *plan, const char *file,
-		  const char **ret_text, size_t *ret_size);
-/* NULL if the blob is not one of ours. */
+		  const void **ret_data, size_t *ret_size);
+int meta_encode(struct arena *arena, json_t *meta, const struct meta_rule *rules, size_t count, const void **ret_data,
+		size_t *ret_size);
+/* The JSON; NULL if the blob is not one of ours. */
 json_t *meta_decode(const void *data, size_t size);
-/* Gives the rules of a description with one chain their numbers, places and keys anew. */
-void meta_number(struct arena *arena, json_t *meta, const struct lang_rule *rules);
-/* Where a rule of a description is counted, and the named counter of that index. */
-uint32_t meta_slot(json_t *rule);
+/* The rules, by number - 1, in place. */
+const struct meta_rule *meta_rules(const void *data, size_t size, size_t *ret_count);
+
+/* A description with the text that it is of. */
+struct described {
+	json_t *json;
+	const struct meta_rule *rules;
+	size_t rule_count;
+	struct source source;
+};
+/* False if a blob is not one of ours; else json_decref(ret_described->json). */
+bool meta_open(const void *meta, size_t meta_size, const void *source, size_t source_size, struct described *ret_described);
+struct span meta_span(const struct described *described, const struct meta_rule *rule);
+
+/* Where the named counter of that index is counted. */
 uint32_t meta_counter_slot(json_t *meta, size_t index);
 /* For each slot of the new policy the slot of the old one whose count it takes over, or -1. In the arena. */
-const int32_t *meta_carry(struct arena *arena, json_t *old, json_t *now, uint32_t slots);
+const int32_t *meta_carry(struct arena *arena, const struct described *old, const struct described *now, uint32_t slots);
 
 /* --- installing -------------------------------------------------------------------------------------------------- */
 

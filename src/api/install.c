@@ -139,12 +139,9 @@ static int install_hook(struct call *call, const struct ruleset *ruleset, const 
 static int describe(struct call *call, const struct ruleset *ruleset, const struct plan *plan,
 		    const struct bundle *bundle, struct install *install)
 {
-	const char *meta;
-
-	if (meta_describe(call->arena, ruleset, plan, bundle->files.items[0]->name, &meta, &install->meta_size))
+	if (meta_describe(call->arena, ruleset, plan, bundle->files.items[0]->name, &install->meta, &install->meta_size))
 		return api_fail(call, WEIR_SYSTEM, "policy `%s` cannot be described: its text is not UTF-8",
 				ruleset->name);
-	install->meta = meta;
 	if (bundle_encode(call->arena, bundle, &install->source, &install->source_size))
 		return api_fail(call, WEIR_INPUT, "policy `%s`: its text is too large", ruleset->name);
 	return WEIR_OK;
@@ -330,26 +327,20 @@ int api_refuse_notes(struct call *call, const struct install *install)
 
 /* --- what is in force -------------------------------------------------------------------------------------------- */
 
-/* A policy's description as it is pinned; NULL if there is no such policy. A new reference. */
-static json_t *meta_in_force(struct call *call, struct kernel *kernel, const char *policy)
-{
-	struct policy_state state;
-
-	if (api_policy(call, kernel, policy, diags_new(call->arena), &state))
-		return NULL;
-	return meta_decode(state.meta, state.meta_size);
-}
-
 /* The counts that unchanged rules keep. */
 void api_carry_counters(struct call *call, struct kernel *kernel, struct install *install)
 {
-	json_t *old = meta_in_force(call, kernel, install->policy);
-	json_t *now = old ? meta_decode(install->meta, install->meta_size) : NULL;
+	struct policy_state state;
+	struct described old, now;
 
-	if (now)
-		install->carry = meta_carry(call->arena, old, now, install->slots);
-	json_decref(old);
-	json_decref(now);
+	if (api_policy(call, kernel, install->policy, diags_new(call->arena), &state) ||
+	    !meta_open(state.meta, state.meta_size, state.source, state.source_size, &old))
+		return;
+	if (meta_open(install->meta, install->meta_size, install->source, install->source_size, &now)) {
+		install->carry = meta_carry(call->arena, &old, &now, install->slots);
+		json_decref(now.json);
+	}
+	json_decref(old.json);
 }
 
 struct stale {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What is pinned beside a policy: its sources as a bundle (for `show --source` and for going back), and a JSON
- * description (for everything that prints). Both are read by later versions too: unknown keys are ignored.
+ * What is pinned beside a policy: its sources as a bundle (for `show --source` and for going back), and a description (for
+ * everything that prints): where the rules are in the text, and JSON of all else.
  */
 #include <errno.h>
 #include <string.h>
@@ -70,6 +70,16 @@ bool bundle_first_is(const void *data, size_t size, const char *name, struct sou
 	return true;
 }
 
+bool bundle_text(const void *data, size_t size, struct source *ret_file)
+{
+	size_t length;
+
+	if (!take_file(data, size, ret_file, &length))
+		return false;
+	ret_file->name = "";
+	return true;
+}
+
 int bundle_decode(struct arena *arena, const void *data, size_t size, struct bundle *ret_bundle)
 {
 	struct bundle bundle = { 0 };
@@ -107,7 +117,7 @@ char *span_fold(struct arena *arena, struct span span)
 		if (!quoted && c == '#')
 			while (i + 1 < span.length && text[i + 1] != '\n')
 				i++;
-		else if (!quoted && strchr(" \t\r\n", c))
+		else if (!quoted && (c == ' ' || c == '\t' || c == '\r' || c == '\n' || !c))
 			to += to > folded && to[-1] != ' ' ? (*to = ' ', 1) : 0;
 		else
 			*to++ = c;
@@ -118,207 +128,101 @@ char *span_fold(struct arena *arena, struct span span)
 	return folded;
 }
 
-static const char *ending_verdict(const struct rule *rule)
-{
-	const struct action *last = &rule->actions[rule->action_count - 1];
-
-	return last->kind == ACTION_VERDICT ? verdict_name(last->verdict) : "";
-}
-
 static uint32_t line_of(struct span span)
 {
 	return span.source ? source_position(span.source, span.offset).line : 0;
 }
 
-/* Rules come in the order of the text: their lines are counted on from the last one's. */
-struct line_cursor {
-	const struct source *source;
-	size_t offset;
-	uint32_t line;
+/* --- rules: as numbers, for texts are in the source, and JSON of 100,000 takes a second to read -------------------- */
+
+struct head {
+	uint32_t rules;
+	uint32_t text; /* bytes of JSON behind them */
 };
 
-static uint32_t next_line(struct line_cursor *cursor, struct span span)
+static struct meta_rule describe_rule(const struct rule *rule, size_t chain)
 {
-	const char *newline, *end;
+	const struct action *last = &rule->actions[rule->action_count - 1];
 
-	if (cursor->source != span.source || span.offset < cursor->offset) {
-		cursor->line = line_of(span);
-	} else if (span.source) {
-		end = span.source->text + span.offset;
-		for (newline = span.source->text + cursor->offset;
-		     (newline = memchr(newline, '\n', (size_t)(end - newline))); newline++)
-			cursor->line++;
-	}
-	cursor->source = span.source;
-	cursor->offset = span.offset;
-	return cursor->line;
+	return (struct meta_rule){ .at = rule->span.offset, .size = rule->span.length, .slot = SLOT_RULE(rule->number),
+				   .chain = (uint32_t)chain,
+				   .verdict = last->kind == ACTION_VERDICT ? (uint32_t)last->verdict + 1 : 0 };
 }
-
-/* How often each text has come: a hash table, its size a power of two and more than twice the number of texts. */
-struct seen {
-	struct { const char *text; uint32_t times; } *items;
-	size_t size;
-};
-
-static struct seen seen_new(struct arena *arena, size_t count)
-{
-	struct seen seen = { .size = 4 };
-
-	while (seen.size <= 2 * count)
-		seen.size *= 2;
-	seen.items = arena_alloc_array(arena, seen.size, sizeof *seen.items);
-	return seen;
-}
-
-/* The text is borrowed. Returns its times, this one counted. */
-static uint32_t seen_count(struct seen *seen, const char *text)
-{
-	uint64_t hash = 0xcbf29ce484222325;
-	size_t at;
-
-	for (const char *c = text; *c; c++)
-		hash = (hash ^ (unsigned char)*c) * 0x100000001b3;
-	for (at = hash & (seen->size - 1); seen->items[at].text && strcmp(seen->items[at].text, text);)
-		at = (at + 1) & (seen->size - 1);
-	seen->items[at].text = text;
-	return ++seen->items[at].times;
-}
-
-/* Equal rules of one chain are told apart by their order. */
-static const char *rule_key(struct arena *arena, struct seen *seen, const char *chain, const char *text)
-{
-	char *key = arena_printf(arena, "%s: %s", chain, text);
-	uint32_t times = seen_count(seen, key);
-
-	return times == 1 ? key : arena_printf(arena, "%s #%u", key, times);
-}
-
-/* A rule and the chain that it is in. */
-struct placed {
-	const struct chain *chain;
-	const struct rule *rule;
-};
 
 /* By number, which is the order of the text. */
-static const struct placed *place_rules(struct arena *arena, const struct ruleset *ruleset)
+static const struct meta_rule *describe_rules(struct arena *arena, const struct ruleset *ruleset)
 {
-	struct placed *rules = ARENA_ARRAY(arena, struct placed, ruleset->rule_count);
+	struct meta_rule *rules = ARENA_ARRAY(arena, struct meta_rule, ruleset->rule_count);
 
-	for (size_t c = 0; c < ruleset->chain_count; c++) {
-		const struct chain *chain = &ruleset->chains[c];
-
-		for (size_t r = 0; r < chain->rule_count; r++)
-			rules[chain->rules[r].number - 1] = (struct placed){ chain, &chain->rules[r] };
-	}
+	for (size_t c = 0; c < ruleset->chain_count; c++)
+		for (size_t r = 0; r < ruleset->chains[c].rule_count; r++)
+			rules[ruleset->chains[c].rules[r].number - 1] = describe_rule(&ruleset->chains[c].rules[r], c);
 	return rules;
 }
 
-/* --- rules as text: a value a field for each of 100,000 rules would take longer than to compile them ------------- */
-
-struct json_text {
-	struct arena *arena;
-	VEC(char) text;
-	bool failed; /* not UTF-8 */
-};
-
-static void put(struct json_text *out, const char *text, size_t length)
+const struct meta_rule *meta_rules(const void *data, size_t size, size_t *ret_count)
 {
-	while (out->text.capacity - out->text.count < length)
-		out->text.items = arena_grow(out->arena, out->text.items, out->text.count, &out->text.capacity, 1);
-	memcpy(out->text.items + out->text.count, text, length);
-	out->text.count += length;
+	const struct head *head = data;
+
+	*ret_count = size < sizeof *head || size != sizeof *head + head->rules * sizeof(struct meta_rule) + head->text ?
+			     0 : head->rules;
+	return (const struct meta_rule *)(head + 1);
 }
 
-static void put_text(struct json_text *out, const char *text)
+int meta_encode(struct arena *arena, json_t *meta, const struct meta_rule *rules, size_t count, const void **ret_data,
+		size_t *ret_size)
 {
-	put(out, text, strlen(text));
+	char *text = meta ? json_dumps(meta, JSON_COMPACT) : NULL, *data;
+	struct head head = { .rules = (uint32_t)count, .text = text ? (uint32_t)strlen(text) : 0 };
+	size_t size = sizeof head + count * sizeof *rules;
+
+	if (!text)
+		return -EILSEQ;
+	data = arena_alloc(arena, size + head.text);
+	memcpy(data, &head, sizeof head);
+	memcpy(data + sizeof head, rules, count * sizeof *rules);
+	memcpy(data + size, text, head.text);
+	free(text);
+	*ret_data = data;
+	*ret_size = size + head.text;
+	return 0;
 }
 
-static void put_number(struct json_text *out, const char *name, uint32_t number)
+static bool is_ascii(const char *text, size_t length)
 {
-	char text[40];
-
-	put(out, text, (size_t)snprintf(text, sizeof text, "\"%s\":%u,", name, number));
-}
-
-static bool is_plain(const char *text)
-{
-	for (; *text; text++)
-		if (*text < ' ' || *text > '~' || *text == '"' || *text == '\\')
+	for (size_t i = 0; i < length; i++)
+		if (text[i] & 0x80)
 			return false;
 	return true;
 }
 
-static void put_escaped(struct json_text *out, const char *text)
+/* Whether all rules' texts can be printed as JSON. */
+static bool are_utf8(const struct ruleset *ruleset)
 {
-	json_t *string = json_string(text);
-	char escape[8];
+	const struct source *source = ruleset->span.source;
+	json_t *string = NULL;
+	bool good = true;
 
-	out->failed = out->failed || !string;
-	json_decref(string);
-	for (; *text; text++) {
-		if (*text == '"' || *text == '\\')
-			put_text(out, "\\");
-		if (*text >= 0 && *text < ' ')
-			put(out, escape, (size_t)snprintf(escape, sizeof escape, "\\u%04x", (unsigned)*text));
-		else
-			put(out, text, 1);
-	}
+	if (!source || is_ascii(source->text, source->length))
+		return true;
+	for (size_t c = 0; c < ruleset->chain_count; c++)
+		for (size_t r = 0; good && r < ruleset->chains[c].rule_count; r++) {
+			struct span span = ruleset->chains[c].rules[r].span;
+
+			string = json_stringn(span.source->text + span.offset, span.length);
+			good = string;
+			json_decref(string);
+		}
+	return good;
 }
 
-static void put_string(struct json_text *out, const char *name, const char *text, const char *after)
+static json_t *describe_chains(const struct ruleset *ruleset)
 {
-	put_text(out, "\"");
-	put_text(out, name);
-	put_text(out, "\":\"");
-	if (is_plain(text))
-		put_text(out, text);
-	else
-		put_escaped(out, text);
-	put_text(out, "\"");
-	put_text(out, after);
-}
+	json_t *chains = json_array();
 
-static void put_rules(struct json_text *out, const struct ruleset *ruleset)
-{
-	const struct placed *placed = place_rules(out->arena, ruleset);
-	struct seen seen = seen_new(out->arena, ruleset->rule_count);
-	struct line_cursor cursor = { 0 };
-
-	put_text(out, "\"rules\":[");
-	for (size_t i = 0; i < ruleset->rule_count; i++) {
-		const struct rule *rule = placed[i].rule;
-		const char *text = span_fold(out->arena, rule->span);
-
-		put_text(out, i ? ",{" : "{");
-		put_number(out, "n", rule->number);
-		put_number(out, "line", next_line(&cursor, rule->span));
-		put_number(out, "at", rule->span.offset);
-		put_number(out, "size", rule->span.length);
-		put_string(out, "verdict", ending_verdict(rule), ",");
-		put_string(out, "text", text, ",");
-		put_string(out, "key", rule_key(out->arena, &seen, placed[i].chain->name, text), "}");
-	}
-	put_text(out, "]");
-}
-
-void meta_number(struct arena *arena, json_t *meta, const struct lang_rule *rules)
-{
-	json_t *list = json_object_get(meta, "rules"), *rule;
-	struct seen seen = seen_new(arena, json_array_size(list));
-	struct line_cursor cursor = { 0 };
-	size_t index;
-
-	json_array_foreach(list, index, rule) {
-		struct span span = rules[index].span;
-
-		json_object_set_new(rule, "n", json_integer((json_int_t)index + 1));
-		json_object_set_new(rule, "line", json_integer(next_line(&cursor, span)));
-		json_object_set_new(rule, "at", json_integer(span.offset));
-		json_object_set_new(rule, "size", json_integer(span.length));
-		json_object_set_new(rule, "key", json_string(rule_key(arena, &seen, "main",
-								      json_string_value(json_object_get(rule, "text")))));
-	}
+	for (size_t i = 0; i < ruleset->chain_count; i++)
+		json_array_append_new(chains, json_string(ruleset->chains[i].name));
+	return chains;
 }
 
 static json_t *describe_counters(const struct ruleset *ruleset)
@@ -412,100 +316,68 @@ static json_t *describe_programs(const struct ruleset *ruleset)
 /* All but the rules. */
 static json_t *describe_rest(const struct ruleset *ruleset, const struct plan *plan, const char *file)
 {
-	return json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:s, s:b, s:b, s:o, s:i, s:o, s:o, s:o, s:o, s:o}",
+	return json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:s, s:b, s:b, s:o, s:o, s:i, s:o, s:o, s:o, s:o, s:o}",
 			 "policy", ruleset->name, "file", file,
 			 "line", (int)line_of(ruleset->span), "offset", (int)ruleset->span.offset,
 			 "length", (int)ruleset->span.length, "captures", (int)ruleset->captures_size,
 			 "default", verdict_name(ruleset->default_verdict),
 			 "malformed_accept", ruleset->malformed_accept, "observe", ruleset->observe,
-			 "programs", describe_programs(ruleset),
+			 "chains", describe_chains(ruleset), "programs", describe_programs(ruleset),
 			 "first_counter", (int)(SLOT_RULES + ruleset->rule_count),
 			 "counters", describe_counters(ruleset), "sets", describe_sets(ruleset, plan),
 			 "logs", describe_logs(plan), "tunables", describe_tunables(ruleset), "knocks", describe_knocks(ruleset));
 }
 
 int meta_describe(struct arena *arena, const struct ruleset *ruleset, const struct plan *plan, const char *file,
-		  const char **ret_text, size_t *ret_size)
+		  const void **ret_data, size_t *ret_size)
 {
-	struct json_text out = { .arena = arena };
-	json_t *rest = describe_rest(ruleset, plan, file);
-	char *head = rest ? json_dumps(rest, JSON_COMPACT) : NULL;
+	const struct meta_rule *rules = describe_rules(arena, ruleset);
+	json_t *meta = are_utf8(ruleset) ? describe_rest(ruleset, plan, file) : NULL;
+	int error = meta_encode(arena, meta, rules, ruleset->rule_count, ret_data, ret_size);
 
-	json_decref(rest);
-	if (!head)
-		return -EILSEQ;
-	put(&out, head, strlen(head) - 1); /* its closing brace comes last */
-	free(head);
-	put_text(&out, ",");
-	put_rules(&out, ruleset);
-	put_text(&out, "}");
-	*ret_text = out.text.items;
-	*ret_size = out.text.count;
-	return out.failed ? -EILSEQ : 0;
+	json_decref(meta);
+	return error;
 }
 
 json_t *meta_decode(const void *data, size_t size)
 {
-	json_t *meta = json_loadb(data, size, 0, NULL);
+	size_t count, rules_size;
+	json_t *meta;
 
-	if (meta && json_is_array(json_object_get(meta, "rules")) && json_is_string(json_object_get(meta, "policy")))
+	meta_rules(data, size, &count);
+	rules_size = sizeof(struct head) + count * sizeof(struct meta_rule);
+	if (size < rules_size)
+		return NULL;
+	meta = json_loadb((const char *)data + rules_size, size - rules_size, 0, NULL);
+	if (meta && json_is_string(json_object_get(meta, "policy")))
 		return meta;
 	json_decref(meta);
 	return NULL;
 }
 
-uint32_t meta_slot(json_t *rule)
-{
-	json_t *slot = json_object_get(rule, "slot");
-
-	return slot ? (uint32_t)json_integer_value(slot) : SLOT_RULE((uint32_t)json_integer_value(json_object_get(rule, "n")));
-}
-
 uint32_t meta_counter_slot(json_t *meta, size_t index)
 {
-	json_t *first = json_object_get(meta, "first_counter");
-	json_int_t rules = (json_int_t)json_array_size(json_object_get(meta, "rules"));
-
-	return (uint32_t)((first ? json_integer_value(first) : SLOT_RULES + rules) + (json_int_t)index);
+	return (uint32_t)((size_t)json_integer_value(json_object_get(meta, "first_counter")) + index);
 }
 
-/* Adds `key -> slot` for everything of a policy that counts. */
-static void index_slots(json_t *meta, json_t *slots)
+bool meta_open(const void *meta, size_t meta_size, const void *source, size_t source_size, struct described *ret_described)
 {
-	json_t *rules = json_object_get(meta, "rules"), *counters = json_object_get(meta, "counters"), *item;
-	size_t index;
-	char name[300];
-
-	json_array_foreach(rules, index, item)
-		json_object_set_new(slots, json_string_value(json_object_get(item, "key")),
-				    json_integer(meta_slot(item)));
-	json_array_foreach(counters, index, item) {
-		snprintf(name, sizeof name, "counter %s", json_string_value(item));
-		json_object_set_new(slots, name, json_integer(meta_counter_slot(meta, index)));
-	}
-	snprintf(name, sizeof name, "default %s", json_string_value(json_object_get(meta, "default")));
-	json_object_set_new(slots, name, json_integer(SLOT_DEFAULT));
-	json_object_set_new(slots, "malformed", json_integer(SLOT_MALFORMED));
-	json_object_set_new(slots, "non_ip", json_integer(SLOT_NON_IP));
+	*ret_described = (struct described){ .json = meta_decode(meta, meta_size) };
+	if (!ret_described->json)
+		return false;
+	ret_described->rules = meta_rules(meta, meta_size, &ret_described->rule_count);
+	if (bundle_text(source, source_size, &ret_described->source))
+		return true;
+	json_decref(ret_described->json);
+	ret_described->json = NULL;
+	return false;
 }
 
-const int32_t *meta_carry(struct arena *arena, json_t *old, json_t *now, uint32_t slots)
+/* Places that a damaged blob invents are none. */
+struct span meta_span(const struct described *described, const struct meta_rule *rule)
 {
-	int32_t *carry = ARENA_ARRAY(arena, int32_t, slots);
-	json_t *old_slots = json_object(), *now_slots = json_object(), *slot;
-	const char *key;
+	const struct source *source = &described->source;
+	bool inside = rule->at <= source->length && rule->size <= source->length - rule->at;
 
-	for (uint32_t i = 0; i < slots; i++)
-		carry[i] = -1;
-	index_slots(old, old_slots);
-	index_slots(now, now_slots);
-	json_object_foreach(now_slots, key, slot) {
-		json_t *was = json_object_get(old_slots, key);
-
-		if (was && json_integer_value(slot) < (json_int_t)slots)
-			carry[json_integer_value(slot)] = (int32_t)json_integer_value(was);
-	}
-	json_decref(old_slots);
-	json_decref(now_slots);
-	return carry;
+	return (struct span){ source, inside ? rule->at : 0, inside ? rule->size : 0 };
 }

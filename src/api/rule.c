@@ -17,7 +17,6 @@ struct changing {
 	struct kernel *kernel;
 	struct bundle bundle;    /* in force */
 	struct lang_rules rules; /* of its first file */
-	json_t *meta;            /* its description */
 	VEC(uint32_t) slots;
 };
 
@@ -42,13 +41,13 @@ static int check_number(struct call *call, const struct changing *changing)
 }
 
 /* Where each rule is counted, by number - 1: after changes in place that is no longer its number's. */
-static void read_slots(struct call *call, struct changing *changing)
+static void read_slots(struct call *call, struct changing *changing, const struct policy_state *state)
 {
-	json_t *rule;
-	size_t index;
+	size_t count;
+	const struct meta_rule *rules = meta_rules(state->meta, state->meta_size, &count);
 
-	json_array_foreach(json_object_get(changing->meta, "rules"), index, rule)
-		VEC_PUSH(call->arena, &changing->slots) = meta_slot(rule);
+	for (size_t i = 0; i < count; i++)
+		VEC_PUSH(call->arena, &changing->slots) = rules[i].slot;
 }
 
 static int read_policy(struct call *call, struct changing *changing)
@@ -62,8 +61,7 @@ static int read_policy(struct call *call, struct changing *changing)
 	    lang_rules(call->arena, changing->bundle.files.items[0], changing->policy, diags_new(call->arena),
 		       &changing->rules))
 		return api_fail(call, WEIR_SYSTEM, "the pinned text of policy `%s` is damaged", changing->policy);
-	changing->meta = meta_decode(state.meta, state.meta_size);
-	read_slots(call, changing);
+	read_slots(call, changing, &state);
 	return check_number(call, changing);
 }
 
@@ -208,7 +206,6 @@ WEIR_EXPORT int weir_rule_change(struct weir *weir, const char *policy, enum wei
 		       options->size < sizeof changing.options ? options->size : sizeof changing.options);
 	status = api_call(weir, NULL, false, change_rule, &changing);
 	kernel_close(changing.kernel);
-	json_decref(changing.meta);
 	if (!status && ret_result)
 		*ret_result = changing.result;
 	return status;

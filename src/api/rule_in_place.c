@@ -318,6 +318,7 @@ struct editing {
 	struct call *call;
 	struct policy_state *state;
 	json_t *meta;
+	const struct meta_rule *rules; /* as they were built */
 	struct bundle bundle;
 	struct edited edited;
 };
@@ -327,84 +328,57 @@ static uint32_t number_of(json_t *object, const char *key)
 	return (uint32_t)json_integer_value(json_object_get(object, key));
 }
 
-/* Of the rules as they were built. */
-static const struct rule_mark *read_marks(struct arena *arena, json_t *rules)
-{
-	struct rule_mark *marks = ARENA_ARRAY(arena, struct rule_mark, json_array_size(rules));
-	json_t *rule;
-	size_t index;
-
-	json_array_foreach(rules, index, rule)
-		marks[index] = (struct rule_mark){ .at = number_of(rule, "at"), .size = number_of(rule, "size") };
-	return marks;
-}
-
 static void replay(struct editing *editing)
 {
 	struct op_cursor cursor = { .edits = editing->state->edits, .size = editing->state->edits_size };
 	const struct source *file = editing->bundle.files.items[0];
-	json_t *rules = json_object_get(editing->meta, "rules");
 	struct span policy = { file, number_of(editing->meta, "offset"), number_of(editing->meta, "length") };
+	struct rule_mark *marks;
 	const struct rule_op *op;
+	size_t count;
 
-	editing->edited = edited_built(editing->call->arena, file, policy, read_marks(editing->call->arena, rules),
-				       (uint32_t)json_array_size(rules));
+	editing->rules = meta_rules(editing->state->meta, editing->state->meta_size, &count);
+	marks = ARENA_ARRAY(editing->call->arena, struct rule_mark, count);
+	for (size_t i = 0; i < count; i++)
+		marks[i] = (struct rule_mark){ .at = editing->rules[i].at, .size = editing->rules[i].size };
+	editing->edited = edited_built(editing->call->arena, file, policy, marks, (uint32_t)count);
 	while ((op = op_next(&cursor)))
 		edited_apply(&editing->edited, op);
 }
 
-static json_t *describe_rule(struct editing *editing, json_t *old, const struct edited_rule *rule, struct span span)
-{
-	const struct rule_op *op = rule->op;
-
-	if (!op) {
-		json_t *kept = json_array_get(old, rule->built - 1);
-
-		json_object_set_new(kept, "slot", json_integer(SLOT_RULE(rule->built)));
-		return json_incref(kept);
-	}
-	return json_pack("{s:s, s:s, s:i}", "text", span_fold(editing->call->arena, span), "verdict",
-			 op->verdict ? verdict_name(op->verdict - 1) : "", "slot", (int)op->slot);
-}
-
-/* Those that were built are in their old order. */
-static void describe_rules(struct editing *editing, const struct source *source)
+static const struct meta_rule *describe_rules(struct editing *editing)
 {
 	const struct edited *edited = &editing->edited;
 	struct arena *arena = editing->call->arena;
 	uint32_t count = edited->places.count, *begins = ARENA_ARRAY(arena, uint32_t, count);
 	struct edited_rule *now = ARENA_ARRAY(arena, struct edited_rule, count);
-	json_t *old = json_object_get(editing->meta, "rules"), *rules = json_array();
-	struct lang_rule *places = ARENA_ARRAY(arena, struct lang_rule, count);
+	struct meta_rule *rules = ARENA_ARRAY(arena, struct meta_rule, count);
 
 	edited_rules(edited, 1, count, now, begins);
 	for (uint32_t i = 0; i < count; i++) {
-		places[i] = (struct lang_rule){ { source, begins[i], now[i].size }, true };
-		json_array_append_new(rules, describe_rule(editing, old, &now[i], places[i].span));
+		rules[i] = now[i].op ? (struct meta_rule){ .slot = now[i].op->slot, .verdict = now[i].op->verdict } :
+				       editing->rules[now[i].built - 1];
+		rules[i].at = begins[i];
+		rules[i].size = now[i].size;
 	}
-	json_object_set_new(editing->meta, "rules", rules);
-	json_object_set_new(editing->meta, "offset", json_integer((json_int_t)edited->policy));
-	json_object_set_new(editing->meta, "length", json_integer((json_int_t)edited->policy_size));
-	json_object_set_new(editing->meta, "line", json_integer(source_position(source, edited->policy).line));
-	meta_number(arena, editing->meta, places);
+	return rules;
 }
 
 static int finish(struct editing *editing)
 {
 	struct arena *arena = editing->call->arena;
 	struct policy_state *state = editing->state;
-	const struct source *source = edited_source(&editing->edited);
-	char *text;
+	const struct edited *edited = &editing->edited;
+	const struct source *source = edited_source(edited);
+	const struct meta_rule *rules = describe_rules(editing);
+	int error;
 
-	describe_rules(editing, source);
+	json_object_set_new(editing->meta, "offset", json_integer((json_int_t)edited->policy));
+	json_object_set_new(editing->meta, "length", json_integer((json_int_t)edited->policy_size));
+	json_object_set_new(editing->meta, "line", json_integer(source_position(source, edited->policy).line));
+	error = meta_encode(arena, editing->meta, rules, edited->places.count, &state->meta, &state->meta_size);
 	editing->bundle.files.items[0] = source;
-	text = json_dumps(editing->meta, JSON_COMPACT);
-	if (!text)
-		return -ENOMEM;
-	state->meta_size = strlen(text);
-	state->meta = arena_copy(arena, text, state->meta_size);
-	free(text);
-	return bundle_encode(arena, &editing->bundle, &state->source, &state->source_size);
+	return error ? error : bundle_encode(arena, &editing->bundle, &state->source, &state->source_size);
 }
 
 static int run_edit(void *context)

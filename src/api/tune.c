@@ -119,16 +119,15 @@ const char *tune_changes(struct call *call, struct kernel *kernel, const char *p
 void tune_note(struct call *call, const char *changes, struct install *install)
 {
 	json_t *meta = changes ? meta_decode(install->meta, install->meta_size) : NULL;
-	const char *text;
+	const struct meta_rule *rules;
+	size_t count;
 
 	if (!meta)
 		return;
 	json_object_set_new(meta, TUNED, json_loads(changes, 0, NULL));
-	text = take_text(call, meta);
-	if (!text)
-		return;
-	install->meta = text;
-	install->meta_size = strlen(text);
+	rules = meta_rules(install->meta, install->meta_size, &count);
+	(void)meta_encode(call->arena, meta, rules, count, &install->meta, &install->meta_size); /* else as it was */
+	json_decref(meta);
 }
 
 static struct bundle edit_value(struct call *call, const struct bundle *bundle, struct span value, const char *text)
@@ -219,6 +218,8 @@ struct editing {
 	const char *policy;
 	struct policy_state *state;
 	json_t *meta;
+	struct meta_rule *rules;
+	size_t rule_count;
 	struct bundle bundle;
 	struct lang_tunables there;
 };
@@ -234,16 +235,16 @@ static void shift(json_t *object, const char *key, uint32_t behind, int by)
 /* What lies behind the value in the text has moved; a policy that it lies in has grown. */
 static void shift_places(struct editing *editing, uint32_t behind, int by)
 {
-	json_t *length = json_object_get(editing->meta, "length"), *rule;
+	json_t *length = json_object_get(editing->meta, "length");
 	json_int_t begins = json_integer_value(json_object_get(editing->meta, "offset"));
 	struct lang_tunable *items = (struct lang_tunable *)editing->there.items; /* the arena's, and ours */
-	size_t index;
 
 	if (begins <= (json_int_t)behind && (json_int_t)behind < begins + json_integer_value(length))
 		json_integer_set(length, json_integer_value(length) + by);
 	shift(editing->meta, "offset", behind, by);
-	json_array_foreach(json_object_get(editing->meta, "rules"), index, rule)
-		shift(rule, "at", behind, by);
+	for (size_t i = 0; i < editing->rule_count; i++)
+		if (editing->rules[i].at > behind)
+			editing->rules[i].at = (uint32_t)((int)editing->rules[i].at + by);
 	for (size_t i = 0; i < editing->there.count; i++)
 		if (items[i].value.offset > behind)
 			items[i].value.offset = (uint32_t)((int)items[i].value.offset + by);
@@ -288,16 +289,17 @@ static int run_edit(void *context)
 	struct editing *editing = context;
 	struct arena *arena = editing->call->arena;
 	struct policy_state *state = editing->state;
+	const struct meta_rule *rules;
+	int error;
 
 	if (bundle_decode(arena, state->source, state->source_size, &editing->bundle) ||
 	    lang_tunables(arena, editing->bundle.files.items[0], editing->policy, diags_new(arena), &editing->there))
 		return -EPROTO;
+	rules = meta_rules(state->meta, state->meta_size, &editing->rule_count);
+	editing->rules = arena_copy(arena, rules, editing->rule_count * sizeof *rules);
 	edit_all(editing);
-	state->meta = take_text(editing->call, json_incref(editing->meta));
-	if (!state->meta)
-		return -ENOMEM;
-	state->meta_size = strlen(state->meta);
-	return bundle_encode(arena, &editing->bundle, &state->source, &state->source_size);
+	error = meta_encode(arena, editing->meta, editing->rules, editing->rule_count, &state->meta, &state->meta_size);
+	return error ? error : bundle_encode(arena, &editing->bundle, &state->source, &state->source_size);
 }
 
 int tune_edit(struct call *call, const char *policy, struct diags *diags, struct policy_state *state)

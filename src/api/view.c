@@ -47,24 +47,32 @@ static void add_decided(struct weir_view *view, struct weir_counter counter, con
 		counter_add(&view->dropped, counter);
 }
 
-static void view_rules(struct arena *arena, json_t *meta, const struct policy_state *state, struct weir_view *view)
+/* Rules come in the order of the text, so lines are counted on from the last one's. */
+static void view_rules(struct arena *arena, const struct described *policy, const struct policy_state *state,
+		       struct weir_view *view)
 {
-	json_t *rules = json_object_get(meta, "rules"), *rule;
-	struct weir_rule_view *views = ARENA_ARRAY(arena, struct weir_rule_view, json_array_size(rules));
-	size_t index;
+	struct weir_rule_view *views = ARENA_ARRAY(arena, struct weir_rule_view, policy->rule_count);
+	const char *at = policy->source.text, *newline;
+	uint32_t line = 1;
 
-	json_array_foreach(rules, index, rule) {
-		struct weir_rule_view *to = &views[index];
+	for (size_t i = 0; i < policy->rule_count; i++) {
+		const struct meta_rule *rule = &policy->rules[i];
+		struct span span = meta_span(policy, rule);
+		const char *begin = policy->source.text + span.offset;
 
-		to->number = (uint32_t)number(rule, "n");
-		to->line = (uint32_t)number(rule, "line") - view->source_line + 1;
-		to->text = copy_string(arena, rule, "text");
-		to->counter = counter_at(state, meta_slot(rule));
-		to->verdict = copy_string(arena, rule, "verdict");
-		add_decided(view, to->counter, to->verdict);
+		for (; at < begin && (newline = memchr(at, '\n', (size_t)(begin - at))); at = newline + 1)
+			line++;
+		views[i] = (struct weir_rule_view){
+			.number = (uint32_t)i + 1,
+			.line = line - view->source_line + 1,
+			.text = span_fold(arena, span),
+			.verdict = rule->verdict ? verdict_name(rule->verdict - 1) : "",
+			.counter = counter_at(state, rule->slot),
+		};
+		add_decided(view, views[i].counter, views[i].verdict);
 	}
 	view->rules = views;
-	view->rule_count = json_array_size(rules);
+	view->rule_count = policy->rule_count;
 }
 
 static void view_counters(struct arena *arena, json_t *meta, const struct policy_state *state, struct weir_view *view)
@@ -96,23 +104,24 @@ static void view_hooks(struct arena *arena, const struct policy_state *state, st
 	view->hook_count = state->hook_count;
 }
 
-static const char *policy_source(struct arena *arena, json_t *meta, const struct policy_state *state)
+static const char *policy_source(struct arena *arena, const struct described *policy)
 {
-	uint64_t offset = number(meta, "offset"), length = number(meta, "length");
-	struct bundle bundle;
+	uint64_t offset = number(policy->json, "offset"), length = number(policy->json, "length");
+	const struct source *file = &policy->source;
 
-	if (bundle_decode(arena, state->source, state->source_size, &bundle))
-		return "";
-	if (offset > bundle.files.items[0]->length || length > bundle.files.items[0]->length - offset)
-		return bundle.files.items[0]->text;
-	return arena_strndup(arena, bundle.files.items[0]->text + offset, length);
+	if (offset > file->length || length > file->length - offset)
+		return arena_strndup(arena, file->text, file->length);
+	return arena_strndup(arena, file->text + offset, length);
 }
 
-static void fill_view(struct arena *arena, json_t *meta, const struct policy_state *state, struct weir_view *view)
+static void fill_view(struct arena *arena, const struct described *policy, const struct policy_state *state,
+		      struct weir_view *view)
 {
+	json_t *meta = policy->json;
+
 	view->name = arena_strndup(arena, state->policy, strlen(state->policy));
 	view->file = copy_string(arena, meta, "file");
-	view->source = policy_source(arena, meta, state);
+	view->source = policy_source(arena, policy);
 	view->source_line = (uint32_t)number(meta, "line");
 	view->loaded_ns = state->loaded_ns;
 	view->default_verdict = copy_string(arena, meta, "default");
@@ -121,7 +130,7 @@ static void fill_view(struct arena *arena, json_t *meta, const struct policy_sta
 	view->captures_lost = state->captures_lost;
 	view->captures_size = number(meta, "captures");
 	view_hooks(arena, state, view);
-	view_rules(arena, meta, state, view);
+	view_rules(arena, policy, state, view);
 	view_counters(arena, meta, state, view);
 	view->by_default = counter_at(state, SLOT_DEFAULT);
 	view->malformed = counter_at(state, SLOT_MALFORMED);
@@ -136,7 +145,7 @@ struct viewing {
 	struct weir_views *views;
 	const char *name; /* NULL: all */
 	struct kernel *kernel;
-	json_t *meta; /* of the policy at hand; outside the arena, so freed by the caller */
+	struct described policy; /* at hand; its JSON is outside the arena, so freed by the caller */
 };
 
 /* What the policy knows of connections, if it does. */
@@ -184,14 +193,13 @@ static int view_one(struct call *call, struct viewing *viewing, const char *name
 		return api_fail(call, WEIR_INPUT, "no policy `%s` is in force", name);
 	if (error)
 		return WEIR_SYSTEM;
-	json_decref(viewing->meta);
-	viewing->meta = meta_decode(state.meta, state.meta_size);
-	if (!viewing->meta)
+	json_decref(viewing->policy.json);
+	if (!meta_open(state.meta, state.meta_size, state.source, state.source_size, &viewing->policy))
 		return api_fail(call, WEIR_SYSTEM, "the pinned description of policy `%s` is damaged", name);
 	view = &VEC_PUSH(call->arena, &viewing->views->list);
-	fill_view(call->arena, viewing->meta, &state, view);
+	fill_view(call->arena, &viewing->policy, &state, view);
 	view->flows = view_flows(call, viewing->kernel, name);
-	json_array_foreach(json_object_get(viewing->meta, "programs"), index, program)
+	json_array_foreach(json_object_get(viewing->policy.json, "programs"), index, program)
 		warn_of_program(call, name, program);
 	return WEIR_OK;
 }
@@ -223,7 +231,7 @@ static int views_get(struct weir *weir, const char *name, struct weir_views **re
 	if (views && views->arena)
 		status = api_call(weir, views->arena, false, view_all, &viewing);
 	kernel_close(viewing.kernel);
-	json_decref(viewing.meta);
+	json_decref(viewing.policy.json);
 	if (status)
 		weir_views_free(views);
 	else
