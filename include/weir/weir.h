@@ -657,9 +657,12 @@ struct weir_bench {
 	unsigned rounds;
 };
 
-/* Runs all packets of a capture in turn through one policy at one hook, `rounds` times (0: 7). */
+/*
+ * Runs all packets of a capture in turn through one policy at one hook, `rounds` times (0: 7). The table of connections has
+ * `flows` of them besides, which are copies of one that the packets open.
+ */
 int weir_bench(struct weir *weir, struct weir_program *program, const char *policy, const char *hook,
-	       const char *capture, unsigned rounds, struct weir_bench *ret_bench);
+	       const char *capture, unsigned rounds, uint32_t flows, struct weir_bench *ret_bench);
 
 /* --- applications ------------------------------------------------------------------------------------------------ */
 

@@ -339,6 +339,7 @@ struct benching {
 	struct weir_program *program;
 	const char *policy, *hook, *path;
 	unsigned rounds;
+	uint32_t flows;
 	struct capture *capture;
 	struct kernel *kernel;
 	struct bench_result result;
@@ -388,16 +389,17 @@ static int bench(struct call *call, void *context)
 	if (status)
 		return status;
 	if (kernel_open(KERNEL_TEST, call->diags, &benching->kernel) ||
-	    kernel_bench(benching->kernel, &install, frames, count, benching->rounds, call->diags, &benching->result))
+	    kernel_bench(benching->kernel, &install, frames, count, benching->rounds, benching->flows,
+			 call->diags, &benching->result))
 		return WEIR_SYSTEM;
 	return WEIR_OK;
 }
 
 WEIR_EXPORT int weir_bench(struct weir *weir, struct weir_program *program, const char *policy, const char *hook,
-			   const char *capture, unsigned rounds, struct weir_bench *ret_bench)
+			   const char *capture, unsigned rounds, uint32_t flows, struct weir_bench *ret_bench)
 {
 	struct benching benching = { .program = program, .policy = policy, .hook = hook, .path = capture,
-				     .rounds = rounds ? rounds : BENCH_ROUNDS };
+				     .rounds = rounds ? rounds : BENCH_ROUNDS, .flows = flows };
 	const struct bench_result *result = &benching.result;
 	int status = api_call(weir, NULL, false, bench, &benching);
 

@@ -11,6 +11,10 @@
 
 typedef struct __sk_buff parse_source;
 
+#ifndef SKB_OF_SOCKET
+#define PLANE_IN_PLACE /* the context says where the packet's linear part is */
+#endif
+
 static __always_inline int source_copy(parse_source *source, __u32 offset, void *buffer, __u32 size)
 {
 #ifdef SKB_OF_SOCKET

@@ -4,6 +4,7 @@
 #define WEIR_BPF_XDP_H
 
 #define PLANE_WEIGHS_PARSED
+#define PLANE_IN_PLACE /* the context says where the packet's linear part is */
 #define PLANE_FRAMES /* packets begin with the link-layer header */
 
 #include "bpf/plane.h"

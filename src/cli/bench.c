@@ -33,7 +33,7 @@ static int bench(struct cli *cli)
 	if (status)
 		return status;
 	status = weir_bench(cli->weir, program, cli->set.policy, cli->set.hook, cli->set.pcap,
-			    (unsigned)cli->set.rounds, &result);
+			    (unsigned)cli->set.rounds, (uint32_t)cli->set.flows, &result);
 	output_diagnostics(cli);
 	if (!status && cli->set.json)
 		object = json_bench(&result);
@@ -48,6 +48,7 @@ static const struct option bench_options[] = {
 	TEXT("policy", 0, "NAME", policy, "which policy of the file"),
 	TEXT("hook", 0, "HOOK", hook, "at which hook; default: the policy's first"),
 	NUMBER("rounds", 0, "N", rounds, "how often; default 7", 1, 1000),
+	NUMBER("flows", 0, "N", flows, "so many other connections in the table", 0, 16777216),
 	TEXT("expression", 'e', "EXPR", expression, "measure a filter expression"),
 };
 

@@ -31,7 +31,7 @@ struct settings {
 	bool help, json, verbose;
 	bool no_verify;
 	bool strict, dry_run, force, prune, reset_sets, source, reset, all, follow, log;
-	uint64_t confirm, rounds, seconds;
+	uint64_t confirm, rounds, seconds, flows;
 	bool now, journal, once;
 	uint64_t count, snap;
 	const char *textfile;

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "bpf/bench_abi.h"
+#include "bpf/flow_abi.h"
 #include "kernel/tester.h"
 
 enum {
@@ -31,6 +32,7 @@ struct bench {
 	const struct bench_frame *frames;
 	size_t count;
 	unsigned rounds;
+	uint32_t flows;
 	struct bpf_object *object;
 	struct bpf_object *empty;
 	int prog;
@@ -134,14 +136,46 @@ static double round_each(const struct bench *bench, int prog)
 	return sum / (double)bench->count;
 }
 
+static double time_round(const struct bench *bench, int prog)
+{
+	return bench->install->hooks[0].hook == HOOK_XDP ? round_xdp(bench, prog) : round_each(bench, prog);
+}
+
+static bool first_flow(int map, struct flow_key *key, struct flow *flow)
+{
+	return !bpf_map_get_next_key(map, NULL, key) && !bpf_map_lookup_elem(map, key, flow);
+}
+
+/* Copies of a connection that the frames open, beside it, under keys that no packet has. */
+static int add_flows(struct bench *bench)
+{
+	int map = object_map(bench->object, "state_flows");
+	struct flow_key key;
+	struct flow flow;
+
+	if (!bench->flows)
+		return 0;
+	if (map < 0)
+		return problem_set(bench->kernel, -EINVAL, "no rule asks for connections, so there is no table to fill");
+	if (time_round(bench, bench->prog) >= 0 && !first_flow(map, &key, &flow))
+		map = object_map(bench->object, "state_flows_fresh");
+	if (!first_flow(map, &key, &flow))
+		return problem_set(bench->kernel, -EINVAL, "the packets open no connection that could be copied");
+	for (uint32_t i = 1; i <= bench->flows; i++) {
+		key.b_lo = ~(uint64_t)i;
+		if (bpf_map_update_elem(map, &key, &flow, BPF_ANY))
+			return problem_bpf(bench->kernel, -errno, "cannot fill the table of connections");
+	}
+	return 0;
+}
+
 static int measure(struct bench *bench)
 {
-	bool xdp = bench->install->hooks[0].hook == HOOK_XDP;
 	const int progs[2] = { bench->prog, bench->empty_prog };
 
 	for (unsigned i = 0; i < bench->rounds * 2; i++) {
 		int prog = progs[i % 2];
-		double ns = xdp ? round_xdp(bench, prog) : round_each(bench, prog);
+		double ns = time_round(bench, prog);
 
 		if (ns < 0)
 			return problem_set(bench->kernel, (int)ns, "the kernel's test run refused a frame: %s",
@@ -207,13 +241,15 @@ static int run(struct bench *bench)
 	if (!bench->samples)
 		return -ENOMEM;
 	error = load_all(bench);
+	if (!error)
+		error = add_flows(bench);
 	return error ? error : measure_pinned(bench);
 }
 
 int kernel_bench(struct kernel *kernel, const struct install *install, const struct bench_frame *frames, size_t count,
-		 unsigned rounds, struct diags *diags, struct bench_result *ret_result)
+		 unsigned rounds, uint32_t flows, struct diags *diags, struct bench_result *ret_result)
 {
-	struct bench bench = { .kernel = kernel, .install = install, .frames = frames, .count = count };
+	struct bench bench = { .kernel = kernel, .install = install, .frames = frames, .count = count, .flows = flows };
 	int error;
 
 	bench.rounds = !rounds ? ROUNDS_NORMAL : rounds < ROUNDS_MOST ? rounds : ROUNDS_MOST;

@@ -416,8 +416,9 @@ struct bench_result {
 	size_t packets;      /* different ones, in turn */
 };
 struct bench_frame { const void *data; size_t length; };
+/* `flows`: so many connections are in the table besides. */
 int kernel_bench(struct kernel *kernel, const struct install *install, const struct bench_frame *frames, size_t count,
-		 unsigned rounds, struct diags *diags, struct bench_result *ret_result);
+		 unsigned rounds, uint32_t flows, struct diags *diags, struct bench_result *ret_result);
 
 /* --- what this kernel can do ------------------------------------------------------------------------------------ */
 

@@ -928,14 +928,14 @@ int weir_knock_new_key(struct weir *weir, const char *path)
 }
 
 int weir_bench(struct weir *weir, struct weir_program *program, const char *policy, const char *hook,
-	       const char *capture, unsigned rounds, struct weir_bench *ret_bench)
+	       const char *capture, unsigned rounds, uint32_t flows, struct weir_bench *ret_bench)
 {
 	(void)program;
 	(void)policy;
 	(void)hook;
 	(void)capture;
 	clear(weir);
-	*ret_bench = (struct weir_bench){ 12.5, 12, 14.25, 7.5, 7, 8, 1, rounds ? rounds : 7 };
+	*ret_bench = (struct weir_bench){ 12.5, 12, 14.25, 7.5, 7, 8, 1 + flows, rounds ? rounds : 7 };
 	return 0;
 }
 

@@ -597,6 +597,7 @@ class Trying(CommandLine):
 
     def test_bench(self):
         self.assertIn("policy     12.50  (12.00 to 14.25)\n", self.weir("bench", "--pcap", "a.pcap", "tcp").stdout)
+        self.assertIn("8 packets", self.weir("bench", "--pcap", "a.pcap", "tcp", "--flows", "7").stdout)
         shown = self.json("bench", "--pcap", "a.pcap", "tcp", "--rounds", "9")
         self.assertEqual((shown["ns_per_packet"], shown["empty_ns_per_packet"], shown["packets"], shown["rounds"]),
                          (12.5, 7.5, 1, 9))

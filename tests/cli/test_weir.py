@@ -366,6 +366,14 @@ class Real(CommandLine):
         self.assertGreater(shown["empty_ns_per_packet"], 0)
         self.assertEqual((shown["packets"], shown["rounds"]), (7, 3))
 
+    @unittest.skipUnless(os.geteuid() == 0, "needs root")
+    def test_bench_among_connections(self):
+        self.write("new.weir", "policy new {\n on xdp lo\n track on tc lo egress\n default accept\n flows max 1000\n drop if new and ttl == 1\n}\n")
+        shown = self.json("bench", "new.weir", "--pcap", "a.pcap", "--rounds", "1", "--flows", "500")
+        self.assertGreater(shown["ns_per_packet"], 0)
+        done = self.weir("bench", "web.weir", "--pcap", "a.pcap", "--flows", "1", status=SYSTEM)
+        self.assertIn("no rule asks for connections", done.stderr)
+
     def test_load_of_connections(self):
         self.write("flows.weir", 'policy flows { \n on tc eth0 ingress\n track on tc eth0 egress\n default drop\n'
                                  "accept if established\n}\n")

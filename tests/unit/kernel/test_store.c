@@ -524,7 +524,7 @@ static void benches(void **unused)
 
 		policy_make(&a, &world, "p", 0);
 		policy_hook(&a, (enum hook)hook, NULL);
-		error = kernel_bench(kernel, &a.install, frames, 1, 3, world.diags, &result);
+		error = kernel_bench(kernel, &a.install, frames, 1, 3, 0, world.diags, &result);
 		if ((hook >= HOOK_NF_PREROUTING && hook <= HOOK_NF_POSTROUTING) || hook_table[hook].call)
 			assert_int_equal(error, -EOPNOTSUPP); /* the kernel has no test run there */
 		else
