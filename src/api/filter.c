@@ -130,7 +130,7 @@ static int judge_packet(void *context)
 
 	if (!from->interface) {
 		if (plan_build(judging->arena, judging->filter->ruleset, HOOK_SOCKET, NULL, diags_new(judging->arena),
-			       &plan) || plan->needed & 1u << FIELD_IN_IFACE)
+			       &plan) || plan->needed & FIELD_BIT(FIELD_IN_IFACE))
 			return -EINVAL;
 	}
 	memcpy(data, from->data, from->length < sizeof from->data ? from->length : sizeof from->data);

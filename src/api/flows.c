@@ -6,11 +6,11 @@
 _Static_assert((int)AGE_COUNT == (int)FLOW_TIMEOUT_COUNT && (int)AGE_UDP_NEW == (int)FLOW_UDP_NEW &&
 	       (int)AGE_OTHER == (int)FLOW_OTHER, "one list in two places");
 
-uint32_t flows_needed(const struct ruleset *ruleset, enum hook hook)
+field_mask flows_needed(const struct ruleset *ruleset, enum hook hook)
 {
 	if (!(field_table[FIELD_FLOW].hooks & HOOK_BIT(hook)) || !flows_used(ruleset))
 		return 0;
-	return 1u << FIELD_FLOW | 1u << FIELD_SRC_PORT | 1u << FIELD_DST_PORT | 1u << FIELD_ICMP_TYPE;
+	return FIELD_BIT(FIELD_FLOW) | FIELD_BIT(FIELD_SRC_PORT) | FIELD_BIT(FIELD_DST_PORT) | FIELD_BIT(FIELD_ICMP_TYPE);
 }
 
 void install_flows(struct arena *arena, const struct ruleset *ruleset, struct install *install, install_states *all)

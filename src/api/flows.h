@@ -6,7 +6,7 @@
 #include "api/api.h"
 
 /* Bits for plane_config.needed at that hook: all of a policy's hooks see connections, if one of them asks. */
-uint32_t flows_needed(const struct ruleset *ruleset, enum hook hook);
+field_mask flows_needed(const struct ruleset *ruleset, enum hook hook);
 
 /* The state maps and timeouts, if the policy has connections. */
 void install_flows(struct arena *arena, const struct ruleset *ruleset, struct install *install, install_states *all);

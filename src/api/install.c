@@ -183,7 +183,7 @@ _Static_assert((int)PROGRAMS_MAX == PLANE_PROGRAMS, "planes have room for all of
 /* Whether packets are asked for what only a note tells: calls and recorders are to leave them then. */
 static bool install_asks_owners(const struct install *install)
 {
-	const uint32_t noted = 1u << FIELD_GROUP | 1u << FIELD_PROGRAM;
+	const field_mask noted = FIELD_BIT(FIELD_GROUP) | FIELD_BIT(FIELD_PROGRAM) | FIELD_BIT(FIELD_TREE);
 
 	for (size_t i = 0; i < install->hook_count; i++)
 		if (!hook_table[install->hooks[i].hook].call && install->hooks[i].needed & noted)
@@ -206,6 +206,40 @@ static void install_recorders(struct install *install, struct install_hook *hook
 									      .target = hooks[i].target,
 									      .record = true };
 	}
+}
+
+/* Which programs they are: policies that ask for the same ones share what follows processes. */
+static uint64_t roots_hash(const struct lineage_roots *roots)
+{
+	const unsigned char *bytes = (const unsigned char *)roots;
+	uint64_t hash = 0xcbf29ce484222325; /* FNV-1a */
+
+	for (size_t i = 0; i < sizeof *roots; i++)
+		hash = (hash ^ bytes[i]) * 0x100000001b3;
+	return hash;
+}
+
+/* The roots of trees, and the maps of who descends from them. */
+static void install_trees(struct arena *arena, const struct ruleset *ruleset, struct install *install,
+			  install_states *states)
+{
+	const char *name;
+
+	if (!ruleset->root_count)
+		return;
+	install->roots.count = (uint32_t)ruleset->root_count;
+	for (size_t i = 0; i < ruleset->root_count; i++) {
+		install->roots.items[i].inode = ruleset->roots[i].inode;
+		install->roots.items[i].device = ruleset->roots[i].device;
+		install->roots.items[i].generation = ruleset->roots[i].generation;
+		install->roots.generations |= (uint32_t)ruleset->roots[i].has_generation << i;
+	}
+	name = arena_printf(arena, LINEAGE_PREFIX "%016llx", (unsigned long long)roots_hash(&install->roots));
+	VEC_PUSH(arena, states) = (struct install_state){ .map = LINEAGE_MAP, .name = name, .layout = LINEAGE_LAYOUT,
+							  .max_elements = LINEAGE_MAX, .shared = true };
+	if (install_asks_owners(install))
+		VEC_PUSH(arena, states) = (struct install_state){ .map = TREES_MAP, .name = arena_printf(arena, "trees_%s", name),
+								  .layout = LINEAGE_LAYOUT, .shared = true };
 }
 
 /* The programs that rules name, and the map of notes. */
@@ -298,6 +332,7 @@ int api_install(struct call *call, const struct ruleset *ruleset, int only, cons
 		return status;
 	install_knocks(call->arena, keyed, &install, &states);
 	install_owners(call->arena, ruleset, &install, &states);
+	install_trees(call->arena, ruleset, &install, &states);
 	if (only < 0 && install_asks_owners(&install))
 		install_recorders(&install, hooks);
 	install_flows(call->arena, ruleset, &install, &states);
@@ -319,7 +354,7 @@ int api_refuse_captures(struct call *call, const struct ruleset *ruleset)
 
 int api_refuse_notes(struct call *call, const struct install *install)
 {
-	if (!install_asks_owners(install))
+	if (!install_asks_owners(install) && !install->roots.count)
 		return WEIR_OK;
 	return api_fail(call, WEIR_INPUT, "policy `%s` asks packets for a program or group, which one program by itself cannot "
 			"know: only a policy in force, by `weir apply`, has others that note them", install->policy);

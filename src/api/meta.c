@@ -297,32 +297,34 @@ static json_t *describe_knocks(const struct ruleset *ruleset)
 	return knocks;
 }
 
-static json_t *describe_programs(const struct ruleset *ruleset)
+static json_t *describe_programs(const struct program *programs, size_t count)
 {
-	json_t *programs = json_array();
+	json_t *described = json_array();
 
-	for (size_t i = 0; i < ruleset->program_count; i++) {
-		const struct program *program = &ruleset->programs[i];
+	for (size_t i = 0; i < count; i++) {
+		const struct program *program = &programs[i];
 
-		json_array_append_new(programs, json_pack("{s:s, s:I, s:I, s:o}", "path", program->path, "inode",
+		json_array_append_new(described, json_pack("{s:s, s:I, s:I, s:o}", "path", program->path, "inode",
 							  (json_int_t)program->inode, "device",
 							  (json_int_t)program->device, "generation",
 							  program->has_generation ? json_integer(program->generation) :
 										    json_null()));
 	}
-	return programs;
+	return described;
 }
 
 /* All but the rules. */
 static json_t *describe_rest(const struct ruleset *ruleset, const struct plan *plan, const char *file)
 {
-	return json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:s, s:b, s:b, s:o, s:o, s:i, s:o, s:o, s:o, s:o, s:o}",
+	return json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:s, s:b, s:b, s:o, s:o, s:o, s:i, s:o, s:o, s:o, s:o, s:o}",
 			 "policy", ruleset->name, "file", file,
 			 "line", (int)line_of(ruleset->span), "offset", (int)ruleset->span.offset,
 			 "length", (int)ruleset->span.length, "captures", (int)ruleset->captures_size,
 			 "default", verdict_name(ruleset->default_verdict),
 			 "malformed_accept", ruleset->malformed_accept, "observe", ruleset->observe,
-			 "chains", describe_chains(ruleset), "programs", describe_programs(ruleset),
+			 "chains", describe_chains(ruleset),
+			 "programs", describe_programs(ruleset->programs, ruleset->program_count),
+			 "roots", describe_programs(ruleset->roots, ruleset->root_count),
 			 "first_counter", (int)(SLOT_RULES + ruleset->rule_count),
 			 "counters", describe_counters(ruleset), "sets", describe_sets(ruleset, plan),
 			 "logs", describe_logs(plan), "tunables", describe_tunables(ruleset), "knocks", describe_knocks(ruleset));

@@ -42,6 +42,14 @@ static int size_set(struct call *call, struct sizing *sizing, json_t *set)
 	return WEIR_OK;
 }
 
+/* What users know of it: which programs a map of processes is about does not belong to its name. */
+static const char *state_name(struct arena *arena, const char *name)
+{
+	if (!strncmp(name, LINEAGE_PREFIX, strlen(LINEAGE_PREFIX)))
+		return "processes";
+	return arena_strndup(arena, name, strlen(name));
+}
+
 static int size_states(struct call *call, struct sizing *sizing)
 {
 	struct kernel_state_size states[KERNEL_STATES_MAX];
@@ -51,7 +59,7 @@ static int size_states(struct call *call, struct sizing *sizing)
 		return WEIR_SYSTEM;
 	for (size_t i = 0; i < count; i++)
 		VEC_PUSH(call->arena, &sizing->sizes->list) = (struct weir_set_size){
-			arena_strndup(call->arena, states[i].name, strlen(states[i].name)), "", true, states[i].elements,
+			state_name(call->arena, states[i].name), "", true, states[i].elements,
 			states[i].most, states[i].memory };
 	return WEIR_OK;
 }

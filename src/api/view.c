@@ -181,6 +181,15 @@ static void warn_of_program(struct call *call, const char *policy, json_t *progr
 		diag_hint(call->diags, diag, "`weir refresh %s`", policy);
 }
 
+/* What is known of processes grows old. */
+static void warn_of_lineage(struct call *call, const char *policy)
+{
+	struct diag *diag = diag_warning(call->diags, (struct span){ 0 }, "policy `%s`: processes are not followed any more, so "
+					 "`program in tree of` goes wrong: somebody has removed a link", policy);
+
+	diag_hint(call->diags, diag, "`weir refresh %s` begins anew", policy);
+}
+
 static int view_one(struct call *call, struct viewing *viewing, const char *name)
 {
 	struct policy_state state;
@@ -201,6 +210,10 @@ static int view_one(struct call *call, struct viewing *viewing, const char *name
 	view->flows = view_flows(call, viewing->kernel, name);
 	json_array_foreach(json_object_get(viewing->policy.json, "programs"), index, program)
 		warn_of_program(call, name, program);
+	json_array_foreach(json_object_get(viewing->meta, "roots"), index, program)
+		warn_of_program(call, name, program);
+	if (state.unfollowed)
+		warn_of_lineage(call, name);
 	return WEIR_OK;
 }
 

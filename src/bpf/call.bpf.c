@@ -127,8 +127,6 @@ static __always_inline void leave_note(struct bpf_sock_addr *call, const struct 
 {
 	struct owner_note *there;
 
-	if (!call->sk)
-		return;
 	there = bpf_sk_storage_get(&state_owners, call->sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	if (there)
 		*there = *note;
@@ -140,8 +138,13 @@ static __always_inline void set_process(struct bpf_sock_addr *call, struct packe
 
 	take_note(&note);
 	set_noted(&note, packet);
-	if (config.notes)
-		leave_note(call, &note);
+	if (config.trees)
+		packet->tree = lineage_of_process();
+	if (!config.notes || !call->sk)
+		return;
+	leave_note(call, &note);
+	if (config.trees)
+		leave_lineage(call->sk, packet->tree);
 }
 
 static __always_inline int plane_parse(struct bpf_sock_addr *call, struct packet *packet)
@@ -157,7 +160,7 @@ static __always_inline int plane_parse(struct bpf_sock_addr *call, struct packet
 		set_destination4(packet, address4(call));
 	if (has_ports(protocol))
 		packet->dst_port = SWAP(16, (__u16)call->user_port);
-	if (config.notes || config.needed & NEEDS_NOTE)
+	if (config.notes || config.trees || config.needed & NEEDS_NOTE)
 		set_process(call, packet);
 	if (!(config.needed & (NEEDS(FIELD_USER) | NEEDS_CGROUPS)))
 		return PARSE_OK;

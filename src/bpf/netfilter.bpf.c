@@ -69,7 +69,7 @@ static __always_inline struct sock *owner_of(const struct sk_buff *skb)
 	return sk && sk->__sk_common.skc_state != STATE_TIME_WAIT ? sk : NULL;
 }
 
-static __always_inline void set_owner(const struct sk_buff *skb, struct packet *packet, __u32 needed)
+static __always_inline void set_owner(const struct sk_buff *skb, struct packet *packet, field_mask needed)
 {
 	struct sock *sk;
 
@@ -88,7 +88,7 @@ static __always_inline __u32 index_of(const struct net_device *device)
 	return device ? device->ifindex : ABSENT_IFACE;
 }
 
-static __always_inline void set_metadata(struct bpf_nf_ctx *context, struct packet *packet, __u32 needed)
+static __always_inline void set_metadata(struct bpf_nf_ctx *context, struct packet *packet, field_mask needed)
 {
 	const struct nf_hook_state *state = context->state;
 

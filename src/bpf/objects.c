@@ -16,6 +16,7 @@ static const struct plane_object plane_cgroup_objects[] = {
 static const struct plane_object plane_connect_object = OBJECT("connect", connect);
 static const struct plane_object plane_bind_object = OBJECT("bind", bind);
 static const struct plane_object plane_record_object = OBJECT("record", record);
+static const struct plane_object lineage_object = OBJECT("lineage", lineage);
 static const struct plane_object plane_socket_object = OBJECT("socket", socket);
 
 static const struct plane_object empty_xdp_object = OBJECT("empty-xdp", empty_xdp);
@@ -64,6 +65,11 @@ const struct plane_object *plane_empty_for_hook(enum hook hook)
 const struct plane_object *plane_record(void)
 {
 	return &plane_record_object;
+}
+
+const struct plane_object *plane_lineage(void)
+{
+	return &lineage_object;
 }
 
 const struct plane_object *plane_table(void)

@@ -22,6 +22,9 @@ const struct plane_object *plane_for_hook(enum hook hook);
 /* A whole object, without a classifier: notes who makes and binds sockets. */
 const struct plane_object *plane_record(void);
 
+/* A whole object: follows processes, judges nothing (lineage.bpf.c). */
+const struct plane_object *plane_lineage(void);
+
 /* The walker of tables, to be linked between a plane and a classifier that has a table; for kernels without may_goto. */
 const struct plane_object *plane_table(void);
 const struct plane_object *plane_table_bounded(void);

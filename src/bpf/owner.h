@@ -56,7 +56,7 @@ static __always_inline __u64 ancestor_id(struct sock *sk, int level)
 }
 
 /* Of a full socket. */
-static __always_inline void set_owner_of(struct sock *sk, struct packet *packet, __u32 needed)
+static __always_inline void set_owner_of(struct sock *sk, struct packet *packet, field_mask needed)
 {
 	packet->user = sk->sk_uid.val;
 	if (needed & NEEDS(FIELD_CGROUP_0))

@@ -33,7 +33,7 @@
 
 enum parse_status { PARSE_OK, PARSE_MALFORMED, PARSE_AGAIN };
 
-#define NEEDS(field) (1u << (field))
+#define NEEDS(field) FIELD_BIT(field)
 #define NEEDS_PORTS (NEEDS(FIELD_SRC_PORT) | NEEDS(FIELD_DST_PORT))
 #define NEEDS_ICMP (NEEDS(FIELD_ICMP_TYPE) | NEEDS(FIELD_ICMP_CODE))
 #define NEEDS_IPV4 (NEEDS(FIELD_IP_SRC) | NEEDS(FIELD_IP_DST))
@@ -48,7 +48,7 @@ struct view {
 	const __u8 *data; /* the linear part, for the fast form */
 	const __u8 *end;
 	__u32 length;     /* of the packet, the nonlinear part included */
-	__u32 needed;     /* bit f: struct packet's member for enum field f is wanted */
+	field_mask needed; /* bit f: struct packet's member for enum field f is wanted */
 	bool fast;
 };
 

@@ -516,7 +516,7 @@ static __always_inline bool plane_tracks(void)
 #ifdef PLANE_OF_CALLS
 	return false;
 #else
-	return config.needed & 1u << FIELD_FLOW;
+	return config.needed & FIELD_BIT(FIELD_FLOW);
 #endif
 }
 
@@ -528,7 +528,7 @@ VERIFIED_ONCE int plane_accept_flow(plane_context *context, struct packet *packe
 /* Fills in what the policy remembers of the packet's source and what is tuned, then asks for the answer. */
 static __always_inline __u32 classify_with_state(struct packet *packet)
 {
-	if (config.needed & 1u << FIELD_KNOCKED)
+	if (config.needed & FIELD_BIT(FIELD_KNOCKED))
 		packet->knocked = knocks_open(packet);
 	if (tuned.count)
 		packet->tuned = plane_compare(packet);

@@ -176,8 +176,8 @@ struct plane_status {
 /* Set before load (`const volatile struct plane_config config`, map MAP_CONFIG). */
 struct plane_config {
 	__u64 since;         /* the program judges from this epoch on; before it, its predecessor does */
+	__u64 needed;        /* bit f: the classifier looks at enum field f */
 	__u32 hook;          /* enum hook */
-	__u32 needed;        /* bit f: the classifier looks at enum field f */
 	__u32 slots;         /* counter slots */
 	__u32 steps;         /* steps in map `steps` */
 	__u8 malformed_accept;
@@ -192,7 +192,8 @@ struct plane_config {
 	__u8 observe;        /* whatever the answer, packets go on */
 	__u8 notes;          /* calls note who a socket belongs to (bpf/note_abi.h): else there is no such map */
 	__u8 chunk_bits;     /* of counters; 0: each for itself */
-	__u8 reserved[2];
+	__u8 trees;          /* a rule asks from what a socket's owner descends (bpf/lineage.h): else there are no such maps */
+	__u8 reserved;
 	__u32 sets;          /* named sets in maps `sets_*`, `tries_*`; 0: no set has timeouts, no step changes one */
 	__u16 call;          /* connect, bind: enum bpf_attach_type that the program is loaded for */
 	__u16 reserved2;
@@ -305,7 +306,7 @@ _Static_assert(sizeof(struct counter) == 16, "ABI");
 _Static_assert(sizeof(struct step) == 16, "ABI");
 _Static_assert(sizeof(struct log_limit) == 32, "ABI");
 _Static_assert(sizeof(struct event) == 96 + EVENT_BYTES, "ABI");
-_Static_assert(sizeof(struct plane_config) == 48, "ABI");
+_Static_assert(sizeof(struct plane_config) == 56, "ABI");
 _Static_assert(sizeof(struct plane_trace) == 24, "ABI");
 _Static_assert(sizeof(struct rate_limit) == 40, "ABI");
 _Static_assert(sizeof(struct bucket_of) == 16, "ABI");

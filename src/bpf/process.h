@@ -3,37 +3,22 @@
 #ifndef WEIR_BPF_PROCESS_H
 #define WEIR_BPF_PROCESS_H
 
-#include "bpf/kernel.h"
+#include "bpf/lineage.h"
 #include "bpf/note.h"
+#include "bpf/task.h"
 
-struct super_block {
-	__u32 s_dev;
-} KERNEL;
+/* For the packets of the socket. */
+static __always_inline void leave_lineage(struct bpf_sock *sk, __u32 tree)
+{
+	__u32 *there = bpf_sk_storage_get(&state_trees, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 
-struct inode {
-	struct super_block *i_sb;
-	unsigned long i_ino;
-	__u32 i_generation;
-} KERNEL;
-
-struct file {
-	struct inode *f_inode;
-} KERNEL;
-
-struct mm_struct {
-	struct file *exe_file;
-} KERNEL;
-
-struct task_struct {
-	struct mm_struct *mm;
-} KERNEL;
+	if (there)
+		*there = tree;
+}
 
 static __always_inline void take_note(struct owner_note *note)
 {
-	struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
-	struct mm_struct *mm = task->mm;
-	struct file *file = mm ? mm->exe_file : NULL;
-	struct inode *inode = file ? file->f_inode : NULL;
+	struct inode *inode = task_program((struct task_struct *)bpf_get_current_task_btf());
 
 	note->program = inode ? inode->i_ino : 0;
 	note->device = inode ? inode->i_sb->s_dev : 0;

@@ -17,5 +17,7 @@ int weir_record(struct bpf_sock *sk)
 
 	if (note)
 		take_note(note);
+	if (config.trees)
+		leave_lineage(sk, lineage_of_process());
 	return RECORD_PASS;
 }

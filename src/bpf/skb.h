@@ -30,6 +30,7 @@ static __always_inline int source_copy(parse_source *source, __u32 offset, void 
 
 #include "bpf/parse.h"
 
+#include "bpf/lineage.h"
 #include "bpf/note.h"
 
 /* The owner's uid is this one too when there is no owner (net/core/filter.c, bpf_get_socket_uid). */
@@ -56,17 +57,29 @@ static __always_inline __u32 skb_owner(struct __sk_buff *skb)
 }
 
 /* What calls have noted of the packet's socket, or NULL. */
-static __always_inline const struct owner_note *skb_note(struct __sk_buff *skb)
+static __always_inline void *skb_noted(struct __sk_buff *skb, void *map)
 {
 	struct bpf_sock *sk = skb->sk;
 
 	if (sk)
 		sk = bpf_sk_fullsock(sk);
-	return sk ? bpf_sk_storage_get(&state_owners, sk, NULL, 0) : NULL;
+	return sk ? bpf_sk_storage_get(map, sk, NULL, 0) : NULL;
+}
+
+static __always_inline const struct owner_note *skb_note(struct __sk_buff *skb)
+{
+	return skb_noted(skb, &state_owners);
+}
+
+static __always_inline __u32 skb_tree(struct __sk_buff *skb)
+{
+	const __u32 *tree = skb_noted(skb, &state_trees);
+
+	return tree ? *tree : 0;
 }
 
 /* Tells what the kernel knows beside the bytes, where the hook has an owner. */
-static __always_inline void set_owner(struct __sk_buff *skb, struct packet *packet, __u32 needed)
+static __always_inline void set_owner(struct __sk_buff *skb, struct packet *packet, field_mask needed)
 {
 	if (config.trace)
 		return;
@@ -78,6 +91,8 @@ static __always_inline void set_owner(struct __sk_buff *skb, struct packet *pack
 		if (note)
 			set_noted(note, packet);
 	}
+	if (config.trees && needed & NEEDS(FIELD_TREE))
+		packet->tree = skb_tree(skb);
 	if (needed & NEEDS(FIELD_CGROUP_0))
 		packet->cgroup[0] = bpf_skb_ancestor_cgroup_id(skb, config.levels[0]);
 	if (needed & NEEDS(FIELD_CGROUP_1))
@@ -97,7 +112,7 @@ static __always_inline void describe_noted(struct __sk_buff *skb, struct event *
 /* `leaving`: at the egress side. */
 static __always_inline void set_metadata(struct __sk_buff *skb, struct packet *packet, bool leaving)
 {
-	const __u32 needed = config.needed;
+	const field_mask needed = config.needed;
 
 	if (config.trace)
 		return;

@@ -131,6 +131,7 @@ enum {
 /* At the beginning of the blob. */
 struct table_header {
 	__u64 latest;         /* index of the newest struct table_version; 0: none. All that the walker reads of this. */
+	__u64 needed;         /* plane_config.needed */
 	__u32 stride;         /* rule number n of those built has order n * stride; 0: rules cannot be changed in place */
 	__u32 rules;          /* as built */
 	__u32 room, room_end; /* words that versions may take */
@@ -139,7 +140,6 @@ struct table_header {
 	__u32 steps, steps_end; /* room in map `steps` */
 	__u32 scale;
 	__u32 hook;           /* enum hook */
-	__u32 needed;         /* plane_config.needed */
 	__u32 rejects;        /* some answer is ANSWER_REJECT */
 	__u32 levels;         /* cgroup levels, one a byte, and how many */
 	__u32 link_count;     /* rules that judge what is not IP, too: they cannot be changed in place */

@@ -30,7 +30,7 @@ struct check {
 	const char *remedy;     /* where it is missing, or NULL */
 };
 
-enum { CHECKS_MAX = 40, NEEDS_MAX = 8 };
+enum { CHECKS_MAX = 40, NEEDS_MAX = 10 };
 
 struct report {
 	struct cli *cli;
@@ -108,7 +108,10 @@ static const struct {
 	{ "ring buffer", "every policy; log, capture", "Linux 5.8" },
 	{ "batch map operations", "changing large sets fast", "Linux 5.6" },
 	{ "bpf_loop", "every policy; log, count, mark, capture", "Linux 5.17" },
-	{ "kernel types", "policies on netfilter", "a kernel with CONFIG_DEBUG_INFO_BTF" },
+	{ "kernel types", "policies on netfilter, connect and bind; group, program", "a kernel with CONFIG_DEBUG_INFO_BTF" },
+	{ "notes on sockets", "group and program of packets", "CAP_PERFMON and a kernel with CONFIG_DEBUG_INFO_BTF" },
+	{ "process trace points", "program in tree of",
+	  "CAP_PERFMON and a kernel with CONFIG_DEBUG_INFO_BTF and CONFIG_BPF_EVENTS" },
 	{ "jit", "speed", "sysctl net.core.bpf_jit_enable=1" },
 };
 
@@ -267,6 +270,9 @@ static const struct ability {
 	{ "policies at tc", true, { LOADING, "bpffs", "policies' folder", "tc" } },
 	{ "policies at cgroups", true, { LOADING, "cgroup2", "policies' folder", "cgroup" } },
 	{ "policies at netfilter", false, { LOADING, "policies' folder", "netfilter link", "kernel types" } },
+	{ "policies at connect and bind", false, { LOADING, "cgroup2", "policies' folder", "cgroup", "kernel types" } },
+	{ "group and program of packets", false, { LOADING, "cgroup2", "cgroup", "notes on sockets" } },
+	{ "program in tree of", false, { LOADING, "cgroup2", "cgroup", "process trace points" } },
 	{ "weir log, capture, metrics, show, set", true, { "bpffs", "policies' folder" } },
 	{ "weir test, bench and load", true, { LOADING } },
 	{ "weir run with filters in eBPF", true, { LOADING } },

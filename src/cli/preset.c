@@ -46,14 +46,15 @@ static int check_provider(struct cli *cli)
 
 static const struct allow_kind {
 	const char *name;
-	const char *field;
+	const char *condition; /* that has a list behind it */
 	bool members; /* of a group */
 } allow_kinds[] = {
-	{ "user", "user", false },
-	{ "members", "user", true },
-	{ "group", "group", false },
-	{ "program", "program", false },
-	{ "cgroup", "cgroup", false },
+	{ "user", "user in", false },
+	{ "members", "user in", true },
+	{ "group", "group in", false },
+	{ "program", "program in", false },
+	{ "tree", "program in tree of", false },
+	{ "cgroup", "cgroup in", false },
 };
 
 /* The name behind `KIND=` if it is one; NULL if not. */
@@ -71,8 +72,8 @@ static int check_allow(struct cli *cli, const char *text)
 	for (size_t i = 0; i < COUNT(allow_kinds) && !name; i++)
 		name = allowed_name(text, allow_kinds[i].name);
 	if (!name || !*name)
-		return usage_error(cli->command, "`--allow` takes user=NAME, members=GROUP, group=NAME, program=PATH or "
-				   "cgroup=PATH, not `%s`", text);
+		return usage_error(cli->command, "`--allow` takes user=NAME, members=GROUP, group=NAME, program=PATH, tree=PATH "
+				   "or cgroup=PATH, not `%s`", text);
 	if (strpbrk(name, "\"\\\n"))
 		return usage_error(cli->command, "`%s` cannot stand in a policy", name);
 	return WEIR_OK;
@@ -89,7 +90,7 @@ static void put_allowed(FILE *out, const struct texts *allow, const struct allow
 		if (!name)
 			continue;
 		if (!count++)
-			fprintf(out, "    accept  if dst in metadata and %s in { ", kind->field);
+			fprintf(out, "    accept  if dst in metadata and %s { ", kind->condition);
 		else
 			fprintf(out, ", ");
 		if (kind->members)
@@ -176,7 +177,7 @@ static int preset(struct cli *cli)
 }
 
 static const struct option preset_options[] = {
-	TEXTS("allow", 0, "KIND=NAME", allow, "user=NAME, members=GROUP, group=NAME, program=PATH or cgroup=PATH: who may ask; may be given again"),
+	TEXTS("allow", 0, "KIND=NAME", allow, "user=NAME, members=GROUP, group=NAME, program=PATH, tree=PATH (a program and all that it starts) or cgroup=PATH: who may ask; may be given again"),
 	TEXT("provider", 0, "NAME", provider, "all (the default), aws, azure, gcp, oracle, alibaba, openstack, digitalocean, hetzner"),
 	FLAG("observe", 0, observe, "log and count what would be refused, refuse nothing"),
 	TEXT("output", 'o', "FILE", output, "write to a new file, not to standard output"),

@@ -52,7 +52,7 @@ static const struct packet_member {
 	MEMBER(dst_port), MEMBER(length), MEMBER(in_iface), MEMBER(out_iface), MEMBER(mark), MEMBER(user),
 	MEMBER(group), MEMBER(eth_type), MEMBER(vlan), MEMBER(proto), MEMBER(tcp_flags), MEMBER(icmp_type),
 	MEMBER(icmp_code), MEMBER(family), MEMBER(ttl), MEMBER(dscp), MEMBER(ecn), MEMBER(fragment),
-	MEMBER(whole), MEMBER(flow), MEMBER(knocked), MEMBER(program), MEMBER(tuned), MEMBER(resume),
+	MEMBER(whole), MEMBER(flow), MEMBER(knocked), MEMBER(program), MEMBER(tree), MEMBER(tuned), MEMBER(resume),
 	MEMBER(transport), MEMBER(end),
 };
 

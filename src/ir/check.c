@@ -73,11 +73,10 @@ static bool check_all_names(struct check *check)
 
 /* --- sets ----------------------------------------------------------------------------------------------------- */
 
-#define FIELD_BIT(field) (1u << (field))
 
 static const struct set_rule {
 	unsigned bits; /* of elements; addresses: of IPv4 */
-	uint32_t fields; /* that may be compared with it */
+	field_mask fields; /* that may be compared with it */
 } set_rules[SET_TYPE_COUNT] = {
 	[SET_ADDRESS] = { 32, FIELD_BIT(FIELD_IP_SRC) | FIELD_BIT(FIELD_IP_DST) | FIELD_BIT(FIELD_IPV6_SRC) |
 			      FIELD_BIT(FIELD_IPV6_DST) },
@@ -88,7 +87,7 @@ static const struct set_rule {
 	[SET_MARK] = { 32, FIELD_BIT(FIELD_MARK) },
 	[SET_USER] = { 32, FIELD_BIT(FIELD_USER) | FIELD_BIT(FIELD_GROUP) },
 };
-_Static_assert(FIELD_COUNT <= 32, "fields fit a mask");
+_Static_assert(FIELD_COUNT <= 64, "fields fit a mask");
 
 static bool has_families(enum set_type type)
 {
@@ -487,6 +486,8 @@ static bool check_knocks(struct check *check)
 
 	if (ruleset->program_count > PROGRAMS_MAX)
 		return fail(check, "more than %d programs", PROGRAMS_MAX);
+	if (ruleset->root_count > TREES_MAX)
+		return fail(check, "more than %d roots of trees", TREES_MAX);
 	if (ruleset->knock_count > KNOCKS_MAX)
 		return fail(check, "more than %d knocks", KNOCKS_MAX);
 	for (size_t i = 0; i < ruleset->knock_count; i++) {

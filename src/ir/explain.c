@@ -124,6 +124,17 @@ static const char *knocks_fact(const struct explaining *explaining, u128 open)
 	return text ? text : "the source has not knocked";
 }
 
+static const char *tree_fact(const struct explaining *explaining, u128 tree)
+{
+	const char *text = NULL;
+
+	for (size_t i = 0; i < explaining->ruleset->root_count; i++)
+		if (tree & (TREE_IN(i) | TREE_OUT(i)))
+			text = arena_printf(explaining->arena, "%s%s in the tree of %s", text ? arena_printf(explaining->arena, "%s,", text) : "the owner is",
+					    tree & TREE_IN(i) ? "" : " not", explaining->ruleset->roots[i].path);
+	return text ? text : "it is not known from what the owner descends";
+}
+
 static void add_field(struct explaining *explaining, enum field field)
 {
 	u128 value = explaining->fields->value[field];
@@ -141,6 +152,10 @@ static void add_field(struct explaining *explaining, enum field field)
 	}
 	if (field == FIELD_FLOW || field == FIELD_KNOCKED) {
 		add_fact(explaining, field == FIELD_FLOW ? state_fact(value) : knocks_fact(explaining, value));
+		return;
+	}
+	if (field == FIELD_TREE) {
+		add_fact(explaining, tree_fact(explaining, value));
 		return;
 	}
 	value_print(&format, value, text);

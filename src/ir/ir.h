@@ -366,6 +366,8 @@ struct ruleset {
 	uint32_t captures_size; /* bytes of the ring of captures, a power of two; 0: no rule captures */
 	const struct program *programs;
 	size_t program_count; /* at most PROGRAMS_MAX */
+	const struct program *roots; /* of `program in tree of`: what FIELD_TREE has bits for */
+	size_t root_count; /* at most TREES_MAX */
 	const struct tunable *tunables; /* that are compared with */
 	size_t tunable_count;
 	const struct comparison *comparisons; /* each of them once */

@@ -56,7 +56,8 @@ struct model_packet {
 	uint32_t mark;
 	uint32_t user;  /* ABSENT_OWNER: unknown */
 	uint32_t group;
-	uint32_t program; /* ABSENT_PROGRAM: unknown */
+	uint16_t program; /* ABSENT_PROGRAM: unknown */
+	uint16_t tree;    /* TREE_IN(), TREE_OUT() */
 	uint64_t cgroup[PACKET_CGROUPS];
 	uint8_t flow;    /* enum packet_flow, where there is no state */
 	uint8_t knocked; /* FIELD_KNOCKED, where there is no state */

@@ -356,6 +356,7 @@ static void set_metadata(struct parse *parse, enum hook hook, const struct model
 	set_unless(parse, FIELD_USER, packet->user, ABSENT_OWNER);
 	set_unless(parse, FIELD_GROUP, packet->group, ABSENT_OWNER);
 	set_unless(parse, FIELD_PROGRAM, packet->program, ABSENT_PROGRAM);
+	set(parse, FIELD_TREE, packet->tree);
 	for (int slot = 0; slot < PACKET_CGROUPS; slot++)
 		set_unless(parse, (enum field)(FIELD_CGROUP_0 + slot), packet->cgroup[slot], ABSENT_CGROUP);
 }

@@ -291,7 +291,8 @@ static void metadata(const struct building *building, struct model_packet *packe
 	packet->mark = (uint32_t)get(building, FIELD_MARK);
 	packet->knocked = (uint8_t)get(building, FIELD_KNOCKED);
 	packet->user = fields->has[FIELD_USER] ? (uint32_t)get(building, FIELD_USER) : ABSENT_OWNER;
-	packet->program = fields->has[FIELD_PROGRAM] ? (uint32_t)get(building, FIELD_PROGRAM) : ABSENT_PROGRAM;
+	packet->program = fields->has[FIELD_PROGRAM] ? (uint16_t)get(building, FIELD_PROGRAM) : ABSENT_PROGRAM;
+	packet->tree = (uint16_t)get(building, FIELD_TREE);
 	packet->group = fields->has[FIELD_GROUP] ? (uint32_t)get(building, FIELD_GROUP) : ABSENT_OWNER;
 	for (int i = 0; i < PACKET_CGROUPS; i++)
 		packet->cgroup[i] = fields->has[FIELD_CGROUP_0 + i] ? get(building, FIELD_CGROUP_0 + i) : ABSENT_CGROUP;

@@ -157,6 +157,30 @@ static void add_knocked(struct line *line, const struct model_fields *fields, co
 	}
 }
 
+/* Of which programs the owner descends, and that it does not of the others; bits where there are no paths for them. */
+static void add_tree(struct line *line, const struct model_fields *fields, const struct ruleset *ruleset)
+{
+	uint32_t tree = fields->has[FIELD_TREE] ? (uint32_t)u128_lo(fields->value[FIELD_TREE]) : 0, all = 0, in = 0;
+	const char *before = " tree=";
+
+	for (size_t i = 0; ruleset && i < ruleset->root_count; i++) {
+		all |= tree & TREE_IN(i) ? TREE_IN(i) : TREE_OUT(i);
+		in |= tree & TREE_IN(i);
+	}
+	if (tree && tree != all) {
+		add(line, " tree=%u", tree);
+		return;
+	}
+	if (tree && !in)
+		add(line, " tree=none");
+	for (size_t i = 0; in && i < ruleset->root_count; i++) {
+		if (!(in & TREE_IN(i)))
+			continue;
+		add(line, "%s%s", before, ruleset->roots[i].path);
+		before = ",";
+	}
+}
+
 static bool has_plain_length(const struct model_fields *fields)
 {
 	return u128_lo(fields->value[FIELD_LENGTH]) ==
@@ -187,5 +211,6 @@ char *packet_print(struct arena *arena, enum hook hook, const struct model_packe
 	add_extras(&line, &fields);
 	add_cgroups(&line, &fields, ruleset);
 	add_knocked(&line, &fields, ruleset);
+	add_tree(&line, &fields, ruleset);
 	return line.text;
 }

@@ -302,15 +302,23 @@ static bool expect_counter_statement(struct reader *reader)
 	return reader_expect_string(reader, "the counter's name", &VEC_PUSH(reader->arena, &reader->counters));
 }
 
-static bool expect_program_statement(struct reader *reader)
+static bool expect_program(struct reader *reader, struct program *program)
 {
-	struct program *program = &VEC_PUSH(reader->arena, &reader->programs);
-
 	if (!reader_expect_string(reader, "the program's path", &program->path) ||
 	    !reader_expect_number32(reader, &program->device) || !reader_expect_number(reader, 64, &program->inode))
 		return false;
 	program->has_generation = reader_accept_word(reader, "generation");
 	return !program->has_generation || reader_expect_number32(reader, &program->generation);
+}
+
+static bool expect_program_statement(struct reader *reader)
+{
+	return expect_program(reader, &VEC_PUSH(reader->arena, &reader->programs));
+}
+
+static bool expect_tree_statement(struct reader *reader)
+{
+	return expect_program(reader, &VEC_PUSH(reader->arena, &reader->roots));
 }
 
 static bool expect_tunable(struct reader *reader)
@@ -334,6 +342,7 @@ static const struct statement {
 	{ "observe", expect_observe },
 	{ "default", expect_default },
 	{ "program", expect_program_statement },
+	{ "tree", expect_tree_statement },
 	{ "malformed", expect_malformed },
 	{ "non_ip", expect_non_ip },
 	{ "classifier", expect_classifier },
@@ -386,6 +395,8 @@ static bool finish_policy(struct reader *reader, struct text_token head)
 	ruleset->set_count = reader->sets.count;
 	ruleset->programs = reader->programs.items;
 	ruleset->program_count = reader->programs.count;
+	ruleset->roots = reader->roots.items;
+	ruleset->root_count = reader->roots.count;
 	ruleset->counters = reader->counters.items;
 	ruleset->counter_count = reader->counters.count;
 	ruleset->knocks = reader->knocks.items;

@@ -30,6 +30,7 @@ struct reader {
 	VEC(struct set) sets;
 	VEC(const char *) counters;
 	VEC(struct program) programs;
+	VEC(struct program) roots;
 	VEC(struct knock) knocks;
 	VEC(struct tunable) tunables;
 	VEC(struct comparison) comparisons;

@@ -113,6 +113,16 @@ static void put_flows(struct printer *printer, const struct flow_settings *flows
 	}
 }
 
+static void put_program(struct printer *printer, const char *before, const struct program *program)
+{
+	put_string(printer, before, program->path);
+	put_number(printer, " ", program->device);
+	put_number(printer, " ", program->inode);
+	if (program->has_generation)
+		put_number(printer, " generation ", program->generation);
+	put(printer, "\n");
+}
+
 static void put_needs(struct printer *printer)
 {
 	struct state_needs needs = state_needs(printer->ruleset);
@@ -168,14 +178,10 @@ static void put_head(struct printer *printer)
 	for (size_t i = 0; i < ruleset->cgroup_level_count; i++)
 		put_number(printer, i ? ", " : "\tcgroup_levels ", ruleset->cgroup_levels[i]);
 	put(printer, ruleset->cgroup_level_count ? "\n" : "");
-	for (size_t i = 0; i < ruleset->program_count; i++) {
-		put_string(printer, "\tprogram ", ruleset->programs[i].path);
-		put_number(printer, " ", ruleset->programs[i].device);
-		put_number(printer, " ", ruleset->programs[i].inode);
-		if (ruleset->programs[i].has_generation)
-			put_number(printer, " generation ", ruleset->programs[i].generation);
-		put(printer, "\n");
-	}
+	for (size_t i = 0; i < ruleset->program_count; i++)
+		put_program(printer, "\tprogram ", &ruleset->programs[i]);
+	for (size_t i = 0; i < ruleset->root_count; i++)
+		put_program(printer, "\ttree ", &ruleset->roots[i]);
 	for (size_t i = 0; i < ruleset->tunable_count; i++) {
 		put_string(printer, "\ttunable ", ruleset->tunables[i].name);
 		put_number(printer, " ", ruleset->tunables[i].value);

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "kernel/change.h"
+#include "kernel/lineage.h"
 #include "kernel/recover.h"
 #include "kernel/statemap.h"
 
@@ -78,6 +79,8 @@ static int prepare(struct change *change)
 
 	if (!error)
 		error = stage_make(change);
+	if (!error)
+		error = lineage_start(change, change->flags & APPLY_DRY_RUN);
 	if (error || change->flags & APPLY_DRY_RUN)
 		return error;
 	state_seed(change);

@@ -113,6 +113,28 @@ static bool has_types(void)
 	return path_exists("/sys/kernel/btf/vmlinux");
 }
 
+/* Whether a whole object loads, as it is. */
+static bool loads(const struct plane_object *plane)
+{
+	struct bpf_object *object = bpf_object__open_mem(plane->data, plane->size, NULL);
+	bool loaded = object && !bpf_object__load(object);
+
+	bpf_object__close(object);
+	return loaded;
+}
+
+static bool has_recorder(void)
+{
+	object_capture_messages();
+	return loads(plane_record());
+}
+
+static bool has_lineage(void)
+{
+	object_capture_messages();
+	return loads(plane_lineage());
+}
+
 static bool has_jit(void)
 {
 	FILE *file = fopen("/proc/sys/net/core/bpf_jit_enable", "r");
@@ -142,6 +164,8 @@ static const struct probe {
 	{ "bpf_loop", "5.17", has_loop },
 	{ "may_goto", "6.9", kernel_has_may_goto },
 	{ "kernel types", "5.2", has_types },
+	{ "notes on sockets", "5.11", has_recorder },
+	{ "process trace points", "5.11", has_lineage },
 	{ "jit", "4.18", has_jit },
 };
 

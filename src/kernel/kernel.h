@@ -14,9 +14,11 @@
 #include "base/u128.h"
 #include "bpf/flow_abi.h"
 #include "bpf/knock_abi.h"
+#include "bpf/lineage_abi.h"
 #include "bpf/note_abi.h"
 #include "bpf/plane_abi.h"
 #include "bpf/table_abi.h"
+#include "packet/field.h"
 #include "packet/hook.h"
 
 #define KERNEL_ROOT "/sys/fs/bpf/weir"
@@ -86,7 +88,7 @@ struct install_hook {
 	const void *table_words; /* and its blob */
 	size_t table_size;     /* in bytes */
 	size_t step_room;      /* steps to be kept free behind `steps` */
-	uint32_t needed;       /* plane_config.needed */
+	field_mask needed;     /* plane_config.needed */
 	uint32_t tuned;        /* bits of struct packet's `tuned` that the classifier looks at */
 	const struct step *steps; /* each hook has its own steps */
 	size_t step_count;
@@ -115,6 +117,7 @@ struct install {
 	uint8_t level_count;
 	struct plane_knocks knocks; /* count 0: none */
 	struct plane_programs programs;
+	struct lineage_roots roots; /* if there is the state LINEAGE_MAP */
 	struct plane_comparisons comparisons; /* of all hooks */
 	struct plane_tunables tunables;
 	uint32_t tunable_count; /* 0: no map of them is kept */
@@ -165,6 +168,7 @@ struct policy_state {
 	const struct plane_tunables *tunables; /* NULL: none */
 	const void *edits;   /* what kernel_rules_commit() was given since, one struct rules_edit after the other */
 	size_t edits_size;
+	bool unfollowed; /* it asks for trees of processes, and nothing follows them any more */
 };
 
 /* Names of all policies in force, sorted; in the arena. */

@@ -353,6 +353,7 @@ static void fill_config(struct plane_config *config, const struct load *load)
 	config->malformed_accept = install->malformed_accept;
 	config->observe = install->observe;
 	config->notes = state_find(install, NOTES_MAP) != NULL;
+	config->trees = state_find(install, LINEAGE_MAP) != NULL;
 	config->bare = load->bare;
 	config->paces = load->paces;
 	config->call = (uint16_t)load->call;

@@ -5,6 +5,7 @@
 
 #include "kernel/attach.h"
 #include "kernel/counters.h"
+#include "kernel/lineage.h"
 #include "kernel/rules.h"
 #include "kernel/statemap.h"
 #include "kernel/tunables.h"
@@ -193,6 +194,7 @@ static int copy_state(void *context)
 		state->tunables = arena_copy(call->arena, snapshot->tunables, sizeof *snapshot->tunables);
 	state->edits = arena_copy(call->arena, snapshot->edits ? snapshot->edits : "", snapshot->edits_size);
 	state->edits_size = snapshot->edits_size;
+	state->unfollowed = !lineage_attached(snapshot->generation->folder.text);
 	return 0;
 }
 

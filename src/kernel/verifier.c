@@ -106,7 +106,10 @@ void verifier_explain(struct kernel *kernel, int error, const char *hook)
 		verifier_pick(kernel->verifier_log, line, sizeof line, words, sizeof words);
 	if (words[0]) {
 		problem_set(kernel, error, "the kernel's verifier refused the program for %s: %s", hook, words);
-		if (line[0])
+		if (strstr(words, "cannot use helper") || strstr(words, "unknown func"))
+			problem_hint(kernel, "helpers that look at processes need CAP_PERFMON; `weir doctor` says whether it "
+				     "is there");
+		else if (line[0])
 			problem_hint(kernel, "at the rule or source line: %s", line);
 		return;
 	}

@@ -47,7 +47,7 @@ enum expr_kind {
 	EXPR_OR,
 	EXPR_NOT,
 	EXPR_WORD,    /* `udp`, `neighbour`: a condition of one word */
-	EXPR_COMPARE, /* field [& mask] op value */
+	EXPR_COMPARE, /* field [& mask] op value, `program in tree of value` */
 	EXPR_KNOWN,   /* `user known` */
 	EXPR_KNOCKED, /* `knocked(NAME)`; value.word: the name */
 	EXPR_RATE,    /* only where it may not stand: of a rule's own the parser makes rule_node.rate */
@@ -70,6 +70,7 @@ struct expr {
 	struct word field;   /* WORD, COMPARE, KNOWN, KNOCKED */
 	const struct value *mask; /* or NULL */
 	enum compare op;
+	bool tree;           /* COMPARE: IN, NOT_IN the tree of: those that descend from the program */
 	struct span op_span;
 	struct value value;
 	const struct rate_node *rate; /* RATE */

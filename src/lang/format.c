@@ -160,6 +160,7 @@ static void put_expr(struct out *out, const struct expr *expr)
 			put_value(out, expr->mask);
 		}
 		put(out, compare_text[expr->op]);
+		put(out, expr->tree ? "tree of " : "");
 		put_value(out, &expr->value);
 	}
 }

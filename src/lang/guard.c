@@ -27,9 +27,9 @@ static const struct lacking lackings[] = {
 };
 
 /* Bit f: the condition tests enum field f. */
-static uint32_t tested(const struct cond *cond)
+static field_mask tested(const struct cond *cond)
 {
-	uint32_t fields = 0;
+	field_mask fields = 0;
 
 	switch (cond->kind) {
 	case COND_AND:
@@ -40,9 +40,9 @@ static uint32_t tested(const struct cond *cond)
 	case COND_NOT:
 		return tested(cond->inner);
 	case COND_MATCH:
-		return 1u << cond->match.field;
+		return FIELD_BIT(cond->match.field);
 	case COND_SET:
-		return 1u << cond->set.field;
+		return FIELD_BIT(cond->set.field);
 	default:
 		return 0;
 	}
@@ -66,9 +66,9 @@ static const char *guard_word(const struct expr *expr, const struct lacking *lac
 
 static void negated(struct lower *lower, const struct expr *expr, const struct facts *around)
 {
-	uint32_t fields = expr->cond ? tested(expr->cond) : 0;
-	bool v4 = fields & (1u << FIELD_IP_SRC | 1u << FIELD_IP_DST);
-	bool v6 = fields & (1u << FIELD_IPV6_SRC | 1u << FIELD_IPV6_DST);
+	field_mask fields = expr->cond ? tested(expr->cond) : 0;
+	bool v4 = fields & (FIELD_BIT(FIELD_IP_SRC) | FIELD_BIT(FIELD_IP_DST));
+	bool v6 = fields & (FIELD_BIT(FIELD_IPV6_SRC) | FIELD_BIT(FIELD_IPV6_DST));
 	struct diag *diag;
 
 	if (v4 && v6) /* both families are named */
@@ -76,7 +76,7 @@ static void negated(struct lower *lower, const struct expr *expr, const struct f
 	for (size_t i = 0; i < sizeof lackings / sizeof lackings[0]; i++) {
 		const struct lacking *lacking = &lackings[i];
 
-		if (!(fields & 1u << lacking->field) || facts_imply(around, lacking->field))
+		if (!(fields & FIELD_BIT(lacking->field)) || facts_imply(around, lacking->field))
 			continue;
 		diag = diag_warning(lower->diags, expr->span, "this also accepts %s", lacking->what);
 		diag_hint(lower->diags, diag, "a test of a field that a packet does not have is false, its negation "

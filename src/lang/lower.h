@@ -65,6 +65,7 @@ struct lower {
 	VEC(struct set_node *) set_nodes; /* beside `sets` */
 	VEC(const char *) counters;
 	VEC(struct program) programs;
+	VEC(struct program) roots;  /* of trees */
 	uint8_t levels[PACKET_CGROUPS];
 	uint8_t level_count;
 	VEC(struct tuned) tuned;    /* the tunables that something asks for */
@@ -110,6 +111,7 @@ struct operand {
 	const char *subject; /* "`ip.src`", "the set `blocked`" */
 	bool single;         /* `==`: one value, prefix or range, no list */
 	bool of_set;         /* a set's elements: no sets among them */
+	bool of_tree;        /* programs are roots of trees */
 	bool probe;          /* only asks whether there is such a name: nothing is reported */
 	bool timed;          /* a set's elements, which may have timeouts: */
 	uint32_t timeout_ms; /* those that name none have this one */

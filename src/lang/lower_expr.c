@@ -95,13 +95,19 @@ static hook_mask noting_hooks(void)
 	return mask;
 }
 
+/* What the kernel keeps in no socket. */
+static bool is_noted(enum field field)
+{
+	return field == FIELD_GROUP || field == FIELD_PROGRAM || field == FIELD_TREE;
+}
+
 /* What packets know of their owner only because a system call in a cgroup of the same policy has noted it. */
 static void check_noted(struct lower *lower, const struct word *word, enum field field, hook_mask hooks)
 {
 	hook_mask packets = hooks & field_table[field].hooks & ~noting_hooks();
 	struct diag *diag;
 
-	if ((field != FIELD_GROUP && field != FIELD_PROGRAM) || !packets || lower->hooks & noting_hooks())
+	if (!is_noted(field) || !packets || lower->hooks & noting_hooks())
 		return;
 	diag = diag_error(lower->diags, word->span, "`%s` is known at %s only where the policy is at a cgroup too",
 			  word->text, hooks_text(lower, packets));
@@ -110,8 +116,7 @@ static void check_noted(struct lower *lower, const struct word *word, enum field
 
 static void check_hooks(struct lower *lower, const struct word *word, enum field field, hook_mask hooks)
 {
-	hook_mask known = field_table[field].hooks & (lower->hooks || (field != FIELD_GROUP && field != FIELD_PROGRAM) ?
-						      ~(hook_mask)0 : calls());
+	hook_mask known = field_table[field].hooks & (lower->hooks || !is_noted(field) ? ~(hook_mask)0 : calls());
 	hook_mask missing = hooks & ~known & ~hooks_that_leave(lower, hooks);
 	enum direction side;
 	struct diag *diag;
@@ -401,6 +406,40 @@ static const struct range *only_value(struct lower *lower, const struct operand 
 	return arena_copy(lower->arena, operand->ranges.items, sizeof *operand->ranges.items);
 }
 
+/* Those bits of FIELD_TREE: any of them, or all. */
+static const struct cond *tree_bits(struct lower *lower, unsigned bits, bool any, struct span span)
+{
+	struct cond *cond = cond_match(lower->arena, FIELD_TREE, any ? bits & -bits : bits, bits, span);
+
+	cond->match.mask = bits;
+	return cond;
+}
+
+/* `program in tree of`: in one of them, or outside of each. */
+static const struct cond *in_tree(struct lower *lower, const struct expr *expr, hook_mask hooks, bool negate)
+{
+	const struct field_word *field = words_field(expr->field.text);
+	struct operand operand = { .field = field, .of_tree = true, .subject = "`program in tree of`" };
+	struct span span = lower_span(lower, expr->span);
+	unsigned in = 0, out = 0;
+
+	if (!field || field->field != FIELD_PROGRAM || expr->mask) {
+		diag_error(lower->diags, expr->op_span, "only a program has a tree: `program in tree of \"/usr/bin/agent\"`");
+		return cond_false(lower, span);
+	}
+	check_hooks(lower, &expr->field, FIELD_TREE, hooks);
+	check_empty(lower, expr);
+	operand_value(lower, &operand, &expr->value);
+	if (operand.failed || !operand.ranges.count)
+		return cond_false(lower, span);
+	for (size_t i = 0; i < operand.ranges.count; i++) {
+		in |= TREE_IN(operand.ranges.items[i].lo);
+		out |= TREE_OUT(operand.ranges.items[i].lo);
+	}
+	negate = negate != is_negative(expr->op);
+	return negate ? tree_bits(lower, out, false, span) : tree_bits(lower, in, true, span);
+}
+
 static const struct cond *compare(struct lower *lower, const struct expr *expr, hook_mask hooks, bool negate)
 {
 	const struct field_word *field = compared_field(lower, expr, hooks);
@@ -561,7 +600,7 @@ static const struct cond *lower_kind(struct lower *lower, struct expr *expr, hoo
 	case EXPR_NOT:
 		return negation(lower, expr, hooks, negate);
 	case EXPR_COMPARE:
-		return compare(lower, expr, hooks, negate);
+		return expr->tree ? in_tree(lower, expr, hooks, negate) : compare(lower, expr, hooks, negate);
 	case EXPR_KNOWN:
 		return known(lower, expr, hooks, negate);
 	case EXPR_KNOCKED:

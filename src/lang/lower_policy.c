@@ -417,6 +417,7 @@ static void start(struct lower *lower, struct policy_node *policy)
 	memset(&lower->set_nodes, 0, sizeof lower->set_nodes);
 	memset(&lower->counters, 0, sizeof lower->counters);
 	memset(&lower->programs, 0, sizeof lower->programs);
+	memset(&lower->roots, 0, sizeof lower->roots);
 	memset(&lower->tuned, 0, sizeof lower->tuned);
 	memset(&lower->comparisons, 0, sizeof lower->comparisons);
 	lower->tunable_count = 0;
@@ -428,6 +429,8 @@ static void finish(struct lower *lower, struct ruleset *ruleset)
 	ruleset->set_count = lower->sets.count;
 	ruleset->programs = lower->programs.items;
 	ruleset->program_count = lower->programs.count;
+	ruleset->roots = lower->roots.items;
+	ruleset->root_count = lower->roots.count;
 	ruleset->counters = lower->counters.items;
 	ruleset->counter_count = lower->counters.count;
 	ruleset->cgroup_level_count = lower->level_count;

@@ -111,28 +111,32 @@ static bool group(struct lower *lower, struct operand *operand, const struct wor
 	return true;
 }
 
-/* Its place in the policy's table, which gets it if it is not there yet. */
+/* Its place in the policy's table of programs, or of roots, which gets it if it is not there yet. */
 static bool program(struct lower *lower, struct operand *operand, const struct word *word)
 {
 	const struct names *names = lower->input->names;
+	size_t max = operand->of_tree ? TREES_MAX : PROGRAMS_MAX, count, place = 0;
+	const struct program *programs;
 	struct program found;
-	size_t place = 0;
 
 	if (!names || !names->program || names->program(names->context, word->text, &found))
 		return false;
 	found.path = word->text;
-	while (place < lower->programs.count && (lower->programs.items[place].device != found.device ||
-						 lower->programs.items[place].inode != found.inode))
+	programs = operand->of_tree ? lower->roots.items : lower->programs.items;
+	count = operand->of_tree ? lower->roots.count : lower->programs.count;
+	while (place < count && (programs[place].device != found.device || programs[place].inode != found.inode))
 		place++;
-	if (place == PROGRAMS_MAX) {
-		diag_error(lower->diags, lower_span(lower, word->span), "a policy names at most %d programs",
-			   PROGRAMS_MAX);
+	if (place == max) {
+		diag_error(lower->diags, lower_span(lower, word->span), "a policy names at most %zu programs%s", max,
+			   operand->of_tree ? " and all that they start" : "");
 		operand->failed = true;
 		return true;
 	}
-	if (place == lower->programs.count)
+	if (place == count && operand->of_tree)
+		VEC_PUSH(lower->arena, &lower->roots) = found;
+	else if (place == count)
 		VEC_PUSH(lower->arena, &lower->programs) = found;
-	add(lower, operand, PROGRAM_FIRST + place);
+	add(lower, operand, operand->of_tree ? place : PROGRAM_FIRST + place);
 	return true;
 }
 

@@ -287,7 +287,7 @@ static bool set_knocked(struct reading *reading, const char *text, struct span s
 /* --- KEY=VALUE -------------------------------------------------------------------------------------------------- */
 
 enum key_kind { KEY_NUMBER, KEY_NAMED, KEY_SIDE, KEY_IFACE, KEY_USER, KEY_MAC, KEY_FLAGS, KEY_ICMP, KEY_FRAGMENT,
-		KEY_CGROUP, KEY_KNOCKED, KEY_PROGRAM };
+		KEY_CGROUP, KEY_KNOCKED, KEY_PROGRAM, KEY_TREE };
 
 static const struct key {
 	const char *name;
@@ -299,6 +299,7 @@ static const struct key {
 	{ "user", KEY_USER, FIELD_USER, TYPE_COUNT },
 	{ "group", KEY_USER, FIELD_GROUP, TYPE_COUNT },
 	{ "program", KEY_PROGRAM, FIELD_PROGRAM, TYPE_COUNT },
+	{ "tree", KEY_TREE, FIELD_TREE, TYPE_COUNT },
 	{ "flow", KEY_NAMED, FIELD_FLOW, TYPE_FLOW },
 	{ "mark", KEY_NUMBER, FIELD_MARK, TYPE_COUNT },
 	{ "iface", KEY_SIDE, FIELD_COUNT, TYPE_COUNT },
@@ -333,6 +334,33 @@ static bool set_program(struct reading *reading, const char *text, struct span s
 		if (!strcmp(ruleset->programs[i].path, text))
 			return set(reading, FIELD_PROGRAM, PROGRAM_FIRST + i, span);
 	return set(reading, FIELD_PROGRAM, PROGRAM_OTHER, span);
+}
+
+/*
+ * Paths of the programs from which the owner descends, of all that the policy asks for, or `none`; or bits, as packet_print()
+ * writes what is known in part.
+ */
+static bool set_tree(struct reading *reading, const char *text, struct span span)
+{
+	const struct ruleset *ruleset = reading->ruleset;
+	char *paths = arena_strndup(reading->arena, text, strlen(text)), *rest = NULL;
+	size_t roots = ruleset ? ruleset->root_count : 0;
+	u128 tree = 0;
+
+	if (literal_number(text, strlen(text), &tree))
+		return set_number(reading, FIELD_TREE, text, span);
+	for (size_t i = 0; i < roots; i++)
+		tree |= TREE_OUT(i);
+	for (char *path = strtok_r(paths, ",", &rest); path && strcmp(text, "none"); path = strtok_r(NULL, ",", &rest)) {
+		size_t i = 0;
+
+		while (i < roots && strcmp(ruleset->roots[i].path, path))
+			i++;
+		if (i == roots)
+			return fail(reading, span, "no rule asks for the tree of `%s`", path);
+		tree ^= TREE_IN(i) | TREE_OUT(i);
+	}
+	return set(reading, FIELD_TREE, tree, span);
 }
 
 static const struct key *find_key(const char *name)
@@ -377,6 +405,8 @@ static bool set_key(struct reading *reading, const struct key *key, const char *
 		return set_knocked(reading, text, span);
 	case KEY_PROGRAM:
 		return set_program(reading, text, span);
+	case KEY_TREE:
+		return set_tree(reading, text, span);
 	}
 	return false;
 }

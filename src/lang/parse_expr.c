@@ -286,19 +286,17 @@ static struct expr *rate_condition(struct parser *parser)
 	return expr;
 }
 
-/* `program in tree of ...`: what is asked for is said, for nothing in the kernel tells it. */
+/* `tree of`, after `in`. */
 static bool tree_of(struct parser *parser)
 {
-	const struct token *token = parse_peek(parser), *next = parse_peek_second(parser);
-	struct diag *diag;
+	const struct token *next = parse_peek_second(parser);
 
 	if (!parse_is_word(parser, "tree") || next->kind != TOKEN_WORD || next->length != 2 ||
 	    memcmp(parser->source->text + next->offset, "of", 2))
 		return false;
-	diag = diag_error(parser->diags, span_join(parse_span(parser, token), parse_span(parser, next)),
-			  "`in tree of` is not supported: who started a process is not known once that one has ended");
-	diag_hint(parser->diags, diag, "a cgroup keeps a program and all that it starts together: `unit == \"NAME.service\"`, "
-		  "`cgroup == \"PATH\"`");
+	parse_next(parser);
+	parse_next(parser);
+	parse_skip_newlines(parser);
 	return true;
 }
 
@@ -332,7 +330,8 @@ static struct expr *condition(struct parser *parser)
 		return NULL;
 	}
 	parse_skip_newlines(parser);
-	if (tree_of(parser) || !parse_value(parser, &expr->value))
+	expr->tree = (expr->op == COMPARE_IN || expr->op == COMPARE_NOT_IN) && tree_of(parser);
+	if (!parse_value(parser, &expr->value))
 		return NULL;
 	expr->span = parse_span_since(parser, token->offset);
 	return expr;

@@ -77,8 +77,9 @@ const struct field_info field_table[FIELD_COUNT] = {
 	/* The kernel keeps neither in the socket: calls know them, and note them for packets of the same policy. */
 	[FIELD_GROUP] = { "group", 32, AT(group), PRESENT_VALUE, ABSENT_OWNER, FORM_NUMBER, true, NOTED,
 			  "linux/bpf.h bpf_get_current_uid_gid" },
-	[FIELD_PROGRAM] = { "program", 32, AT(program), PRESENT_VALUE, ABSENT_PROGRAM, FORM_NUMBER, true, NOTED,
+	[FIELD_PROGRAM] = { "program", 16, AT(program), PRESENT_VALUE, ABSENT_PROGRAM, FORM_NUMBER, true, NOTED,
 			    "linux/mm_types.h exe_file" },
+	[FIELD_TREE] = { "tree", 16, AT(tree), PRESENT_ALWAYS, 0, FORM_NUMBER, true, NOTED, "bpf/lineage.bpf.c" },
 	[FIELD_CGROUP_0] = { "cgroup.0", 64, AT(cgroup[0]), PRESENT_VALUE, ABSENT_CGROUP, FORM_NUMBER, true, OWNED,
 			     "linux/bpf.h bpf_sk_ancestor_cgroup_id" },
 	[FIELD_CGROUP_1] = { "cgroup.1", 64, AT(cgroup[1]), PRESENT_VALUE, ABSENT_CGROUP, FORM_NUMBER, true, OWNED,

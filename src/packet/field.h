@@ -39,11 +39,16 @@ enum field {
 	FIELD_USER,
 	FIELD_GROUP,
 	FIELD_PROGRAM, /* place in the policy's table of programs, see packet.h */
+	FIELD_TREE,    /* bits of TREE_IN() and TREE_OUT(), see packet.h */
 	FIELD_CGROUP_0, /* slots: the ruleset says which ancestor level each one holds */
 	FIELD_CGROUP_1,
 	FIELD_CGROUP_2,
 	FIELD_COUNT,
 };
+
+/* Sets of fields. */
+typedef unsigned long long field_mask;
+#define FIELD_BIT(field) ((field_mask)1 << (field))
 
 /* When a packet has the field. */
 enum presence {

@@ -49,6 +49,14 @@ enum packet_flow {
 #define PROGRAM_FIRST 2u
 enum { PROGRAMS_MAX = 16 };
 
+/*
+ * struct packet's `tree`, for each root of the policy (`program in tree of`): whether the owner descends from a process that
+ * ran it. Neither bit: that is not known.
+ */
+enum { TREES_MAX = 8 };
+#define TREE_IN(root) (1u << (root))
+#define TREE_OUT(root) (1u << TREES_MAX << (root))
+
 enum { PACKET_CGROUPS = 3 }; /* ancestor levels of the owner's cgroup that one policy may ask about */
 
 /* struct packet's `whole`: a throttle is about to drop packets like this one. */
@@ -85,7 +93,8 @@ struct packet {
 	__u8 whole;    /* the data plane's own notes. Bit 0: the IP packet ends where the linear part does; PACKET_CONGESTED */
 	__u8 flow;     /* enum packet_flow */
 	__u8 knocked;  /* bit i: knock i of the policy is open for this source; 0 of what is not IP */
-	__u32 program; /* the executable of the local socket's owner; absent: ABSENT_PROGRAM */
+	__u16 program; /* the executable of the local socket's owner; absent: ABSENT_PROGRAM */
+	__u16 tree;    /* TREE_IN(), TREE_OUT(): from what that descends; 0: not known */
 	__u32 tuned;  /* bit i: comparison i of the policy with a tunable holds; 0 where its field is not there */
 	__u32 resume; /* where classify() goes on after STEP_RESUME (bpf/plane_abi.h); first 0 */
 	__u32 transport; /* the data plane's own notes, if a rule asks for `flow`: offset of the transport header, */

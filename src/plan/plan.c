@@ -314,7 +314,7 @@ static void mark_changes(struct plan *plan)
 {
 	for (size_t i = 0; i < plan->step_count; i++)
 		if (plan->steps[i].kind == STEP_ADD || plan->steps[i].kind == STEP_REMOVE)
-			plan->needed |= (uint32_t)1 << plan->steps[i].a;
+			plan->needed |= FIELD_BIT(plan->steps[i].a);
 }
 
 /* Drops dimensions that nothing looks at in the end, and says what is needed of a packet. */
@@ -331,7 +331,7 @@ static void drop_unused(struct arena *arena, struct plan *plan)
 			continue;
 		to[i] = kept;
 		dims[kept++] = plan->dims[i];
-		plan->needed |= (uint32_t)1 << plan->dims[i].field;
+		plan->needed |= FIELD_BIT(plan->dims[i].field);
 		plan->tuned |= plan->dims[i].tuned ? (uint32_t)plan->dims[i].mask : 0;
 	}
 	if (kept != plan->dim_count)
@@ -340,7 +340,7 @@ static void drop_unused(struct arena *arena, struct plan *plan)
 	plan->dim_count = kept;
 }
 
-_Static_assert(FIELD_COUNT <= 32, "plan.needed has 32 bits");
+_Static_assert(FIELD_COUNT <= 64, "plan.needed has 64 bits");
 
 /* --- logs ----------------------------------------------------------------------------------------------- */
 
@@ -378,12 +378,12 @@ static void describe_logs(struct work *work, struct plan *plan)
 /* --- rates ---------------------------------------------------------------------------------------------- */
 
 /* What the keys of buckets are made of. */
-static const uint32_t key_fields[RATE_KEY_COUNT] = {
-	[RATE_KEY_SRC] = 1u << FIELD_FAMILY | 1u << FIELD_IP_SRC | 1u << FIELD_IPV6_SRC,
-	[RATE_KEY_DST] = 1u << FIELD_FAMILY | 1u << FIELD_IP_DST | 1u << FIELD_IPV6_DST,
-	[RATE_KEY_FLOW] = 1u << FIELD_FAMILY | 1u << FIELD_IP_SRC | 1u << FIELD_IPV6_SRC | 1u << FIELD_IP_DST |
-			  1u << FIELD_IPV6_DST | 1u << FIELD_PROTO | 1u << FIELD_SRC_PORT | 1u << FIELD_DST_PORT,
-	[RATE_KEY_USER] = 1u << FIELD_USER,
+static const field_mask key_fields[RATE_KEY_COUNT] = {
+	[RATE_KEY_SRC] = FIELD_BIT(FIELD_FAMILY) | FIELD_BIT(FIELD_IP_SRC) | FIELD_BIT(FIELD_IPV6_SRC),
+	[RATE_KEY_DST] = FIELD_BIT(FIELD_FAMILY) | FIELD_BIT(FIELD_IP_DST) | FIELD_BIT(FIELD_IPV6_DST),
+	[RATE_KEY_FLOW] = FIELD_BIT(FIELD_FAMILY) | FIELD_BIT(FIELD_IP_SRC) | FIELD_BIT(FIELD_IPV6_SRC) | FIELD_BIT(FIELD_IP_DST) |
+			  FIELD_BIT(FIELD_IPV6_DST) | FIELD_BIT(FIELD_PROTO) | FIELD_BIT(FIELD_SRC_PORT) | FIELD_BIT(FIELD_DST_PORT),
+	[RATE_KEY_USER] = FIELD_BIT(FIELD_USER),
 };
 
 static const uint8_t bucket_keys[RATE_KEY_COUNT] = {

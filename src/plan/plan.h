@@ -130,7 +130,7 @@ struct plan {
 	const struct ruleset *ruleset; /* as ruleset_expand() makes it */
 	const struct dim *dims; /* in the diagram's order */
 	size_t dim_count;
-	uint32_t needed;        /* bit f: some dimension or key of a rate looks at enum field f */
+	field_mask needed;      /* bit f: some dimension or key of a rate looks at enum field f */
 	uint32_t tuned;         /* bit i: and at comparison i with a tunable */
 	const struct plan_set *sets;
 	size_t set_count;

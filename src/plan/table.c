@@ -413,7 +413,7 @@ static bool put_header(const struct table_work *table, const struct plan *plan, 
 static void mark_needed(const struct work *work, struct plan *plan)
 {
 	for (size_t i = 0; i < work->dims.count; i++)
-		plan->needed |= (uint32_t)1 << work->dims.items[i].field;
+		plan->needed |= FIELD_BIT(work->dims.items[i].field);
 }
 
 bool table_build(struct work *work, struct answers *answers, struct plan *plan, const char **ret_reason)

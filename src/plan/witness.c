@@ -532,7 +532,7 @@ static bool take_metadata(struct finding *finding)
 	for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
 		if (finding->choices[fields[i]].domain.asked && !take_either(finding, fields[i]))
 			return false;
-	return take_present(finding, FIELD_MARK);
+	return take_present(finding, FIELD_MARK) && take_present(finding, FIELD_TREE);
 }
 
 /* --- trying all kinds of packets -------------------------------------------------------------------------------- */

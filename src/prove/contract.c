@@ -8,7 +8,7 @@
 struct contract {
 	struct prove *prove;
 	struct bdd *bdd;
-	uint32_t fields; /* bit f: promises about enum field f matter */
+	field_mask fields; /* bit f: promises about enum field f matter */
 	bdd_ref packets;
 };
 
@@ -187,10 +187,10 @@ static void promise_lookups(struct contract *contract)
 
 bdd_ref contract_packets(struct prove *prove, bool all_fields)
 {
-	const uint32_t glue = 1u << FIELD_FAMILY | 1u << FIELD_PROTO | 1u << FIELD_FRAGMENT;
+	const field_mask glue = FIELD_BIT(FIELD_FAMILY) | FIELD_BIT(FIELD_PROTO) | FIELD_BIT(FIELD_FRAGMENT);
 	struct contract contract = { .prove = prove, .bdd = prove->bdd, .packets = BDD_TRUE };
 
-	contract.fields = all_fields ? UINT32_MAX : prove->fields | glue;
+	contract.fields = all_fields ? ~(field_mask)0 : prove->fields | glue;
 	promise_family(&contract);
 	for (int field = 0; field < FIELD_COUNT; field++)
 		if (matters(&contract, (enum field)field))

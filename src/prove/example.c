@@ -54,6 +54,7 @@ static const struct wish {
 	{ FIELD_USER, ABSENT_OWNER },
 	{ FIELD_GROUP, ABSENT_OWNER },
 	{ FIELD_PROGRAM, ABSENT_PROGRAM },
+	{ FIELD_TREE, 0 },
 	{ FIELD_CGROUP_0, ABSENT_CGROUP },
 	{ FIELD_CGROUP_1, ABSENT_CGROUP },
 	{ FIELD_CGROUP_2, ABSENT_CGROUP },
@@ -62,7 +63,7 @@ static const struct wish {
 struct example {
 	struct prove *prove;
 	uint8_t bits[LEVELS];
-	uint32_t chosen; /* bit f: a wish for enum field f was granted */
+	field_mask chosen; /* bit f: a wish for enum field f was granted */
 };
 
 /* --- choosing ------------------------------------------------------------------------------------------- */
@@ -107,7 +108,7 @@ static bdd_ref granted(struct example *example, bdd_ref set)
 
 		if (both == BDD_FALSE || example->chosen >> wish->field & 1 || (!absent && there == BDD_FALSE))
 			continue;
-		example->chosen |= (uint32_t)1 << wish->field;
+		example->chosen |= FIELD_BIT(wish->field);
 		set = both;
 	}
 	return set;
@@ -252,16 +253,16 @@ static const char *number_text(const struct example *example, enum field field)
 /* Fields that some rule or the program looks at and that are not in the first words. */
 static const char *details_text(const struct example *example)
 {
-	const uint32_t said = 1u << FIELD_FAMILY | 1u << FIELD_PROTO | 1u << FIELD_SRC_PORT | 1u << FIELD_DST_PORT |
-			      1u << FIELD_IP_SRC | 1u << FIELD_IP_DST | 1u << FIELD_IPV6_SRC | 1u << FIELD_IPV6_DST;
-	uint32_t fields = example->prove->fields & ~said;
+	const field_mask said = FIELD_BIT(FIELD_FAMILY) | FIELD_BIT(FIELD_PROTO) | FIELD_BIT(FIELD_SRC_PORT) | FIELD_BIT(FIELD_DST_PORT) |
+			      FIELD_BIT(FIELD_IP_SRC) | FIELD_BIT(FIELD_IP_DST) | FIELD_BIT(FIELD_IPV6_SRC) | FIELD_BIT(FIELD_IPV6_DST);
+	field_mask fields = example->prove->fields & ~said;
 	bool ip = has(example, FIELD_TTL);
 	const char *text = "";
 
 	if (!ip && hook_table[example->prove->input->hook].frames)
-		fields |= 1u << FIELD_ETH_TYPE;
+		fields |= FIELD_BIT(FIELD_ETH_TYPE);
 	else
-		fields &= ~(1u << FIELD_ETH_TYPE);
+		fields &= ~(FIELD_BIT(FIELD_ETH_TYPE));
 	for (int field = 0; field < FIELD_COUNT; field++)
 		if (fields >> field & 1 && has(example, (enum field)field) &&
 		    (field != FIELD_FRAGMENT || value_of(example, FIELD_FRAGMENT)))

@@ -33,7 +33,7 @@ struct prove_input {
 	enum hook hook;
 	const void *object;
 	size_t object_size;
-	uint32_t needed; /* bit f: the data plane fills in enum field f */
+	field_mask needed; /* bit f: the data plane fills in enum field f */
 	uint32_t slots;  /* counters that there are */
 	const struct step *steps;
 	size_t step_count;

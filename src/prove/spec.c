@@ -520,11 +520,11 @@ static void note_fields(struct prove *prove, const struct cond *cond)
 		break;
 	case COND_MATCH:
 		if (visible(prove, cond->match.field) && cond->match.field != FIELD_DIRECTION)
-			prove->fields |= (uint32_t)1 << cond->match.field;
+			prove->fields |= FIELD_BIT(cond->match.field);
 		break;
 	case COND_SET:
 		if (visible(prove, cond->set.field))
-			prove->fields |= (uint32_t)1 << cond->set.field;
+			prove->fields |= FIELD_BIT(cond->set.field);
 		break;
 	default:
 		break;

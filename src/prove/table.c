@@ -19,7 +19,7 @@ enum {
 /* Both ports are filled in if either is needed. */
 static bool is_filled(const struct prove *prove, enum field field)
 {
-	const uint32_t ports = 1u << FIELD_SRC_PORT | 1u << FIELD_DST_PORT, needed = prove->input->needed;
+	const field_mask ports = FIELD_BIT(FIELD_SRC_PORT) | FIELD_BIT(FIELD_DST_PORT), needed = prove->input->needed;
 
 	return (needed & ports ? needed | ports : needed) >> field & 1;
 }
@@ -30,7 +30,7 @@ static void note(struct prove *prove, int byte)
 	for (int field = 0; field < FIELD_COUNT; field++)
 		if (byte >= field_table[field].offset && byte < field_table[field].offset + field_table[field].size &&
 		    is_filled(prove, (enum field)field))
-			prove->fields |= (uint32_t)1 << field;
+			prove->fields |= FIELD_BIT(field);
 }
 
 bool table_note(struct prove *prove, const uint64_t *looked)

@@ -155,7 +155,7 @@ void note_byte(struct prove *prove, int byte)
 
 		if (byte < info->offset || byte >= info->offset + info->size)
 			continue;
-		prove->fields |= (uint32_t)1 << field;
+		prove->fields |= FIELD_BIT(field);
 		filled |= prove->input->needed >> field & 1;
 		name = info->name;
 	}

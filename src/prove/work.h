@@ -150,7 +150,7 @@ struct prove {
 	VEC(const char *) troubles; /* what is not understood on some way through the program */
 	bdd_ref troubled;  /* packets that meet it, of those that were compared last */
 	bool backwards;    /* it is that the program resumes where it has been */
-	uint32_t fields;   /* bit f: the rules or the program look at enum field f */
+	field_mask fields; /* bit f: the rules or the program look at enum field f */
 	const char *unfilled; /* a member that is read though the data plane need not fill it in, or NULL */
 };
 

@@ -138,6 +138,23 @@ class Recipes(TestCase):
             os._exit(code)
         self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), 0)
 
+    @unittest.skipUnless(os.path.exists("/usr/bin/perl"), "needs /usr/bin/perl")
+    def test_trees_of_processes(self):
+        cgroup = Cgroup()
+        with cgroup:
+            path = policy_file('policy t { on connect "%s"\n on cgroup "%s" egress\n default accept\n'
+                               ' reject if dst_port == 7001 and program in tree of "%s" }' %
+                               (cgroup.name, cgroup.name, os.path.realpath("/usr/bin/perl")))
+            os.chmod(path, 0o644)
+            done = self.do("apply", path, status=2, capabilities=[name for name in LOADING if name != "cap_perfmon"])
+            self.assertIn("CAP_PERFMON", done.stderr)
+            self.do("apply", path, capabilities=LOADING)
+            script = "use Socket; socket(my $s, AF_INET, SOCK_DGRAM, 0); " \
+                     "exit(defined send($s, 'x', 0, sockaddr_in(7001, inet_aton('127.0.0.1'))) ? 0 : 7)"
+            self.assertEqual(run("/usr/bin/perl", "-e", script, check=False).returncode, 7)
+            self.do("delete", "t", capabilities=LOADING)
+        cgroup.remove()
+
     def test_each_of_them_is_needed(self):
         path = policy_file(POLICY % "tc weir0 ingress")
         os.chmod(path, 0o644)

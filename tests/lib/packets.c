@@ -613,7 +613,8 @@ static void add_metadata(struct packet_source *source, struct model_packet *pack
 	packet->mark = (uint32_t)pick(source, FIELD_MARK, random_below(&source->random, 4));
 	packet->user = (uint32_t)pick(source, FIELD_USER, random_once_in(&source->random, 2) ? 0 : ABSENT_OWNER);
 	packet->group = (uint32_t)pick(source, FIELD_GROUP, random_once_in(&source->random, 2) ? 0 : ABSENT_OWNER);
-	packet->program = (uint32_t)pick(source, FIELD_PROGRAM, random_below(&source->random, 4));
+	packet->program = (uint16_t)pick(source, FIELD_PROGRAM, random_below(&source->random, 4));
+	packet->tree = (uint16_t)pick(source, FIELD_TREE, random_below(&source->random, 4));
 	packet->knocked = (uint8_t)pick(source, FIELD_KNOCKED, random_below(&source->random, 256));
 	for (int slot = 0; slot < PACKET_CGROUPS; slot++)
 		packet->cgroup[slot] = (uint64_t)pick(source, (enum field)(FIELD_CGROUP_0 + slot),

@@ -34,7 +34,7 @@ static void for_each_hook(void (*work)(enum hook hook))
 
 static struct plane_config config_of(enum hook hook)
 {
-	const __u32 needed = NEEDS_ALL & (__u32)(((__u64)1 << FIELD_COUNT) - 1) & ~NEEDS(FIELD_FLOW); /* there are no tables here */
+	const field_mask needed = NEEDS_ALL & (FIELD_BIT(FIELD_COUNT) - 1) & ~NEEDS(FIELD_FLOW); /* there are no tables here */
 
 	return (struct plane_config){ .hook = hook, .needed = needed, .slots = SLOTS, .steps = STEPS,
 				      .levels = { 0, 1, 2 }, .level_count = 3 };

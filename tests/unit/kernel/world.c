@@ -122,7 +122,7 @@ void policy_make(struct policy *policy, const struct world *world, const char *n
 	for (size_t i = 0; i < 12; i++) {
 		policy->hooks[i].classifier = world->classifiers[classifier];
 		policy->hooks[i].classifier_size = world->sizes[classifier];
-		policy->hooks[i].needed = ~0u >> 6 & ~(7u << FIELD_CGROUP_0) & ~(1u << FIELD_FLOW);
+		policy->hooks[i].needed = (FIELD_BIT(FIELD_KNOCKED) - 1) & ~FIELD_BIT(FIELD_FLOW);
 		policy->hooks[i].priority = PRIORITY_DEFAULT;
 		policy->hooks[i].steps = policy->steps;
 		policy->hooks[i].step_count = 2;

@@ -119,6 +119,18 @@ static inline int fake_cgroup(void *context, const char *path, uint8_t *ret_leve
 	return 0;
 }
 
+/* /programs/N is one, of inode N. */
+static inline int fake_program(void *context, const char *path, struct program *ret_program)
+{
+	unsigned inode;
+
+	(void)context;
+	if (sscanf(path, "/programs/%u", &inode) != 1)
+		return -ENOENT;
+	*ret_program = (struct program){ .device = 1, .inode = inode };
+	return 0;
+}
+
 static const struct names fake_names = {
 	.user = fake_user,
 	.members = fake_members,
@@ -126,6 +138,7 @@ static const struct names fake_names = {
 	.protocol = fake_protocol,
 	.interfaces = fake_interface,
 	.cgroup = fake_cgroup,
+	.program = fake_program,
 };
 
 /* A real file, whole; NULL with errno. The caller frees it. */

@@ -26,6 +26,7 @@ struct shape {
 	uint32_t user;      /* with `owner` */
 	uint64_t cgroup[3]; /* ids at the levels that the expression asks for, in its order */
 	bool owner;
+	uint16_t tree;
 };
 
 static void put16(unsigned char *at, uint16_t value)
@@ -116,6 +117,7 @@ static bool accepts(const char *text, enum hook hook, const struct shape *shape)
 		.out_iface = shape->out,
 		.user = shape->owner ? shape->user : ABSENT_OWNER,
 		.group = ABSENT_OWNER,
+		.tree = shape->tree,
 	};
 	memcpy(judging.packet.cgroup, shape->cgroup, sizeof shape->cgroup);
 	assert_int_equal(arena_run(compile.arena, judge_work, &judging), 0);
@@ -229,6 +231,28 @@ static void cgroups(void **state)
 	   .cgroup = { 0, 10 });
 }
 
+/* In one of several trees, or in none of them; of what is not known neither is true. */
+static void trees(void **state)
+{
+	static const char of_two[] = "program in tree of { \"/programs/1\", \"/programs/2\" }";
+	static const char of_none[] = "program not in tree of { \"/programs/1\", \"/programs/2\" }";
+
+	(void)state;
+	YES("program in tree of \"/programs/1\"", CONNECT, .proto = TCP, .tree = TREE_IN(0));
+	NO("program in tree of \"/programs/1\"", CONNECT, .proto = TCP, .tree = TREE_OUT(0));
+	NO("program in tree of \"/programs/1\"", CONNECT, .proto = TCP);
+	NO("not program in tree of \"/programs/1\"", CONNECT, .proto = TCP);
+	NO("not program in tree of \"/programs/1\"", CONNECT, .proto = TCP, .tree = TREE_IN(0));
+	YES("not (program in tree of \"/programs/1\" and tcp)", CONNECT, .proto = TCP, .tree = TREE_OUT(0));
+	YES("not program not in tree of \"/programs/1\"", CONNECT, .proto = TCP, .tree = TREE_IN(0));
+	YES(of_two, CONNECT, .proto = TCP, .tree = TREE_OUT(0) | TREE_IN(1));
+	YES(of_two, CONNECT, .proto = TCP, .tree = TREE_IN(0));
+	NO(of_two, CONNECT, .proto = TCP, .tree = TREE_OUT(0) | TREE_OUT(1));
+	YES(of_none, CONNECT, .proto = TCP, .tree = TREE_OUT(0) | TREE_OUT(1));
+	NO(of_none, CONNECT, .proto = TCP, .tree = TREE_OUT(0));
+	NO(of_none, CONNECT, .proto = TCP, .tree = TREE_OUT(0) | TREE_IN(1));
+}
+
 static void interfaces(void **state)
 {
 	(void)state;
@@ -265,7 +289,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(port_firewall), cmocka_unit_test(absent_fields), cmocka_unit_test(masks),
 		cmocka_unit_test(binding),       cmocka_unit_test(non_ip),        cmocka_unit_test(owners),
-		cmocka_unit_test(cgroups),       cmocka_unit_test(interfaces),    cmocka_unit_test(short_names),
+		cmocka_unit_test(cgroups),       cmocka_unit_test(trees),
+		     cmocka_unit_test(interfaces),    cmocka_unit_test(short_names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -177,7 +177,7 @@ static void what_a_protocol_lacks_is_not_tested(void **state)
 
 	(void)state;
 	assert_null(strstr(printed(plan), "absent -> drop by rule 2"));
-	assert_int_equal(plan->needed, 1u << FIELD_FAMILY | 1u << FIELD_PROTO | 1u << FIELD_DST_PORT);
+	assert_int_equal(plan->needed, FIELD_BIT(FIELD_FAMILY) | FIELD_BIT(FIELD_PROTO) | FIELD_BIT(FIELD_DST_PORT));
 }
 
 static void link_rules_judge_frames(void **state)

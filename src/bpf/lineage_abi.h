@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* From which programs processes descend: shared by the planes, the program that follows processes, and user space. */
+#ifndef WEIR_BPF_LINEAGE_ABI_H
+#define WEIR_BPF_LINEAGE_ABI_H
+
+#include <linux/types.h>
+
+#include "packet/packet.h"
+
+/* Set before load, in section MAP_ROOTS: the programs that TREE_IN() and TREE_OUT() count. */
+struct lineage_roots {
+	__u32 count;
+	__u32 generations; /* bit i: that of item i is known, and must be the same */
+	struct {
+		__u64 inode;
+		__u32 device; /* as the kernel encodes it */
+		__u32 generation;
+	} items[TREES_MAX];
+};
+#define MAP_ROOTS ".rodata.roots"
+
+/*
+ * State maps of all policies that ask for the same programs. LINEAGE_MAP: a hash; process id -> __u32, TREE_IN() and
+ * TREE_OUT(). Socket storage TREES_MAP: the same of the process that last made a call which was noted.
+ */
+#define LINEAGE_PREFIX "lineage_" /* of the state's name; what follows tells the programs */
+#define LINEAGE_MAP "state_lineage"
+#define TREES_MAP "state_trees"
+enum { LINEAGE_LAYOUT = 1, LINEAGE_MAX = 65536 };
+
+#endif
