@@ -17,6 +17,11 @@ POLICY = """policy t {
 CAP_BPF = 39
 
 
+# Where there is none installed, the one that scripts/fetch-prometheus has put into the build folder.
+TOOLS = os.pathsep.join([os.environ.get("PATH", ""), os.path.join(ROOT, "build/prometheus")])
+PROMETHEUS, PROMTOOL = shutil.which("prometheus", path=TOOLS), shutil.which("promtool", path=TOOLS)
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -89,19 +94,19 @@ class Metrics(TestCase):
             weir("delete", "t")
             self.assertNotIn('policy="t"', get(port))
 
-    @unittest.skipUnless(shutil.which("prometheus"), "no Prometheus here (Debian: prometheus)")
+    @unittest.skipUnless(PROMETHEUS and PROMTOOL, "no Prometheus here: scripts/fetch-prometheus could not download it")
     def test_prometheus_scrapes_it(self):
         port, own = free_port(), free_port()
         config = os.path.join(world.folder, "prometheus.yml")
         write(config, "global: { scrape_interval: 1s }\nscrape_configs:\n- job_name: weir\n  static_configs:\n"
               "  - targets: ['127.0.0.1:%d']\n" % port)
-        run("promtool", "check", "config", config)
-        checked = run("promtool", "check", "metrics", input=weir("metrics").stdout, check=False)
+        run(PROMTOOL, "check", "config", config)
+        checked = run(PROMTOOL, "check", "metrics", input=weir("metrics").stdout, check=False)
         self.assertNotRegex(checked.stderr, r"(?i)parse|error while")
         apply(POLICY)
         udp(7001, count=3)
         with serving(port):
-            child = subprocess.Popen(["prometheus", "--config.file=" + config, "--web.listen-address=127.0.0.1:%d" % own,
+            child = subprocess.Popen([PROMETHEUS, "--config.file=" + config, "--web.listen-address=127.0.0.1:%d" % own,
                                       "--storage.tsdb.path=" + os.path.join(world.folder, "tsdb")],
                                      stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             try:

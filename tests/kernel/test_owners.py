@@ -225,6 +225,60 @@ class Journal(InCgroup):
         self.assertNotIn("WEIR_CGROUP", entry)
 
 
+JOURNALD = "/lib/systemd/systemd-journald"
+
+
+@unittest.skipUnless(os.path.exists(JOURNALD) and shutil.which("journalctl"), "there is no journald")
+class RealJournal(TestCase):
+    """What a journald shows that is told of a process: one of the test's own, in a /run that nobody else sees."""
+
+    def setUp(self):
+        self.cgroup = Cgroup(".service")  # what journald takes for a unit
+        self.addCleanup(self.cgroup.remove)
+        mount("tmpfs", "/run", "tmpfs", 0)
+        self.addCleanup(libc.umount2, b"/run", 2)
+        os.makedirs("/run/systemd/journal")
+        os.makedirs("/run/log/journal")
+        journald = subprocess.Popen([JOURNALD], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.addCleanup(journald.wait, 30)
+        self.addCleanup(journald.terminate)
+        self.wait_for(lambda: os.path.exists("/run/systemd/journal/socket"))
+
+    def wait_for(self, what):
+        until = time.monotonic() + 20 * SLOW
+        while time.monotonic() < until:
+            found = what()
+            if found:
+                return found
+            time.sleep(0.05)
+        self.fail("it did not come")
+
+    def entries(self):
+        done = run("journalctl", "--no-pager", "-o", "json", "WEIR_POLICY=t", check=False)
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def test_who_asked(self):
+        apply('policy t {\n on connect "%s"\n default accept\n count refused log "asked" reject if udp.dst_port == 7001\n}'
+              % self.cgroup.name)
+        code = ("import os, socket, sys\nos.setresgid(20002, 20002, 20002); os.setresuid(20001, 20001, 20001)\n"
+                "try:\n socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', 7001))\n"
+                "except PermissionError:\n print('EPERM', flush=True)\nsys.stdin.read()")
+        with self.cgroup:
+            child = subprocess.Popen([PYTHON, "-S", "-c", code], text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        with child:
+            self.assertEqual(child.stdout.readline(), "EPERM\n")
+            weir("log", "--journal")
+            entry = self.wait_for(self.entries)[0]
+            child.stdin.close()
+        pid, unit = "%d" % child.pid, self.cgroup.name[1:]
+        self.assertEqual([entry.get(name) for name in ("WEIR_POLICY", "WEIR_RULE", "WEIR_VERDICT", "WEIR_TEXT", "WEIR_PID",
+                                                       "WEIR_UID", "WEIR_GID", "WEIR_CGROUP", "_COMM")],
+                         ["t", "1", "reject", "asked", pid, "20001", "20002", self.cgroup.name, "weir"])
+        self.assertEqual([entry.get(name) for name in ("OBJECT_PID", "OBJECT_UID", "OBJECT_GID", "OBJECT_EXE",
+                                                       "OBJECT_SYSTEMD_UNIT", "_UID")],
+                         [pid, "20001", "20002", PYTHON, unit, "0"])
+
+
 class Recorder(InCgroup):
     """Who makes or binds a socket is noted, where packets are asked for it."""
 

@@ -207,7 +207,8 @@ class Doctor(TestCase):
         """Every feature that this suite exercises is said to work."""
         status, checks, features = self.report()
         self.assertEqual(status, 0)
-        for name in ("policies at xdp", "policies at tc", "policies at cgroups"):
+        for name in ("policies at xdp", "policies at tc", "policies at cgroups", "group and program of packets",
+                     "program in tree of"):
             self.assertEqual((features[name]["works"], features[name]["missing"]), (True, []))
         self.assertEqual(features["policies at netfilter"]["works"], checks["netfilter link"]["state"] == "ok")
         with open("/proc/sys/kernel/unprivileged_bpf_disabled") as file:
@@ -226,6 +227,7 @@ class Doctor(TestCase):
         self.assertEqual(checks["CAP_BPF"]["state"], "missing")
         self.assertIn("setcap cap_bpf", checks["CAP_BPF"]["remedy"])
         self.assertEqual(checks["tcx"]["state"], "unknown")
+        self.assertEqual(checks["process trace points"]["state"], "unknown")
         self.assertEqual({feature["name"] for feature in told["features"] if feature["works"]},
                          {"weir run with classic filters", "weir check, compile, verify, explain, diff",
                           "weir log, capture, metrics, show, set"})

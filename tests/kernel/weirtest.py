@@ -230,11 +230,11 @@ class Cgroup:
 
     number = itertools.count()
 
-    def __init__(self):
+    def __init__(self, suffix=""):
         self.top = cgroup_mount()
         if self.top is None:
             raise unittest.SkipTest("no cgroup2 mount")
-        self.name = "/%s-%d-%d" % (PREFIX, os.getpid(), next(self.number))
+        self.name = "/%s-%d-%d%s" % (PREFIX, os.getpid(), next(self.number), suffix)
         self.path = self.top + self.name
         os.mkdir(self.path)
         atexit.register(self.remove)
