@@ -18,14 +18,14 @@ sys.path[:0] = [os.path.dirname(os.path.abspath(__file__)),
                 os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "kernel")]
 
 import boot  # noqa: E402
-from weirtest import TapResult, flatten, run, skip_all, write  # noqa: E402
+from weirtest import SLOW, TapResult, flatten, run, skip_all, write  # noqa: E402
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get("WEIR_BUILD", os.path.join(ROOT, "build"))
 UNITS = "/run/systemd/system/"
 WEIR = "/usr/local/sbin/weir"
 OPEN, SHUT = 4001, 4002  # ports of the server
-SHORT = 0.3
+SHORT = 0.3 * SLOW
 
 # Answers on both ports by TCP with its pid, and counts datagrams into a file.
 SERVER = """
@@ -76,7 +76,7 @@ def ask(port, source="127.0.0.1"):
 
 
 def wait_for(what):
-    for _ in range(200):
+    for _ in range(int(200 * SLOW)):
         try:
             if what():
                 return
@@ -446,7 +446,7 @@ class Always(TestCase):
     def test_metrics_are_there_when_it_has_started(self):
         weir("apply", "/run/web.weir")
         systemctl("start", "weir-metrics")
-        with urllib.request.urlopen("http://127.0.0.1:9469/metrics", timeout=5) as answer:
+        with urllib.request.urlopen("http://127.0.0.1:9469/metrics", timeout=5 * SLOW) as answer:
             self.assertIn('weir_rule_packets_total{policy="web"', answer.read().decode())
         self.assertEqual(show("weir-metrics.service", "ActiveState"), "active")
 
@@ -584,7 +584,7 @@ def main():
         if reason:
             skip_all(unittest.TestSuite(cases), reason)
             return
-        if not boot.boot(os.path.abspath(__file__), [ROOT, BUILD], {"WEIR_BUILD": BUILD}):
+        if not boot.boot(os.path.abspath(__file__), [ROOT, BUILD], {"WEIR_BUILD": BUILD, "WEIR_SLOW": "%g" % SLOW}):
             sys.exit(1)
         return
     print("1..%d" % len(cases), flush=True)
