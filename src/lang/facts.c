@@ -114,7 +114,7 @@ static void restrict_field(struct lower *lower, struct facts *facts, enum field 
 {
 	if (facts->known >> field & 1)
 		values = both(lower, (struct values){ facts->fields[field].ranges, facts->fields[field].count }, values);
-	facts->known |= 1u << field;
+	facts->known |= FIELD_BIT(field);
 	facts->fields[field].ranges = values.ranges;
 	facts->fields[field].count = values.count;
 	if (!values.count)
@@ -127,15 +127,15 @@ void facts_copy(struct facts *facts, const struct facts *from)
 {
 	facts->impossible = from->impossible;
 	facts->known = from->known;
-	for (uint32_t left = from->known; left; left &= left - 1)
-		facts->fields[__builtin_ctz(left)] = from->fields[__builtin_ctz(left)];
+	for (field_mask left = from->known; left; left &= left - 1)
+		facts->fields[__builtin_ctzll(left)] = from->fields[__builtin_ctzll(left)];
 }
 
 void facts_meet(struct lower *lower, struct facts *facts, const struct facts *other)
 {
 	facts->impossible = facts->impossible || other->impossible;
-	for (uint32_t left = other->known; left; left &= left - 1) {
-		enum field field = (enum field)__builtin_ctz(left);
+	for (field_mask left = other->known; left; left &= left - 1) {
+		enum field field = (enum field)__builtin_ctzll(left);
 
 		restrict_field(lower, facts, field,
 			       (struct values){ other->fields[field].ranges, other->fields[field].count });
@@ -145,8 +145,8 @@ void facts_meet(struct lower *lower, struct facts *facts, const struct facts *ot
 static void join(struct lower *lower, struct facts *facts, const struct facts *other)
 {
 	facts->known &= other->known;
-	for (uint32_t left = facts->known; left; left &= left - 1) {
-		int field = __builtin_ctz(left);
+	for (field_mask left = facts->known; left; left &= left - 1) {
+		int field = __builtin_ctzll(left);
 		struct values a = { facts->fields[field].ranges, facts->fields[field].count };
 		struct values b = { other->fields[field].ranges, other->fields[field].count };
 		struct values joined = either(lower, a, b);

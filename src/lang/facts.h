@@ -12,13 +12,13 @@ enum { FACTS_RANGES = 8 }; /* values kept exactly; what has more becomes one ran
 
 struct facts {
 	bool impossible; /* no packet meets it */
-	uint32_t known;  /* bit f: of enum field f; another one has any value, or none, and is not filled in */
+	field_mask known; /* bit f: of enum field f; another one has any value, or none, and is not filled in */
 	struct {
 		const struct range *ranges;
 		size_t count;
 	} fields[FIELD_COUNT];
 };
-_Static_assert(FIELD_COUNT <= 32, "a bit for each field");
+_Static_assert(FIELD_COUNT <= 64, "a bit for each field");
 
 /* With `warn`, also warns where operands of an `and` exclude each other. */
 void facts_of(struct lower *lower, const struct cond *cond, bool warn, struct facts *ret_facts);

@@ -345,7 +345,7 @@ static bool may_be_tcp(struct lower *lower, const struct rule *rule)
 		return true;
 	is_tcp.fields[FIELD_PROTO].ranges = &tcp;
 	is_tcp.fields[FIELD_PROTO].count = 1;
-	is_tcp.known = 1u << FIELD_PROTO;
+	is_tcp.known = FIELD_BIT(FIELD_PROTO);
 	facts_of(lower, rule->cond, false, &facts);
 	facts_meet(lower, &facts, &is_tcp);
 	return !facts.impossible;
