@@ -210,7 +210,7 @@ static int view_one(struct call *call, struct viewing *viewing, const char *name
 	view->flows = view_flows(call, viewing->kernel, name);
 	json_array_foreach(json_object_get(viewing->policy.json, "programs"), index, program)
 		warn_of_program(call, name, program);
-	json_array_foreach(json_object_get(viewing->meta, "roots"), index, program)
+	json_array_foreach(json_object_get(viewing->policy.json, "roots"), index, program)
 		warn_of_program(call, name, program);
 	if (state.unfollowed)
 		warn_of_lineage(call, name);
