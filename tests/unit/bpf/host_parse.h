@@ -25,7 +25,7 @@ static inline int source_copy(parse_source *source, __u32 offset, void *buffer, 
 
 #include "bpf/parse.h"
 
-enum { NEEDS_ALL = ~0u };
+#define NEEDS_ALL (~(field_mask)0)
 
 /* What a plane does around parse_frame() and parse_network(); `linear` bytes can be read in place. */
 static inline int host_parse(enum hook hook, const struct model_packet *in, size_t linear, bool fast,
@@ -42,6 +42,7 @@ static inline int host_parse(enum hook hook, const struct model_packet *in, size
 	ret_packet->user = in->user;
 	ret_packet->group = in->group;
 	ret_packet->program = in->program;
+	ret_packet->tree = in->tree;
 	memcpy(ret_packet->cgroup, in->cgroup, sizeof ret_packet->cgroup);
 	if (!hook_table[hook].frames)
 		return parse_network(&view, ret_packet, RAW16(in->ethertype), 0, NULL);
