@@ -356,6 +356,17 @@ static __always_inline long run_decide(struct run *run, __u32 verdict, __u32 slo
 	return RUN_ENDS;
 }
 
+/* On to that step. Most runs end behind their first one, by a verdict: it is taken at once, as every further turn is a call. */
+static __always_inline long run_on(struct run *run, __u32 next)
+{
+	const struct step *step = bpf_map_lookup_elem(&steps, &next);
+
+	if (step && step->kind == STEP_VERDICT)
+		return run_decide(run, step->a, step->slot);
+	run->next = next;
+	return RUN_ON;
+}
+
 /* Clang copies a whole structure octet by octet here, over half of the stack. */
 static __always_inline void step_count(struct run *run, const struct step *step)
 {
@@ -375,8 +386,7 @@ static __always_inline long step_rate(struct run *run, const struct step *step)
 {
 	__u64 packets = run->weight.packets, bytes = run->weight.bytes;
 
-	run->next = plane_take_tokens(run->packet, step->a, packets, bytes, 0) < 0 ? step->b : run->next + 1;
-	return RUN_ON;
+	return run_on(run, plane_take_tokens(run->packet, step->a, packets, bytes, 0) < 0 ? step->b : run->next + 1);
 }
 
 #ifndef PLANE_PACES
@@ -411,8 +421,7 @@ static __always_inline long step_throttle(struct run *run, const struct step *st
 		plane_mark_congested(run->context);
 		run->packet->whole |= PACKET_CONGESTED;
 	}
-	run->next++;
-	return RUN_ON;
+	return run_on(run, run->next + 1);
 }
 
 /* Judging goes on behind the steps, in the emitted code. */
@@ -480,16 +489,16 @@ static long take_step(__u32 index, struct run *unaligned)
 		run->knocked |= 1ull << (step->a & 63);
 	else
 		return RUN_ENDS;
-	run->next = at + 1;
-	return RUN_ON;
+	return run_on(run, at + 1);
 }
 
 VERIFIED_ONCE int plane_run_steps(plane_context *context, struct packet *packet, __u32 first)
 {
-	struct run run = { .context = context, .packet = packet, .weight = plane_weigh(context), .next = first };
+	struct run run = { .context = context, .packet = packet, .next = first };
 
 	if (!packet)
 		return ANSWER_DROP;
+	run.weight = plane_weigh_parsed(context, packet);
 	bpf_loop(STEPS_MAX, take_step, &run, 0);
 	if (!run.done)
 		run_decide(&run, ANSWER_DROP, SLOT_MALFORMED);
