@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "kernel/generation.h"
 
@@ -89,6 +90,36 @@ static int load_value(int fd, size_t size, size_t least, void **ret_data)
 	}
 	*ret_data = data;
 	return 0;
+}
+
+static int map_value(int fd, struct kernel_blob *ret_blob)
+{
+	struct bpf_map_info info = { 0 };
+	uint32_t info_size = sizeof info;
+	void *data;
+
+	if (bpf_obj_get_info_by_fd(fd, &info, &info_size))
+		return -errno;
+	data = mmap(NULL, info.value_size, PROT_READ, MAP_SHARED, fd, 0);
+	if (data == MAP_FAILED)
+		return -errno;
+	*ret_blob = (struct kernel_blob){ data, info.value_size };
+	return 0;
+}
+
+int blob_map(struct kernel *kernel, const char *folder, const char *name, struct kernel_blob *ret_blob)
+{
+	CLEANUP_CLOSE int fd = pin_open(folder, "%s", name);
+	int error = fd < 0 ? fd : map_value(fd, ret_blob);
+
+	return error ? problem_set(kernel, error, "cannot read %s/%s: %s", folder, name, strerror(-error)) : 0;
+}
+
+void kernel_blob_unmap(struct kernel_blob *blob)
+{
+	if (blob->data)
+		munmap((void *)blob->data, blob->size);
+	*blob = (struct kernel_blob){ 0 };
 }
 
 int blob_load(struct kernel *kernel, const char *folder, const char *name, size_t size, void **ret_data)

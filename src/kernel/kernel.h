@@ -184,7 +184,7 @@ struct kernel_blob {
 	const void *data;
 	size_t size;
 };
-/* The kernel is open for writing. -ENOENT without a diagnostic: there is none. */
+/* The kernel is open for writing. */
 int kernel_blob_map(struct kernel *kernel, const char *policy, const char *name, struct diags *diags,
 		    struct kernel_blob *ret_blob);
 void kernel_blob_unmap(struct kernel_blob *blob);

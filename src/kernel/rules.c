@@ -201,26 +201,10 @@ static int read_frame(struct kernel_rules *rules)
 int kernel_blob_map(struct kernel *kernel, const char *policy, const char *name, struct diags *diags,
 		    struct kernel_blob *ret_blob)
 {
-	struct mapped mapped = { .fd = -1 };
 	struct path folder;
-	int error;
 
 	path_join(&folder, kernel->root.text, "%s", policy);
-	error = map_pin(folder.text, name, UINT32_MAX, PROT_READ, &mapped);
-	if (error && error != -ENOENT)
-		problem_set(kernel, error, "cannot read %s/%s: %s", folder.text, name, strerror(-error));
-	if (error)
-		return error == -ENOENT ? error : problem_report(kernel, diags, error);
-	close(mapped.fd);
-	*ret_blob = (struct kernel_blob){ mapped.data, mapped.size };
-	return 0;
-}
-
-void kernel_blob_unmap(struct kernel_blob *blob)
-{
-	if (blob->data)
-		munmap((void *)blob->data, blob->size);
-	*blob = (struct kernel_blob){ 0 };
+	return problem_report(kernel, diags, blob_map(kernel, folder.text, name, ret_blob));
 }
 
 bool kernel_rules_attached(struct kernel_rules *rules)

@@ -62,13 +62,12 @@ int kernel_policies(struct kernel *kernel, struct arena *arena, struct diags *di
 
 /* --- one policy ------------------------------------------------------------------------------------------------- */
 
-/* All of it, malloc()ed. */
+/* All of it. */
 struct snapshot {
 	const struct generation *generation;
 	bool *attached; /* by place */
 	struct counter *counters;
-	void *source;
-	void *meta;
+	struct kernel_blob source, meta;
 	struct lost lost;
 	struct plane_tunables *tunables;
 	void *edits;
@@ -79,8 +78,8 @@ static void snapshot_free(struct snapshot *snapshot)
 {
 	free(snapshot->attached);
 	free(snapshot->counters);
-	free(snapshot->source);
-	free(snapshot->meta);
+	kernel_blob_unmap(&snapshot->source);
+	kernel_blob_unmap(&snapshot->meta);
 	free(snapshot->tunables);
 	free(snapshot->edits);
 }
@@ -116,9 +115,9 @@ static int take(struct kernel *kernel, const struct generation *generation, stru
 	if (!error)
 		error = counters_lost(kernel, generation, &snapshot->lost);
 	if (!error && record->source_size)
-		error = blob_load(kernel, folder, "source", record->source_size, &snapshot->source);
+		error = blob_map(kernel, folder, "source", &snapshot->source);
 	if (!error && record->meta_size)
-		error = blob_load(kernel, folder, "meta", record->meta_size, &snapshot->meta);
+		error = blob_map(kernel, folder, "meta", &snapshot->meta);
 	if (!error)
 		error = tunables_read(kernel, folder, &snapshot->tunables);
 	if (!error)
@@ -186,10 +185,10 @@ static int copy_state(void *context)
 	state->events_lost = snapshot->lost.events;
 	state->captures_lost = snapshot->lost.captures;
 	state->loaded_ns = record->loaded_ns;
-	state->source = arena_copy(call->arena, snapshot->source ? snapshot->source : "", record->source_size);
-	state->source_size = record->source_size;
-	state->meta = arena_copy(call->arena, snapshot->meta ? snapshot->meta : "", record->meta_size);
-	state->meta_size = record->meta_size;
+	state->source = arena_copy(call->arena, snapshot->source.data, snapshot->source.size);
+	state->source_size = snapshot->source.size;
+	state->meta = arena_copy(call->arena, snapshot->meta.data, snapshot->meta.size);
+	state->meta_size = snapshot->meta.size;
 	if (snapshot->tunables)
 		state->tunables = arena_copy(call->arena, snapshot->tunables, sizeof *snapshot->tunables);
 	state->edits = arena_copy(call->arena, snapshot->edits ? snapshot->edits : "", snapshot->edits_size);
