@@ -8,7 +8,7 @@
  * linear part, options, extension headers, fragments, anything odd); the thorough one copies header by header
  * and always settles it. What is tested and stored in the fast one is all that most packets cost: count the
  * instructions when changing it. It notes in packet->whole that the IP packet ends where the linear part
- * does.
+ * does, but for padding.
  *
  * The includer defines, before: `parse_source`, the type that bytes are copied from (a hook's context), and
  *	static int source_copy(parse_source *source, __u32 offset, void *buffer, __u32 size)
@@ -73,6 +73,7 @@ enum {
 	SCTP_SIZE = 12,
 	ICMP_SIZE = 8,
 	ICMPV6_SIZE = 4,
+	TRAILER_MAX = 128, /* what a frame may have behind the IP packet: padding, and what switches add */
 
 	VLAN_TAGS_MAX = 2,
 	EXTENSIONS_MAX = 16,
@@ -306,7 +307,7 @@ static __always_inline int parse_ipv4(const struct view *view, struct packet *pa
 	if (view->fast) {
 		if (UNLIKELY(ip[0] != (4 << 4 | IPV4_SIZE / 4) || fragment || total < IPV4_SIZE || total > left))
 			return PARSE_AGAIN;
-		packet->whole = total == left;
+		packet->whole = left - total <= TRAILER_MAX;
 		walk.zero_length = false;
 	} else {
 		header = (ip[0] & 15) * 4u;
@@ -423,7 +424,7 @@ static __always_inline int parse_ipv6(const struct view *view, struct packet *pa
 	if (UNLIKELY(IPV6_SIZE + payload > left))
 		return view_bad(view);
 	if (view->fast)
-		packet->whole = IPV6_SIZE + payload == left;
+		packet->whole = left - (IPV6_SIZE + payload) <= TRAILER_MAX;
 	if (payload)
 		left = IPV6_SIZE + payload;
 	packet->family = FAMILY_IPV6;

@@ -69,8 +69,8 @@ static __always_inline struct weight plane_weigh(struct xdp_md *context)
 }
 
 /*
- * Asking for the length costs as much as a rule. A frame whose linear part ends with the IP packet is whole:
- * what else there could be is padding, which no driver puts into a buffer of its own.
+ * Asking for the length costs as much as a rule. A frame whose linear part ends with the IP packet, or a little behind it,
+ * is whole: what else there could be is padding, which no driver puts into a buffer of its own.
  */
 static __always_inline struct weight plane_weigh_parsed(struct xdp_md *context, const struct packet *packet)
 {

@@ -90,7 +90,7 @@ struct packet {
 	__u8 dscp;     /* IP only */
 	__u8 ecn;      /* IP only */
 	__u8 fragment; /* enum packet_fragment; IP only */
-	__u8 whole;    /* the data plane's own notes. Bit 0: the IP packet ends where the linear part does; PACKET_CONGESTED */
+	__u8 whole;    /* the data plane's own notes. Bit 0: the linear part ends with the IP packet; PACKET_CONGESTED */
 	__u8 flow;     /* enum packet_flow */
 	__u8 knocked;  /* bit i: knock i of the policy is open for this source; 0 of what is not IP */
 	__u16 program; /* the executable of the local socket's owner; absent: ABSENT_PROGRAM */

@@ -17,7 +17,7 @@ enum {
 	DIAGRAM_RULES_MAX = 20000, /* from which on no diagram is tried: it would hardly fit, and a table is faster */
 	TABLE_NS_LEAST = 30,    /* no table is tried where a diagram takes so little */
 	TABLE_NS_GOOD = 120,    /* no heavy diagram is tried where a table takes no more */
-	LIGHT_EDGES = 16384,    /* of a diagram that the kernel checks in a tenth of a second */
+	LIGHT_EDGES = 4096,     /* of a diagram that the kernel checks in some 50 ms, at each change of a rule */
 };
 
 /* --- preparation ---------------------------------------------------------------------------------------- */
