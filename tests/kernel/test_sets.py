@@ -291,6 +291,25 @@ class Timeouts(TestCase):
         self.assertEqual(probe([7002, 7003]), {7003})
 
 
+class Example(TestCase):
+    def test_out_for_an_hour(self):
+        """examples/banned.weir with real connections: the eleventh within a minute puts its source out."""
+        with open(os.path.join(ROOT, "examples/banned.weir")) as file:
+            apply(file.read().replace("on tc eth0 ingress", "on tc weir0 ingress"))
+        for _ in range(10):
+            self.assertEqual(tcp(22)[0], "connected")
+        self.assertEqual(tcp(22)[0], "timeout")
+        self.assertEqual(tcp(80)[0], "timeout", "it is out, whatever it asks for")
+        self.assertEqual(tcp(22, family=IPV6)[0], "connected", "nobody else is")
+        listed = json.loads(weir("set", "list", "banned", "attackers", "--json").stdout)["members"]
+        self.assertEqual([member["element"] for member in listed], [PEER4])
+        self.assertRegex(weir("set", "list", "banned", "attackers").stdout, PEER4 + r" timeout (59min|1h|3[56]\d\d)")
+        weir("set", "del", "banned", "attackers", PEER4)
+        self.assertEqual(tcp(80)[0], "connected")
+        self.assertEqual(tcp(23)[0], "timeout", "a trap")
+        self.assertEqual(tcp(80)[0], "timeout")
+
+
 class Memory(TestCase):
     POLICY = """
 policy t {
