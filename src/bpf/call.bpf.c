@@ -134,12 +134,13 @@ static __always_inline void leave_note(struct bpf_sock_addr *call, const struct 
 
 static __always_inline void set_process(struct bpf_sock_addr *call, struct packet *packet)
 {
+	struct task_struct *task = this_task();
 	struct owner_note note;
 
-	take_note(&note);
+	take_note(task, &note, config.notes);
 	set_noted(&note, packet);
 	if (config.trees)
-		packet->tree = lineage_of_process();
+		packet->tree = lineage_of(task->tgid);
 	if (!config.notes || !call->sk)
 		return;
 	leave_note(call, &note);
@@ -211,7 +212,7 @@ static __always_inline void plane_describe(struct bpf_sock_addr *call, struct ev
 	struct sock *sk = socket_of(call);
 
 	plane_parse(call, &packet);
-	take_note(&note);
+	take_note(this_task(), &note, true);
 	describe_note(&note, event);
 	event->user = sk ? sk->sk_uid.val : ABSENT_OWNER;
 	write_packet(&packet, event);

@@ -5,4 +5,16 @@
 
 #define KERNEL __attribute__((preserve_access_index))
 
+#include <linux/types.h>
+
+struct kernfs_node {
+	__u64 id;
+} KERNEL;
+
+struct cgroup {
+	int level;
+	struct kernfs_node *kn;
+	struct cgroup *ancestors[];
+} KERNEL;
+
 #endif

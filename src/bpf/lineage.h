@@ -24,9 +24,8 @@ struct {
 	__type(value, __u32);
 } state_trees SEC(".maps");
 
-static __always_inline __u32 lineage_of_process(void)
+static __always_inline __u32 lineage_of(__u32 process)
 {
-	__u32 process = bpf_get_current_pid_tgid() >> 32;
 	const __u32 *tree = bpf_map_lookup_elem(&state_lineage, &process);
 
 	return tree ? *tree : 0;

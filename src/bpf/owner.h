@@ -10,16 +10,6 @@
 #include "bpf/parse.h"
 #include "bpf/plane.h"
 
-struct kernfs_node {
-	__u64 id;
-} KERNEL;
-
-struct cgroup {
-	int level;
-	struct kernfs_node *kn;
-	struct cgroup *ancestors[];
-} KERNEL;
-
 struct sock_cgroup_data {
 	struct cgroup *cgroup;
 } KERNEL;

@@ -7,6 +7,11 @@
 #include "bpf/note.h"
 #include "bpf/task.h"
 
+static __always_inline struct task_struct *this_task(void)
+{
+	return (struct task_struct *)bpf_get_current_task_btf();
+}
+
 /* For the packets of the socket. */
 static __always_inline void leave_lineage(struct bpf_sock *sk, __u32 tree)
 {
@@ -16,16 +21,19 @@ static __always_inline void leave_lineage(struct bpf_sock *sk, __u32 tree)
 		*there = tree;
 }
 
-static __always_inline void take_note(struct owner_note *note)
+/* Read where the kernel keeps it: each helper is a call, which costs more. `whole`: also what only events and packets want. */
+static __always_inline void take_note(struct task_struct *task, struct owner_note *note, bool whole)
 {
-	struct inode *inode = task_program((struct task_struct *)bpf_get_current_task_btf());
+	struct inode *inode = task_program(task);
 
 	note->program = inode ? inode->i_ino : 0;
 	note->device = inode ? inode->i_sb->s_dev : 0;
-	note->cgroup = bpf_get_current_cgroup_id();
-	note->pid = bpf_get_current_pid_tgid() >> 32;
-	note->group = bpf_get_current_uid_gid() >> 32;
 	note->generation = inode ? inode->i_generation : 0;
+	note->group = task->cred->gid.val;
+	if (!whole)
+		return;
+	note->cgroup = task->cgroups->dfl_cgrp->kn->id;
+	note->pid = task->tgid;
 	bpf_get_current_comm(note->command, sizeof note->command);
 }
 

@@ -32,6 +32,18 @@ struct signal_struct {
 	unsigned int flags;
 } KERNEL;
 
+struct css_set {
+	struct cgroup *dfl_cgrp; /* of the unified hierarchy */
+} KERNEL;
+
+typedef struct {
+	__u32 val;
+} kgid_t;
+
+struct cred {
+	kgid_t gid;
+} KERNEL;
+
 struct task_struct {
 	unsigned int flags;
 	struct mm_struct *mm;
@@ -39,6 +51,8 @@ struct task_struct {
 	int tgid;
 	struct task_struct *real_parent;
 	struct signal_struct *signal;
+	struct css_set *cgroups;
+	const struct cred *cred;
 } KERNEL;
 
 /* Its executable; NULL: it has none, or has ended. */
