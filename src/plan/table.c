@@ -10,7 +10,7 @@
 
 enum {
 	SAMPLES = 2000,                /* packets a prediction is made from */
-	TRIAL_ENTRIES = 150000,        /* entries up to which all shapes are tried */
+	TRIAL_ENTRIES = 150000,        /* entries up to which all shapes are tried, beyond them two */
 	THREAD_ENTRIES = 2048,         /* from which on a second thread builds half of them */
 	BYTES_TARGET = 64,             /* for an entry */
 	BYTES_MAX = 256,
@@ -198,8 +198,8 @@ static void predict(const struct table_work *table, struct plan *plan, struct at
 
 static const struct tree_shape shapes[] = {
 	{ .threshold = 12, .growth = 2, .leaf = 4 },
-	{ .threshold = 0, .growth = 2, .leaf = 4 },
 	{ .threshold = 1, .growth = 2, .leaf = 4 },
+	{ .threshold = 0, .growth = 2, .leaf = 4 },
 	{ .threshold = 24, .growth = 1.5, .leaf = 4 },
 	{ .threshold = 12, .growth = 1.2, .leaf = 5 },
 	{ .threshold = 1, .growth = 1.2, .leaf = 5 },
@@ -304,7 +304,7 @@ static void try_halves(struct table_work *table, struct plan *plan, size_t count
 /* Within the target if any shape is, then with more memory, at last without copies: then leaves are long lists. */
 static void try_shapes(struct table_work *table, struct plan *plan, struct attempt_table *best)
 {
-	size_t count = entry_count(table) <= TRIAL_ENTRIES ? sizeof shapes / sizeof *shapes : 1;
+	size_t count = entry_count(table) <= TRIAL_ENTRIES ? sizeof shapes / sizeof *shapes : 2;
 
 	try_halves(table, plan, count, best);
 	for (size_t i = 0; i < count && !best->blob.count; i++)
