@@ -52,6 +52,9 @@ class Running:
         self.process.communicate()
 
 
+PATIENCE = 5  # seconds for an answer that will come, on a machine with other work
+
+
 def client(family=IPV4, kind=socket.SOCK_STREAM, port=PORT, wait=0.4, inside=None):
     """What a client at the peer gets back: b"hello", or the errno's name, or None for no answer."""
     with world.peer if inside is None else inside:
@@ -115,7 +118,7 @@ class Ladder(TestCase):
 
     def check(self, kinds):
         for kind in kinds:
-            self.assertEqual(client(IPV4, kind), b"hello")
+            self.assertEqual(client(IPV4, kind, wait=PATIENCE), b"hello")
             self.assertIsNone(client(IPV6, kind))
 
     @each([("tcp", ("tcp", socket.SOCK_STREAM)), ("udp", ("udp", socket.SOCK_DGRAM))])
@@ -143,12 +146,12 @@ class Ladder(TestCase):
         if not may_run_as_nobody():
             self.skipTest("the program is not readable for everybody")
         with Running("--listen", "tcp:[::]:%d" % PORT, "--backend", "reuseport", "--filter", ONLY_IPV4, nobody=True):
-            self.assertEqual(stream(), b"hello")
+            self.assertEqual(stream(wait=PATIENCE), b"hello")
             with sniffer(inbound=False) as take:
                 self.assertIsNone(stream(IPV6))
                 answers = [frame for frame in take() if frame[12:14] == b"\x86\xdd" and frame[20] == 6]
                 self.assertEqual(answers, [])
-            self.assertEqual(stream(), b"hello")
+            self.assertEqual(stream(wait=PATIENCE), b"hello")
         self.assertTrue(eventually(lambda: not processes("weir-decoy")))
 
     def test_pinned_as_nobody(self):
@@ -223,7 +226,7 @@ class Guard(TestCase):
             self.assertEqual(running.line(), "closed")
             for _ in range(3):
                 self.assertIsNone(stream(IPV6, wait=0.2))
-                self.assertEqual(stream(), b"hello")
+                self.assertEqual(stream(wait=PATIENCE), b"hello")
 
     def test_decoy_outlives_first_process(self):
         if not may_run_as_nobody():
@@ -237,7 +240,7 @@ class Guard(TestCase):
             running.process.wait()
             time.sleep(0.5)
             self.assertIsNone(stream(IPV6, wait=0.2))
-            self.assertEqual(stream(), b"hello")
+            self.assertEqual(stream(wait=PATIENCE), b"hello")
             self.assertEqual(len(processes("weir-decoy")), 1)
             child = [pid for pid in processes("python3") if pid != os.getpid() and
                      os.readlink("/proc/%d/fd/3" % pid).startswith("socket")]
@@ -265,7 +268,7 @@ class Activation(TestCase):
     def test_dual_stack(self):
         with Running("--listen", "tcp:[::]:%d" % PORT, "--filter", "tcp"):
             for family in FAMILIES:
-                self.assertEqual(stream(family), b"hello")
+                self.assertEqual(stream(family, wait=PATIENCE), b"hello")
 
     def listener(self, kind):
         sock = socket.socket(IPV6, kind)
@@ -279,7 +282,7 @@ class Activation(TestCase):
     def test_passed(self):
         for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
             with self.listener(kind) as sock, Running("--filter", ONLY_IPV4, descriptors=[sock.fileno()]):
-                self.assertEqual(client(IPV4, kind), b"hello")
+                self.assertEqual(client(IPV4, kind, wait=PATIENCE), b"hello")
                 self.assertIsNone(client(IPV6, kind))
 
     def queue(self, *families):
@@ -491,7 +494,7 @@ class Log(TestCase):
     def said(self, *arguments):
         path = policy_file(self.POLICY, "log.weir")
         with Running("--listen", "tcp:%d" % PORT, "--log", "--filter", path, *arguments) as running:
-            self.assertEqual([stream(IPV4), stream(IPV6)], [b"hello", None])
+            self.assertEqual([stream(IPV4, wait=PATIENCE), stream(IPV6)], [b"hello", None])
             self.assertTrue(eventually(lambda: processes("weir-log")))
             running.process.kill()
             lines = running.process.stderr.read().decode().splitlines()  # the end is when nobody holds it any more
@@ -535,7 +538,7 @@ class Policies(TestCase):
         env = {"XDG_CONFIG_HOME": home}
         arguments = ("--app", "echo", "--listen", "tcp:%d" % PORT, "--filter", "ip")
         with Running(*arguments, env=env):
-            self.assertEqual([stream(IPV4), stream(IPV6)], [b"hello", None])
+            self.assertEqual([stream(IPV4, wait=PATIENCE), stream(IPV6)], [b"hello", None])
         write(home + "/weir/echo.weir", "ipv6  # the user's last word\n")
         with Running(*arguments, env=env):
             self.assertEqual([stream(IPV4), stream(IPV6)], [None, b"hello"])
@@ -550,13 +553,13 @@ class Attach(TestCase):
     def test_attach_and_detach(self):
         with Running("--listen", "tcp:%d" % PORT) as running:
             pid = str(running.process.pid)
-            self.assertEqual(stream(IPV6), b"hello")
+            self.assertEqual(stream(IPV6, wait=PATIENCE), b"hello")
             self.assertIn("ebpf", weir("attach", pid, "3", ONLY_IPV4).stdout)
-            self.assertEqual([stream(IPV4), stream(IPV6)], [b"hello", None])
+            self.assertEqual([stream(IPV4, wait=PATIENCE), stream(IPV6)], [b"hello", None])
             weir("detach", pid, "3")
-            self.assertEqual(stream(IPV6), b"hello")
+            self.assertEqual(stream(IPV6, wait=PATIENCE), b"hello")
             self.assertIn("cbpf", weir("attach", pid, "3", ONLY_IPV4, "--backend", "cbpf", "--lock").stdout)
-            self.assertEqual([stream(IPV4), stream(IPV6)], [b"hello", None])
+            self.assertEqual([stream(IPV4, wait=PATIENCE), stream(IPV6)], [b"hello", None])
             done = weir("detach", pid, "3", check=False)
             self.assertEqual(done.returncode, 2)
             self.assertIn("locked", done.stderr)
@@ -668,7 +671,7 @@ class Library(TestCase):
 
     def test_datagrams(self):
         with self.started(self.build("echo_filtered"), str(PORT)):
-            self.assertEqual(datagram(IPV4), b"hello")
+            self.assertEqual(datagram(IPV4, wait=PATIENCE), b"hello")
         os.makedirs(world.folder + "/.config/weir", exist_ok=True)
         write(world.folder + "/.config/weir/echo.weir", "ipv6\n")
         try:
