@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 
 #include "kernel/attach.h"
+#include "kernel/object.h"
 
 static bool find_mount(struct path *ret_path)
 {
@@ -94,10 +95,13 @@ static int resolve(struct kernel *kernel, const struct install_hook *hook, struc
 {
 	CLEANUP_CLOSE int fd = open_cgroup(kernel, hook->target);
 	struct stat status;
-	int error = 0;
+	int error;
 
 	if (fd < 0)
 		return fd;
+	error = object_check_hook(kernel, hook->hook);
+	if (error)
+		return error;
 	if (fstat(fd, &status))
 		return -errno;
 	if (strlen(hook->target) >= TARGET_LENGTH)
