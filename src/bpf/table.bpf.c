@@ -431,19 +431,27 @@ static __always_inline __u32 touched(bool six)
 	return six ? table_config.touch6 : table_config.touch4;
 }
 
-/* Goes to the child of the node there. False: there is none. */
+/* Of any node; a leaf's is its first record. */
+static __always_inline __u64 next_of(const struct packet *packet, __u64 node)
+{
+	__u64 word = *(const __u64 *)((const char *)packet + (node >> TABLE_WORD_AT & (WORDS - 1)) * 8);
+
+	return table_node_base(node) + (shifted_right(word, node >> TABLE_SHIFT_AT) & ((1ull << table_node_bits(node)) - 1));
+}
+
+/* Goes to what is behind the node there. False: that is no node. */
 static __always_inline bool descend(const struct packet *packet, const void *words, __u64 *index)
 {
 	if (!inside(index))
 		return false;
-	*index = child(packet, *(const volatile __u64 *)(words + *index * 8));
+	*index = next_of(packet, *(const volatile __u64 *)(words + *index * 8));
 	return true;
 }
 
 /*
- * From the roots of trees that are touched to where they lead. What comes behind that is read, too, in all such trees side
- * by side: the processor waits for all of it at once, and finds it in the cache later.
- * False, for the kernel alone: a tree leads nowhere.
+ * From the roots of trees that are touched, which are no leaves, to where they lead. What comes behind that is read, too, in
+ * all such trees side by side: the processor waits for all of it at once, and finds it in the cache later.
+ * False, for the kernel alone: a root is none.
  */
 static __always_inline bool read_ahead(const struct packet *packet, bool six, __u64 starts[TABLE_TREES])
 {
@@ -459,9 +467,7 @@ static __always_inline bool read_ahead(const struct packet *packet, bool six, __
 #pragma unroll
 	for (__u32 i = 0; i < TABLE_TREES; i++) {
 		index = starts[i];
-		if (touched(six) >> i & 1 && (!descend(packet, words, &index) || !inside(&index)))
-			return false;
-		if (touched(six) >> i & 1)
+		if (touched(six) >> i & 1 && descend(packet, words, &index) && inside(&index))
 			(void)*(const volatile __u64 *)(words + index * 8);
 	}
 	return true;
