@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "api/api.h"
+#include "base/hash.h"
 
 struct counted {
 	const char *chain, *text; /* of a rule; else what is counted, and a name */
@@ -31,8 +32,7 @@ static struct slots slots_new(struct arena *arena, size_t count)
 
 static uint64_t hash_text(uint64_t hash, const char *text)
 {
-	for (; *text; text++)
-		hash = (hash ^ (unsigned char)*text) * 0x100000001b3;
+	hash = hash_bytes(hash, text, strlen(text));
 	return hash ^ hash >> 29;
 }
 

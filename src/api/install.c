@@ -7,6 +7,7 @@
 #include "api/flows.h"
 #include "api/noted.h"
 #include "api/rule.h"
+#include "base/hash.h"
 
 typedef VEC(struct install_set) install_sets;
 
@@ -66,11 +67,8 @@ static bool rejects(const struct plan *plan)
 /* Another number when a rate means something else: buckets are filled by what their rates say. */
 static uint32_t rates_layout(const struct plan *plan)
 {
-	const unsigned char *bytes = (const unsigned char *)plan->rates;
-	uint64_t hash = plan->rate_count;
+	uint64_t hash = hash_bytes(plan->rate_count, plan->rates, plan->rate_count * sizeof *plan->rates);
 
-	for (size_t i = 0; i < plan->rate_count * sizeof *plan->rates; i++)
-		hash = (hash ^ bytes[i]) * 0x100000001b3;
 	return (uint32_t)(hash ^ hash >> 32);
 }
 
@@ -208,18 +206,20 @@ static void install_recorders(struct install *install, struct install_hook *hook
 	}
 }
 
-/* Which programs they are: policies that ask for the same ones share what follows processes. */
-static uint64_t roots_hash(const struct lineage_roots *roots)
+static struct plane_programs programs_of(const struct program *programs, size_t count)
 {
-	const unsigned char *bytes = (const unsigned char *)roots;
-	uint64_t hash = 0xcbf29ce484222325; /* FNV-1a */
+	struct plane_programs named = { .count = (uint32_t)count };
 
-	for (size_t i = 0; i < sizeof *roots; i++)
-		hash = (hash ^ bytes[i]) * 0x100000001b3;
-	return hash;
+	for (size_t i = 0; i < count; i++) {
+		named.items[i].inode = programs[i].inode;
+		named.items[i].device = programs[i].device;
+		named.items[i].generation = programs[i].generation;
+		named.generations |= (uint32_t)programs[i].has_generation << i;
+	}
+	return named;
 }
 
-/* The roots of trees, and the maps of who descends from them. */
+/* The roots of trees, and the maps of who descends from them: policies that ask for the same roots share these. */
 static void install_trees(struct arena *arena, const struct ruleset *ruleset, struct install *install,
 			  install_states *states)
 {
@@ -227,14 +227,9 @@ static void install_trees(struct arena *arena, const struct ruleset *ruleset, st
 
 	if (!ruleset->root_count)
 		return;
-	install->roots.count = (uint32_t)ruleset->root_count;
-	for (size_t i = 0; i < ruleset->root_count; i++) {
-		install->roots.items[i].inode = ruleset->roots[i].inode;
-		install->roots.items[i].device = ruleset->roots[i].device;
-		install->roots.items[i].generation = ruleset->roots[i].generation;
-		install->roots.generations |= (uint32_t)ruleset->roots[i].has_generation << i;
-	}
-	name = arena_printf(arena, LINEAGE_PREFIX "%016llx", (unsigned long long)roots_hash(&install->roots));
+	install->roots = programs_of(ruleset->roots, ruleset->root_count);
+	name = arena_printf(arena, LINEAGE_PREFIX "%016llx",
+			    (unsigned long long)hash_bytes(0xcbf29ce484222325, &install->roots, sizeof install->roots));
 	VEC_PUSH(arena, states) = (struct install_state){ .map = LINEAGE_MAP, .name = name, .layout = LINEAGE_LAYOUT,
 							  .max_elements = LINEAGE_MAX, .shared = true };
 	if (install_asks_owners(install))
@@ -246,13 +241,7 @@ static void install_trees(struct arena *arena, const struct ruleset *ruleset, st
 static void install_owners(struct arena *arena, const struct ruleset *ruleset, struct install *install,
 			   install_states *states)
 {
-	install->programs.count = (uint32_t)ruleset->program_count;
-	for (size_t i = 0; i < ruleset->program_count; i++) {
-		install->programs.items[i].inode = ruleset->programs[i].inode;
-		install->programs.items[i].device = ruleset->programs[i].device;
-		install->programs.items[i].generation = ruleset->programs[i].generation;
-		install->programs.generations |= (uint32_t)ruleset->programs[i].has_generation << i;
-	}
+	install->programs = programs_of(ruleset->programs, ruleset->program_count);
 	if (install_asks_owners(install))
 		VEC_PUSH(arena, states) = (struct install_state){ .map = NOTES_MAP, .name = "owners",
 								  .layout = NOTES_LAYOUT, .shared = true };

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "base/hash.h"
+
 enum kind { NAME_USER = 1, NAME_GROUP, NAME_MEMBERS, NAME_SERVICE, NAME_PROTOCOL, NAME_INTERFACES, NAME_PROGRAM, NAME_CGROUP };
 
 struct noted_name {
@@ -12,17 +14,11 @@ struct noted_name {
 	uint64_t answer; /* a hash of all that was said */
 };
 
-static uint64_t mix(uint64_t hash, uint64_t value)
-{
-	hash = (hash ^ value) * 0x9e3779b97f4a7c15u;
-	return hash ^ hash >> 29;
-}
-
 static uint64_t mix_text(uint64_t hash, const char *text)
 {
 	for (; *text; text++)
-		hash = mix(hash, (unsigned char)*text);
-	return mix(hash, 0);
+		hash = hash_mix(hash, (unsigned char)*text);
+	return hash_mix(hash, 0);
 }
 
 /* --- the table --------------------------------------------------------------------------------------------------- */
@@ -56,7 +52,7 @@ static void note(struct noted *noted, enum kind kind, const char *name, const ch
 	struct noted_name *slot = slot_of(noted, kind, name, protocol);
 
 	if (slot->kind) {
-		slot->answer = slot->answer == answer ? answer : mix(slot->answer, answer);
+		slot->answer = slot->answer == answer ? answer : hash_mix(slot->answer, answer);
 		return;
 	}
 	*slot = (struct noted_name){ kind, arena_strndup(noted->arena, name, strlen(name)),
@@ -71,7 +67,7 @@ static int note_user(void *context, const char *name, uint32_t *ret_uid)
 {
 	int error = names_system.user(names_system.context, name, ret_uid);
 
-	note(context, NAME_USER, name, "", mix((uint64_t)error, error ? 0 : *ret_uid));
+	note(context, NAME_USER, name, "", hash_mix((uint64_t)error, error ? 0 : *ret_uid));
 	return error;
 }
 
@@ -79,7 +75,7 @@ static int note_group(void *context, const char *name, uint32_t *ret_gid)
 {
 	int error = names_system.group(names_system.context, name, ret_gid);
 
-	note(context, NAME_GROUP, name, "", mix((uint64_t)error, error ? 0 : *ret_gid));
+	note(context, NAME_GROUP, name, "", hash_mix((uint64_t)error, error ? 0 : *ret_gid));
 	return error;
 }
 
@@ -87,7 +83,7 @@ static int note_service(void *context, const char *name, const char *protocol, u
 {
 	int error = names_system.service(names_system.context, name, protocol, ret_port);
 
-	note(context, NAME_SERVICE, name, protocol ? protocol : "", mix((uint64_t)error, error ? 0 : *ret_port));
+	note(context, NAME_SERVICE, name, protocol ? protocol : "", hash_mix((uint64_t)error, error ? 0 : *ret_port));
 	return error;
 }
 
@@ -95,7 +91,7 @@ static int note_protocol(void *context, const char *name, uint8_t *ret_number)
 {
 	int error = names_system.protocol(names_system.context, name, ret_number);
 
-	note(context, NAME_PROTOCOL, name, "", mix((uint64_t)error, error ? 0 : *ret_number));
+	note(context, NAME_PROTOCOL, name, "", hash_mix((uint64_t)error, error ? 0 : *ret_number));
 	return error;
 }
 
@@ -105,8 +101,8 @@ static int note_program(void *context, const char *path, struct program *ret_pro
 	uint64_t answer = (uint64_t)error;
 
 	if (!error)
-		answer = mix(mix(mix(mix(answer, ret_program->inode), ret_program->device), ret_program->generation),
-			     ret_program->has_generation);
+		answer = hash_mix(hash_mix(hash_mix(hash_mix(answer, ret_program->inode), ret_program->device),
+					   ret_program->generation), ret_program->has_generation);
 	note(context, NAME_PROGRAM, path, "", answer);
 	return error;
 }
@@ -115,7 +111,7 @@ static int note_cgroup(void *context, const char *path, uint8_t *ret_level, uint
 {
 	int error = names_system.cgroup(names_system.context, path, ret_level, ret_id);
 
-	note(context, NAME_CGROUP, path, "", error ? (uint64_t)error : mix(mix(0, *ret_level), *ret_id));
+	note(context, NAME_CGROUP, path, "", error ? (uint64_t)error : hash_mix(hash_mix(0, *ret_level), *ret_id));
 	return error;
 }
 
@@ -130,7 +126,7 @@ static void find(void *data, uint32_t number)
 {
 	struct finding *finding = data;
 
-	finding->answer = mix(finding->answer, number);
+	finding->answer = hash_mix(finding->answer, number);
 	finding->found(finding->data, number);
 }
 
@@ -139,7 +135,7 @@ static int note_members(void *context, const char *group, void (*found)(void *da
 	struct finding finding = { found, data, 0 };
 	int count = names_system.members(names_system.context, group, find, &finding);
 
-	note(context, NAME_MEMBERS, group, "", mix(finding.answer, (uint64_t)count));
+	note(context, NAME_MEMBERS, group, "", hash_mix(finding.answer, (uint64_t)count));
 	return count;
 }
 
@@ -148,7 +144,7 @@ static int note_interfaces(void *context, const char *glob, void (*found)(void *
 	struct finding finding = { found, data, 0 };
 	int count = names_system.interfaces(names_system.context, glob, find, &finding);
 
-	note(context, NAME_INTERFACES, glob, "", mix(finding.answer, (uint64_t)count));
+	note(context, NAME_INTERFACES, glob, "", hash_mix(finding.answer, (uint64_t)count));
 	return count;
 }
 

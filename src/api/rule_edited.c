@@ -7,6 +7,7 @@
 
 #include "api/rule.h"
 #include "api/rule_places.h"
+#include "base/hash.h"
 
 /* --- the text ---------------------------------------------------------------------------------------------------- */
 
@@ -214,36 +215,30 @@ void edited_rules(const struct edited *edited, uint32_t first, uint32_t count, s
 
 /* --- what a rule means ------------------------------------------------------------------------------------------- */
 
-static uint64_t mix(uint64_t hash, uint64_t value)
-{
-	hash = (hash ^ value) * 0x9e3779b97f4a7c15u;
-	return hash ^ hash >> 29;
-}
-
 static uint64_t mix_wide(uint64_t hash, u128 value)
 {
-	return mix(mix(hash, u128_hi(value)), u128_lo(value));
+	return hash_mix(hash_mix(hash, u128_hi(value)), u128_lo(value));
 }
 
 static uint64_t cond_hash(uint64_t hash, const struct cond *cond)
 {
-	hash = mix(hash, cond->kind);
+	hash = hash_mix(hash, cond->kind);
 	switch (cond->kind) {
 	case COND_TRUE: case COND_FALSE:
 		return hash;
 	case COND_AND: case COND_OR:
 		for (size_t i = 0; i < cond->list.count; i++)
 			hash = cond_hash(hash, cond->list.items[i]);
-		return mix(hash, cond->list.count);
+		return hash_mix(hash, cond->list.count);
 	case COND_NOT:
 		return cond_hash(hash, cond->inner);
 	case COND_MATCH:
-		hash = mix_wide(mix(hash, cond->match.field), cond->match.mask);
+		hash = mix_wide(hash_mix(hash, cond->match.field), cond->match.mask);
 		for (size_t i = 0; i < cond->match.count; i++)
 			hash = mix_wide(mix_wide(hash, cond->match.ranges[i].lo), cond->match.ranges[i].hi);
 		return hash;
 	case COND_SET:
-		return mix(mix(hash, cond->set.field), cond->set.set);
+		return hash_mix(hash_mix(hash, cond->set.field), cond->set.set);
 	}
 	return hash;
 }
@@ -255,6 +250,6 @@ uint64_t rule_hash(const struct rule *rule)
 	uint64_t hash = 17;
 
 	for (uint32_t i = 0; i < rule->span.length; i++)
-		hash = mix(hash, (unsigned char)text[i]);
+		hash = hash_mix(hash, (unsigned char)text[i]);
 	return rule->cond ? cond_hash(hash, rule->cond) : hash;
 }

@@ -20,7 +20,7 @@
 enum { EVENT_FORK, EVENT_EXEC, EVENT_EXIT };
 enum { KERNEL_THREAD = 0x00200000 /* PF_KTHREAD */, OF_INIT = 0x40 /* SIGNAL_UNKILLABLE */ };
 
-const volatile struct lineage_roots roots SEC(MAP_ROOTS) = { 0 };
+const volatile struct plane_programs roots SEC(MAP_ROOTS) = { 0 };
 const volatile __u32 event SEC(".rodata.event") = 0;
 __u64 found SEC(".data.found") = 0;
 
@@ -33,9 +33,7 @@ static __always_inline __u32 roots_run(struct task_struct *task)
 	if (!inode)
 		return 0;
 	for (__u32 i = 0; i < TREES_MAX; i++)
-		if (i < roots.count && roots.items[i].inode == inode->i_ino &&
-		    roots.items[i].device == inode->i_sb->s_dev &&
-		    (!(roots.generations >> i & 1) || roots.items[i].generation == inode->i_generation))
+		if (plane_program_is(&roots, i, inode->i_ino, inode->i_sb->s_dev, inode->i_generation))
 			run |= TREE_IN(i);
 	return run;
 }

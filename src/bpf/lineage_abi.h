@@ -3,20 +3,10 @@
 #ifndef WEIR_BPF_LINEAGE_ABI_H
 #define WEIR_BPF_LINEAGE_ABI_H
 
-#include <linux/types.h>
-
+#include "bpf/note_abi.h"
 #include "packet/packet.h"
 
-/* Set before load, in section MAP_ROOTS: the programs that TREE_IN() and TREE_OUT() count. */
-struct lineage_roots {
-	__u32 count;
-	__u32 generations; /* bit i: that of item i is known, and must be the same */
-	struct {
-		__u64 inode;
-		__u32 device; /* as the kernel encodes it */
-		__u32 generation;
-	} items[TREES_MAX];
-};
+/* Set before load, a struct plane_programs: the programs that TREE_IN() and TREE_OUT() count. */
 #define MAP_ROOTS ".rodata.roots"
 
 /*
@@ -27,5 +17,6 @@ struct lineage_roots {
 #define LINEAGE_MAP "state_lineage"
 #define TREES_MAP "state_trees"
 enum { LINEAGE_LAYOUT = 1, LINEAGE_MAX = 65536 };
+_Static_assert((int)TREES_MAX <= (int)PLANE_PROGRAMS, "roots are a struct plane_programs");
 
 #endif

@@ -26,9 +26,7 @@ static __always_inline __u32 program_place(const struct owner_note *note)
 	if (!note->program)
 		return ABSENT_PROGRAM;
 	for (__u32 i = 0; i < PLANE_PROGRAMS; i++)
-		if (i < programs.count && programs.items[i].inode == note->program &&
-		    programs.items[i].device == note->device &&
-		    (!(programs.generations >> i & 1) || programs.items[i].generation == note->generation))
+		if (plane_program_is(&programs, i, note->program, note->device, note->generation))
 			return PROGRAM_FIRST + i;
 	return PROGRAM_OTHER;
 }

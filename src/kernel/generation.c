@@ -92,7 +92,7 @@ static int load_value(int fd, size_t size, size_t least, void **ret_data)
 	return 0;
 }
 
-static int map_value(int fd, struct kernel_blob *ret_blob)
+int value_map(int fd, int protection, void **ret_data, size_t *ret_size)
 {
 	struct bpf_map_info info = { 0 };
 	uint32_t info_size = sizeof info;
@@ -100,18 +100,23 @@ static int map_value(int fd, struct kernel_blob *ret_blob)
 
 	if (bpf_obj_get_info_by_fd(fd, &info, &info_size))
 		return -errno;
-	data = mmap(NULL, info.value_size, PROT_READ, MAP_SHARED, fd, 0);
+	data = mmap(NULL, info.value_size, protection, MAP_SHARED, fd, 0);
 	if (data == MAP_FAILED)
 		return -errno;
-	*ret_blob = (struct kernel_blob){ data, info.value_size };
+	*ret_data = data;
+	*ret_size = info.value_size;
 	return 0;
 }
 
 int blob_map(struct kernel *kernel, const char *folder, const char *name, struct kernel_blob *ret_blob)
 {
 	CLEANUP_CLOSE int fd = pin_open(folder, "%s", name);
-	int error = fd < 0 ? fd : map_value(fd, ret_blob);
+	void *data = NULL;
+	size_t size = 0;
+	int error = fd < 0 ? fd : value_map(fd, PROT_READ, &data, &size);
 
+	if (!error)
+		*ret_blob = (struct kernel_blob){ data, size };
 	return error ? problem_set(kernel, error, "cannot read %s/%s: %s", folder, name, strerror(-error)) : 0;
 }
 

@@ -85,6 +85,8 @@ const struct record_set *record_find_set(const struct record *record, const char
 /* Blobs: an array map with one element. A size of 0 is no pin. Loaded ones are malloc()ed. */
 int blob_pin(struct kernel *kernel, const char *folder, const char *name, const void *data, size_t size);
 int blob_load(struct kernel *kernel, const char *folder, const char *name, size_t size, void **ret_data);
+/* The one value of an array map that can be mapped; the caller unmaps it. 0 or -errno, nothing mapped. */
+int value_map(int fd, int protection, void **ret_data, size_t *ret_size);
 /* Without a copy; kernel_blob_unmap() it. */
 int blob_map(struct kernel *kernel, const char *folder, const char *name, struct kernel_blob *ret_blob);
 int blob_update(const char *folder, const char *name, const void *data);

@@ -117,7 +117,7 @@ struct install {
 	uint8_t level_count;
 	struct plane_knocks knocks; /* count 0: none */
 	struct plane_programs programs;
-	struct lineage_roots roots; /* if there is the state LINEAGE_MAP */
+	struct plane_programs roots; /* if there is the state LINEAGE_MAP */
 	struct plane_comparisons comparisons; /* of all hooks */
 	struct plane_tunables tunables;
 	uint32_t tunable_count; /* 0: no map of them is kept */

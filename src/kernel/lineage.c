@@ -107,7 +107,7 @@ static void *constant(struct bpf_object *object, const char *section, size_t siz
 
 static int configure(const struct tracking *tracking, struct bpf_object *object, uint32_t event)
 {
-	struct lineage_roots *roots = constant(object, MAP_ROOTS, sizeof *roots);
+	struct plane_programs *roots = constant(object, MAP_ROOTS, sizeof *roots);
 	uint32_t *number = constant(object, ".rodata.event", sizeof *number);
 	struct bpf_map *map = bpf_object__find_map_by_name(object, LINEAGE_MAP);
 	struct bpf_map *sockets = bpf_object__find_map_by_name(object, TREES_MAP);

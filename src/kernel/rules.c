@@ -39,30 +39,17 @@ static void unmap(struct mapped *mapped)
 	*mapped = (struct mapped){ .fd = -1 };
 }
 
-static int map_whole(int fd, int protection, struct mapped *ret_mapped)
-{
-	struct bpf_map_info info = { 0 };
-	uint32_t info_size = sizeof info;
-	void *data;
-
-	if (bpf_obj_get_info_by_fd(fd, &info, &info_size))
-		return -errno;
-	data = mmap(NULL, info.value_size, protection, MAP_SHARED, fd, 0);
-	if (data == MAP_FAILED)
-		return -errno;
-	*ret_mapped = (struct mapped){ data, info.value_size, fd };
-	return 0;
-}
-
 static int map_pin(const char *folder, const char *name, uint32_t index, int protection, struct mapped *ret_mapped)
 {
-	int fd = index == UINT32_MAX ? pin_open(folder, "%s", name) : pin_open(folder, "%s_%u", name, index), error;
+	struct mapped mapped = {
+		.fd = index == UINT32_MAX ? pin_open(folder, "%s", name) : pin_open(folder, "%s_%u", name, index),
+	};
+	int error = mapped.fd < 0 ? mapped.fd : value_map(mapped.fd, protection, &mapped.data, &mapped.size);
 
-	if (fd < 0)
-		return fd;
-	error = map_whole(fd, protection, ret_mapped);
-	if (error)
-		close(fd);
+	if (!error)
+		*ret_mapped = mapped;
+	else
+		unmap(&mapped);
 	return error;
 }
 

@@ -6,15 +6,10 @@
  */
 #include <string.h>
 
+#include "base/hash.h"
 #include "plan/work.h"
 
 enum { UNIQUE_MIN = 1024, MEMO_MIN = 4096 }; /* powers of two */
-
-static uint64_t mix(uint64_t hash, uint64_t value)
-{
-	hash = (hash ^ value) * 0x9e3779b97f4a7c15ull;
-	return hash ^ hash >> 29;
-}
 
 struct diagrams *diagrams_new(struct arena *arena, const struct dim *dims, size_t dim_count, size_t effort_max)
 {
@@ -46,7 +41,7 @@ bool diagram_spend(struct diagrams *diagrams, size_t effort)
 
 static size_t memo_home(const struct diagrams *diagrams, uint32_t op, uint32_t left, uint32_t right)
 {
-	return mix(mix(op, left), right) & (diagrams->memo_size - 1);
+	return hash_mix(hash_mix(op, left), right) & (diagrams->memo_size - 1);
 }
 
 /* The entry of this key, or the empty one where it belongs. */
@@ -114,10 +109,10 @@ void diagram_push(struct diagrams *diagrams, size_t base, uint64_t last, diagram
 
 static uint64_t hash_node(uint32_t dim, const struct diagram_edge *edges, size_t count)
 {
-	uint64_t hash = mix(dim, count);
+	uint64_t hash = hash_mix(dim, count);
 
 	for (size_t i = 0; i < count; i++)
-		hash = mix(mix(hash, edges[i].last), edges[i].to);
+		hash = hash_mix(hash_mix(hash, edges[i].last), edges[i].to);
 	return hash;
 }
 

@@ -6,6 +6,7 @@
  */
 #include <string.h>
 
+#include "base/hash.h"
 #include "plan/table.h"
 
 #define NO_BOX BOX_FIELDS
@@ -38,12 +39,6 @@ struct boxes boxes_all(struct table_work *table)
 }
 
 /* --- further tests ---------------------------------------------------------------------------------------------- */
-
-static uint64_t hash_mix(uint64_t hash, uint64_t value)
-{
-	hash = (hash ^ value) * 0x9e3779b97f4a7c15u;
-	return hash ^ hash >> 29;
-}
 
 static uint64_t test_hash(const struct test *test, unsigned depth)
 {
