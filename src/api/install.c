@@ -181,11 +181,10 @@ _Static_assert((int)PROGRAMS_MAX == PLANE_PROGRAMS, "planes have room for all of
 /* Whether packets are asked for what only a note tells: calls and recorders are to leave them then. */
 static bool install_asks_owners(const struct install *install)
 {
-	const field_mask noted = FIELD_BIT(FIELD_GROUP) | FIELD_BIT(FIELD_PROGRAM) | FIELD_BIT(FIELD_TREE);
-
 	for (size_t i = 0; i < install->hook_count; i++)
-		if (!hook_table[install->hooks[i].hook].call && install->hooks[i].needed & noted)
-			return true;
+		for (int field = 0; field < FIELD_COUNT; field++)
+			if (install->hooks[i].needed & FIELD_BIT(field) && field_table[field].noted & HOOK_BIT(install->hooks[i].hook))
+				return true;
 	return false;
 }
 

@@ -21,6 +21,7 @@ static __always_inline int source_copy(parse_source *source, __u32 offset, void 
 
 #include "bpf/parse.h"
 #include "bpf/owner.h"
+#include "bpf/task.h"
 
 /* --- of the kernel --------------------------------------------------------------------------------------------- */
 
@@ -69,16 +70,34 @@ static __always_inline struct sock *owner_of(const struct sk_buff *skb)
 	return sk && sk->__sk_common.skc_state != STATE_TIME_WAIT ? sk : NULL;
 }
 
+/*
+ * The group of the process that made the socket, from the socket's file. Without one (not accepted yet, closed) it is not
+ * known. A file that is closed meanwhile may be another's at once: so it must still be the socket's when it has been read.
+ */
+static __always_inline __u32 group_of(struct sock *sk)
+{
+	struct socket *socket = sk->sk_socket;
+	struct file *file = socket ? socket->file : NULL;
+	__u32 group;
+
+	if (!file)
+		return ABSENT_OWNER;
+	group = file->f_cred->gid.val;
+	return sk->sk_socket == socket && socket->file == file ? group : ABSENT_OWNER;
+}
+
 static __always_inline void set_owner(const struct sk_buff *skb, struct packet *packet, field_mask needed)
 {
 	struct sock *sk;
 
-	if (!(needed & (NEEDS(FIELD_USER) | NEEDS_CGROUPS)))
+	if (!(needed & (NEEDS(FIELD_USER) | NEEDS(FIELD_GROUP) | NEEDS_CGROUPS)))
 		return;
 	sk = owner_of(skb);
 	if (!sk)
 		return;
 	set_owner_of(sk, packet, needed);
+	if (needed & NEEDS(FIELD_GROUP))
+		packet->group = group_of(sk);
 }
 
 /* --- what plane.h asks for ------------------------------------------------------------------------------------ */

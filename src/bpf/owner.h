@@ -23,8 +23,13 @@ typedef struct {
 	__u32 val;
 } kuid_t;
 
+struct socket {
+	struct file *volatile file;
+} KERNEL;
+
 struct sock {
 	struct sock_common __sk_common;
+	struct socket *volatile sk_socket;
 	kuid_t sk_uid;
 	struct sock_cgroup_data sk_cgrp_data;
 } KERNEL;

@@ -15,8 +15,17 @@ struct inode {
 	__u32 i_generation;
 } KERNEL;
 
+typedef struct {
+	__u32 val;
+} kgid_t;
+
+struct cred {
+	kgid_t gid;
+} KERNEL;
+
 struct file {
 	struct inode *f_inode;
+	const struct cred *f_cred; /* of who opened it, and of a socket, who made it */
 } KERNEL;
 
 struct mm_struct {
@@ -34,14 +43,6 @@ struct signal_struct {
 
 struct css_set {
 	struct cgroup *dfl_cgrp; /* of the unified hierarchy */
-} KERNEL;
-
-typedef struct {
-	__u32 val;
-} kgid_t;
-
-struct cred {
-	kgid_t gid;
 } KERNEL;
 
 struct task_struct {

@@ -74,16 +74,6 @@ static void narrow(struct lower *lower, const struct word *word, hook_mask known
 	lower->possible &= known;
 }
 
-static hook_mask calls(void)
-{
-	hook_mask mask = 0;
-
-	for (int hook = 0; hook < HOOK_COUNT; hook++)
-		if (hook_table[hook].call)
-			mask |= HOOK_BIT(hook);
-	return mask;
-}
-
 /* Those of a cgroup, where system calls can be noted. */
 static hook_mask noting_hooks(void)
 {
@@ -95,19 +85,13 @@ static hook_mask noting_hooks(void)
 	return mask;
 }
 
-/* What the kernel keeps in no socket. */
-static bool is_noted(enum field field)
-{
-	return field == FIELD_GROUP || field == FIELD_PROGRAM || field == FIELD_TREE;
-}
-
 /* What packets know of their owner only because a system call in a cgroup of the same policy has noted it. */
 static void check_noted(struct lower *lower, const struct word *word, enum field field, hook_mask hooks)
 {
-	hook_mask packets = hooks & field_table[field].hooks & ~noting_hooks();
+	hook_mask packets = hooks & field_table[field].noted & ~noting_hooks();
 	struct diag *diag;
 
-	if (!is_noted(field) || !packets || lower->hooks & noting_hooks())
+	if (!packets || lower->hooks & noting_hooks())
 		return;
 	diag = diag_error(lower->diags, word->span, "`%s` is known at %s only where the policy is at a cgroup too",
 			  word->text, hooks_text(lower, packets));
@@ -116,7 +100,7 @@ static void check_noted(struct lower *lower, const struct word *word, enum field
 
 static void check_hooks(struct lower *lower, const struct word *word, enum field field, hook_mask hooks)
 {
-	hook_mask known = field_table[field].hooks & (lower->hooks || !is_noted(field) ? ~(hook_mask)0 : calls());
+	hook_mask known = field_table[field].hooks & ~(lower->hooks ? 0 : field_table[field].noted);
 	hook_mask missing = hooks & ~known & ~hooks_that_leave(lower, hooks);
 	enum direction side;
 	struct diag *diag;

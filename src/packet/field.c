@@ -19,9 +19,8 @@
 #define OWNED \
 	(HOOK_BIT(HOOK_TC_EGRESS) | HOOK_BIT(HOOK_NF_OUTPUT) | HOOK_BIT(HOOK_CGROUP_INGRESS) | \
 	 HOOK_BIT(HOOK_CGROUP_EGRESS) | CALLS)
-/* Hooks whose sockets carry notes (bpf/owner_note.h), and those that write them. */
-#define NOTED \
-	(HOOK_BIT(HOOK_TC_EGRESS) | HOOK_BIT(HOOK_CGROUP_INGRESS) | HOOK_BIT(HOOK_CGROUP_EGRESS) | CALLS)
+/* Hooks whose packets find the notes of calls. */
+#define NOTED (HOOK_BIT(HOOK_TC_EGRESS) | HOOK_BIT(HOOK_CGROUP_INGRESS) | HOOK_BIT(HOOK_CGROUP_EGRESS))
 #define SKB (PACKETS & ~HOOK_BIT(HOOK_XDP))
 
 #define AT(member) offsetof(struct packet, member), sizeof(((struct packet *)0)->member)
@@ -74,12 +73,13 @@ const struct field_info field_table[FIELD_COUNT] = {
 	[FIELD_KNOCKED] = { "knocked", 8, AT(knocked), PRESENT_IP, 0, FORM_NUMBER, false, ARRIVING, "ir/ir.h" },
 	[FIELD_USER] = { "user", 32, AT(user), PRESENT_VALUE, ABSENT_OWNER, FORM_NUMBER, true, OWNED,
 			 "linux/bpf.h bpf_get_socket_uid" },
-	/* The kernel keeps neither in the socket: calls know them, and note them for packets of the same policy. */
-	[FIELD_GROUP] = { "group", 32, AT(group), PRESENT_VALUE, ABSENT_OWNER, FORM_NUMBER, true, NOTED,
-			  "linux/bpf.h bpf_get_current_uid_gid" },
-	[FIELD_PROGRAM] = { "program", 16, AT(program), PRESENT_VALUE, ABSENT_PROGRAM, FORM_NUMBER, true, NOTED,
-			    "linux/mm_types.h exe_file" },
-	[FIELD_TREE] = { "tree", 16, AT(tree), PRESENT_ALWAYS, 0, FORM_NUMBER, true, NOTED, "bpf/lineage.bpf.c" },
+	/* Not in the socket: calls know them, and note them for packets of the same policy. Its file has a group, too. */
+	[FIELD_GROUP] = { "group", 32, AT(group), PRESENT_VALUE, ABSENT_OWNER, FORM_NUMBER, true,
+			  NOTED | CALLS | HOOK_BIT(HOOK_NF_OUTPUT), "linux/cred.h gid", NOTED },
+	[FIELD_PROGRAM] = { "program", 16, AT(program), PRESENT_VALUE, ABSENT_PROGRAM, FORM_NUMBER, true, NOTED | CALLS,
+			    "linux/mm_types.h exe_file", NOTED },
+	[FIELD_TREE] = { "tree", 16, AT(tree), PRESENT_ALWAYS, 0, FORM_NUMBER, true, NOTED | CALLS, "bpf/lineage.bpf.c",
+			 NOTED },
 	[FIELD_CGROUP_0] = { "cgroup.0", 64, AT(cgroup[0]), PRESENT_VALUE, ABSENT_CGROUP, FORM_NUMBER, true, OWNED,
 			     "linux/bpf.h bpf_sk_ancestor_cgroup_id" },
 	[FIELD_CGROUP_1] = { "cgroup.1", 64, AT(cgroup[1]), PRESENT_VALUE, ABSENT_CGROUP, FORM_NUMBER, true, OWNED,

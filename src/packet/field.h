@@ -73,6 +73,7 @@ struct field_info {
 	bool owner;            /* an unknown value satisfies neither a test nor its negation */
 	hook_mask hooks;       /* where the data planes fill it */
 	const char *source;    /* RFC section or kernel header */
+	hook_mask noted;       /* of these hooks, those that know it only from what calls have noted (bpf/note.h) */
 };
 
 extern const struct field_info field_table[FIELD_COUNT];

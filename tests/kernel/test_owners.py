@@ -388,6 +388,56 @@ class Recorder(InCgroup):
         # connect() itself and its packet; nobody knows of packet sockets
         self.assertEqual((counts.packets(1), counts.packets(2), counts.packets(3)), (2, 0, 1))
 
+    def test_the_group_at_every_hook(self):
+        """The real group of who made the socket, whatever the hook has it from."""
+        for on in ("netfilter output", 'cgroup "@" egress', 'connect "@"'):
+            self.apply('policy t {\n on ' + on + '\n default accept\n accept if udp.dst_port == 7001 and group == 4321\n'
+                       ' reject if udp.dst_port == 7001\n}')
+
+            def as_group(real, effective):
+                def work():
+                    os.setresgid(real, effective, effective)
+                    return attempt(IPV4, DGRAM, PEER4, BAD, by_sendto)
+                return as_user(0, work)
+
+            self.assertEqual([as_group(*groups) for groups in ((4321, 4321), (4321, 0), (0, 4321))],
+                             ["done", "done", "EPERM"], on)
+            weir("delete", "t")
+
+    def test_netfilter_knows_older_sockets(self):
+        """By the socket's file: nobody has to note it, and what has no file has no group."""
+        with socket.socket(IPV4, DGRAM) as old:
+            self.apply('policy t {\n on netfilter output\n default accept\n accept if udp.dst_port == 7001 and group == %d\n'
+                       ' reject if udp.dst_port == 7001\n drop if icmp and group != 7\n drop if icmp and group known\n'
+                       ' accept if icmp\n}' % os.getegid())
+            self.assertEqual(outcome(old.sendto, b"x", (PEER4, BAD)), "done")
+        self.assertEqual(self.attached(), [])
+        with world.peer, socket.socket(IPV4, DGRAM) as client:
+            client.sendto(b"x", (OUR4, 9))  # the kernel answers: port unreachable
+        counts = Counts("t")
+        self.assertEqual([counts.packets(rule) for rule in (1, 2, 3, 4, 5)], [1, 0, 0, 0, 1])
+
+    def test_netfilter_and_sockets_without_file(self):
+        """An accepted connection that nobody has taken yet, and one that is closed."""
+        self.apply('policy t {\n on netfilter output\n default accept\n accept if tcp.dst_port == 7002 and '
+                   'group == %d\n accept if tcp.dst_port == 7002\n accept if tcp.src_port == 7002 '
+                   'and group == %d\n accept if tcp.src_port == 7002\n}' % (os.getegid(), os.getegid()))
+        with socket.create_server(("127.0.0.1", GOOD)) as server:
+            client = socket.create_connection(("127.0.0.1", GOOD))
+            client.sendall(b"x")
+            waiting = Counts("t").packets(4)
+            child, _ = server.accept()
+            self.assertEqual(child.recv(1), b"x")
+            known = Counts("t").packets(3)
+            child.sendall(b"y")
+            self.assertEqual(client.recv(1), b"y")
+            client.close()
+            child.close()
+        counts = Counts("t")
+        self.assertEqual(waiting, 1)                     # the ACK; the SYN-ACK has the listener's
+        self.assertGreater(counts.packets(3), known)
+        self.assertGreaterEqual(counts.packets(2), 1)    # the FIN
+
     def test_one_program_by_itself_cannot_know(self):
         path = policy_file(self.ALONE.replace("@", self.cgroup.name))
         for command in (["load", "--hook", "cgroup-egress", "--pin", os.environ["WEIR_BPFFS"] + "/alone", path],
