@@ -164,6 +164,8 @@ const char *output_special_rule(int32_t rule);
 void output_diagnostics(struct cli *cli);
 /* Same for a failure that only the command line knows of. */
 void output_failure(struct cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* A warning of the same kind. */
+void output_warning(struct cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /*
  * Ends a command: queued diagnostics are put out, with --json `object` (NULL: an empty one) too, with "ok" and
  * "diagnostics" added. Takes the object. Returns the exit status that goes with the library's `status`.
@@ -216,7 +218,10 @@ int input_read(const char *path, char **ret_text, size_t *ret_length);
 
 /* Policies, as text, that let some reach an address and refuse everybody else. */
 
-/* Writes to the command's --output, a new file, or to standard output; weir_status. */
+/*
+ * Writes to the command's --output, a new file, or to standard output; weir_status. What does not compile on this machine is
+ * a warning, since it may be written for another one.
+ */
 int guard_write(struct cli *cli, void (*put)(FILE *out, const struct cli *cli, const void *data), const void *data);
 /* What a reader does with the text; `policy` is its name. */
 void guard_put_advice(FILE *out, const struct cli *cli, const char *policy);

@@ -3,21 +3,52 @@
 #include "cli.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
-int guard_write(struct cli *cli, void (*put)(FILE *out, const struct cli *cli, const void *data), const void *data)
+/* Names of users, programs, cgroups and interfaces that mean nothing here. */
+static void warn_of_names(struct cli *cli, const char *text, size_t length)
+{
+	struct weir_program *program;
+
+	if (!weir_compile_text(cli->weir, "policy", text, length, &program)) {
+		weir_program_free(program);
+		return;
+	}
+	for (size_t i = 0; i < weir_diagnostic_count(cli->weir); i++) {
+		const struct weir_diagnostic *diagnostic = weir_diagnostic(cli->weir, i);
+
+		if (diagnostic->severity == WEIR_ERROR)
+			output_warning(cli, "not for this machine: line %u: %s", (unsigned)diagnostic->line, diagnostic->text);
+	}
+}
+
+static int write_text(struct cli *cli, const char *text)
 {
 	FILE *out = cli->set.output ? fopen(cli->set.output, "wxe") : stdout;
 
-	if (!out) {
-		output_failure(cli, "cannot write %s: %s", cli->set.output, strerror(errno));
-		return WEIR_SYSTEM;
-	}
-	put(out, cli, data);
-	if (out == stdout || !fclose(out))
+	if (out && fputs(text, out) >= 0 && (out == stdout || !fclose(out)))
 		return WEIR_OK;
-	output_failure(cli, "cannot write %s: %s", cli->set.output, strerror(errno));
+	output_failure(cli, "cannot write %s: %s", cli->set.output ? cli->set.output : "to standard output", strerror(errno));
 	return WEIR_SYSTEM;
+}
+
+int guard_write(struct cli *cli, void (*put)(FILE *out, const struct cli *cli, const void *data), const void *data)
+{
+	char *text = NULL;
+	size_t length;
+	FILE *stream = open_memstream(&text, &length);
+	int status;
+
+	if (!stream)
+		return WEIR_SYSTEM;
+	put(stream, cli, data);
+	fclose(stream);
+	status = write_text(cli, text);
+	if (!status)
+		warn_of_names(cli, text, length);
+	free(text);
+	return status;
 }
 
 void guard_put_advice(FILE *out, const struct cli *cli, const char *policy)

@@ -70,24 +70,40 @@ void output_diagnostics(struct cli *cli)
 	}
 }
 
-void output_failure(struct cli *cli, const char *format, ...)
+static void say(struct cli *cli, enum weir_severity severity, const char *colour, const char *format, va_list args)
 {
-	struct weir_diagnostic diagnostic = { .severity = WEIR_ERROR };
-	va_list args;
+	struct weir_diagnostic diagnostic = { .severity = severity };
 	char *text;
 
-	va_start(args, format);
 	if (vasprintf(&text, format, args) < 0)
 		out_of_memory();
-	va_end(args);
-	cli->errors++;
 	diagnostic.text = text;
 	if (collects(cli))
 		json_array_append_new(collected(cli), json_diagnostic(&diagnostic));
 	else
-		fprintf(stderr, "weir: %serror%s: %s\n", colours() ? "\033[1;31m" : "", colours() ? "\033[0m" : "",
-			text);
+		fprintf(stderr, "weir: %s%s%s: %s\n", colours() ? colour : "", severity_names[severity],
+			colours() ? "\033[0m" : "", text);
 	free(text);
+}
+
+void output_failure(struct cli *cli, const char *format, ...)
+{
+	va_list args;
+
+	cli->errors++;
+	va_start(args, format);
+	say(cli, WEIR_ERROR, "\033[1;31m", format, args);
+	va_end(args);
+}
+
+void output_warning(struct cli *cli, const char *format, ...)
+{
+	va_list args;
+
+	cli->warnings++;
+	va_start(args, format);
+	say(cli, WEIR_WARNING, "\033[1;35m", format, args);
+	va_end(args);
 }
 
 int output_finish(struct cli *cli, int status, json_t *object)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* weir preset: policies for common needs, as text to read and edit. Nothing is loaded, no name is looked up. */
+/* weir preset: policies for common needs, as text to read and edit. Nothing is loaded. */
 #include "cli.h"
 
 #include <string.h>
@@ -48,13 +48,14 @@ static const struct allow_kind {
 	const char *name;
 	const char *condition; /* that has a list behind it */
 	bool members; /* of a group */
+	bool path;
 } allow_kinds[] = {
-	{ "user", "user in", false },
-	{ "members", "user in", true },
-	{ "group", "group in", false },
-	{ "program", "program in", false },
-	{ "tree", "program in tree of", false },
-	{ "cgroup", "cgroup in", false },
+	{ "user", "user in", false, false },
+	{ "members", "user in", true, false },
+	{ "group", "group in", false, false },
+	{ "program", "program in", false, true },
+	{ "tree", "program in tree of", false, true },
+	{ "cgroup", "cgroup in", false, true },
 };
 
 /* The name behind `KIND=` if it is one; NULL if not. */
@@ -68,12 +69,18 @@ static const char *allowed_name(const char *text, const char *kind)
 static int check_allow(struct cli *cli, const char *text)
 {
 	const char *name = NULL;
+	bool path = false;
 
-	for (size_t i = 0; i < COUNT(allow_kinds) && !name; i++)
+	for (size_t i = 0; i < COUNT(allow_kinds) && !name; i++) {
 		name = allowed_name(text, allow_kinds[i].name);
+		path = allow_kinds[i].path;
+	}
 	if (!name || !*name)
 		return usage_error(cli->command, "`--allow` takes user=NAME, members=GROUP, group=NAME, program=PATH, tree=PATH "
 				   "or cgroup=PATH, not `%s`", text);
+	if (path && *name != '/')
+		return usage_error(cli->command, "`--allow %.*s` takes a whole path, from / on, not `%s`", (int)(name - text - 1),
+				   text, name);
 	if (strpbrk(name, "\"\\\n"))
 		return usage_error(cli->command, "`%s` cannot stand in a policy", name);
 	return WEIR_OK;

@@ -101,8 +101,19 @@ class Real(CommandLine):
             self.weir("check", "--strict", provider + ".weir")
         self.weir("preset", "metadata", "-o", "all.weir", status=SYSTEM)  # is there
         for wrong in (["web"], ["metadata", "--provider", "ibm"], ["metadata", "--allow", "root"],
-                      ["metadata", "--allow", "user="], ["metadata", "--allow", 'user=a"b'], ["metadata", "--json"]):
+                      ["metadata", "--allow", "user="], ["metadata", "--allow", 'user=a"b'], ["metadata", "--json"],
+                      ["metadata", "--allow", "tree=perl"], ["metadata", "--allow", "cgroup=agent"]):
             self.weir("preset", *wrong, status=USAGE)
+
+    def test_preset_for_another_machine(self):
+        """Names that mean nothing here are written, but not without a word."""
+        for kind, name in (("user", "nosuch"), ("group", "nosuch"), ("members", "nosuch"), ("program", "/no/such"),
+                           ("tree", "/no/such"), ("cgroup", "/no/such")):
+            done = self.weir("preset", "metadata", "--allow", "%s=%s" % (kind, name))
+            line = next(i for i, text in enumerate(done.stdout.splitlines(), 1) if name in text)
+            self.assertIn("weir: warning: not for this machine: line %d: unknown " % line, done.stderr)
+            self.assertEqual(done.stderr.count("\n"), 1)
+        self.assertEqual(self.weir("preset", "metadata", "--allow", "user=root", "--allow", "program=/bin/sh").stderr, "")
 
     def test_import(self):
         with open(os.path.join(ROOT, "tests/golden/import/002-several.yml")) as file:
@@ -116,6 +127,8 @@ class Real(CommandLine):
             self.weir("check", "--strict", "lo.weir")
             self.weir("import", "lo.yml", "-o", "lo.weir", status=SYSTEM)  # is there
             os.unlink(os.path.join(self.folder, "lo.weir"))
+        self.write("far.yml", "endpoints: [{e: {iface: [nosuch0], range: ['::1'], allow: [nosuch]}}]")
+        self.assertIn("not for this machine: line 11: unknown user `nosuch`", self.weir("import", "far.yml").stderr)
         self.write("bad.yml", "endpoints:\n- e: {iface: [lo], range: ['::1'], allow: [root], deny: [x]}\n")
         done = self.weir("import", "bad.yml", "-o", "bad.weir", status=INPUT)
         self.assertIn("bad.yml:2:51: error: unknown key `deny`\n", done.stderr)
