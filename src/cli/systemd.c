@@ -201,15 +201,43 @@ static int add_sockets(struct cli *cli, struct protection *protection, const cha
 	return status;
 }
 
+/* Of the other kinds systemd.unit(5) knows; others are no suffixes: `my.app` is my.app.service. */
+static const struct other_kind {
+	const char *suffix;
+	const char *instead;
+} other_kinds[] = {
+	{ ".slice", "a policy `on cgroup` filters all that is in a slice" },
+	{ ".scope", "a policy `on cgroup` filters a scope" },
+	{ ".timer", "it has no process: protect the service that it starts" },
+	{ ".path", "it has no process: protect the service that it starts" },
+	{ ".target", "it has no process: protect the services that it wants" },
+	{ ".mount", "its sockets are the kernel's: a policy `on tc` filters them" },
+	{ ".automount", "it has no sockets" },
+	{ ".swap", "it has no sockets" },
+	{ ".device", "it has no process: a policy `on tc` or `on xdp` filters a network device" },
+};
+
+static const struct other_kind *other_kind_of(const char *unit)
+{
+	const char *suffix = strrchr(unit, '.');
+
+	for (size_t i = 0; suffix && i < sizeof other_kinds / sizeof other_kinds[0]; i++)
+		if (!strcmp(other_kinds[i].suffix, suffix))
+			return &other_kinds[i];
+	return NULL;
+}
+
 /* The service and the sockets that activate it: filters of the one do not cover what the others pass on. */
 static int add_units(struct cli *cli, struct protection *protection, const char *operand)
 {
-	char *name = text_print("%s%s", operand, strchr(operand, '.') ? "" : ".service");
+	const struct other_kind *other = other_kind_of(operand);
+	char *name = text_print("%s%s", operand, other || kind_of(operand) ? "" : ".service");
 	int status = WEIR_INPUT;
 
-	if (!kind_of(name) || strchr(name, '/'))
-		output_failure(cli, "`%s` is neither a service nor a socket; a policy `on cgroup` filters slices and "
-				    "scopes", name);
+	if (other)
+		output_failure(cli, "`%s` is neither a service nor a socket; %s", name, other->instead);
+	else if (strchr(name, '/'))
+		output_failure(cli, "`%s` is a path, not a unit's name", operand);
 	else
 		status = add_unit(cli, protection, name);
 	free(name);

@@ -332,10 +332,15 @@ class Closed(TestCase):
         self.assertEqual((done.returncode, done.stdout), (1, ""))
         self.assertIn("there is no unit nosuch.service", done.stderr)
 
-    def test_a_slice(self):
-        done = weir("systemd", "protect", "system.slice", "--ingress", "tcp", check=False)
-        self.assertEqual(done.returncode, 1)
-        self.assertIn("neither a service nor a socket", done.stderr)
+    def test_other_units(self):
+        for name, words in (("system.slice", "`on cgroup` filters all that is in a slice"),
+                            ("srv.timer", "protect the service that it starts"), ("basic.target", "services that it wants"),
+                            ("tmp.mount", "`on tc`"), ("./srv.service", "a path, not a unit's name")):
+            done = weir("systemd", "protect", name, "--ingress", "tcp", check=False)
+            self.assertEqual((done.returncode, done.stdout), (1, ""), name)
+            self.assertIn(words, done.stderr)
+        done = weir("systemd", "protect", "my.app", "--ingress", "tcp", check=False)
+        self.assertIn("there is no unit my.app.service", done.stderr)
 
     def test_bpffs_unmounted(self):
         """What was pinned is gone with it, and so are the filters: the next start of the service brings them back."""
