@@ -126,13 +126,13 @@ static const struct kept_process *process_of(struct weir *weir, struct weir_capt
 	return kept;
 }
 
-static void fill(struct weir_captures *captures, const struct event *raw, const char *policy,
+static void fill(struct weir_captures *captures, const struct event *raw, const struct event_origin *origin,
 		 const struct kept_process *process)
 {
 	captures->captured = (struct weir_captured){
 		.time_ns = raw->time_ns + clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_BOOTTIME),
-		.policy = policy,
-		.rule = raw->rule,
+		.policy = origin->policy,
+		.rule = origin_rule(raw, origin),
 		.verdict = raw->verdict == LOG_ONLY ? NULL : verdict_name(raw->verdict),
 		.hook = raw->hook < HOOK_COUNT ? hook_table[raw->hook].name : "",
 		.interface = interface_name(captures, raw->in_iface ? raw->in_iface : raw->out_iface),
@@ -167,7 +167,7 @@ WEIR_EXPORT int weir_captures_next(struct weir *weir, struct weir_captures *capt
 	}
 	if (!got)
 		return 0;
-	fill(captures, raw, origin.policy, process_of(weir, captures, raw, &origin));
+	fill(captures, raw, &origin, process_of(weir, captures, raw, &origin));
 	*ret_captured = &captures->captured;
 	return 1;
 }

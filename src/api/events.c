@@ -98,7 +98,7 @@ static void fill_event(struct weir_events *events, json_t *meta)
 	events->event = (struct weir_event){
 		.time_ns = raw->time_ns + clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_BOOTTIME),
 		.policy = events->origin.policy,
-		.rule = raw->rule,
+		.rule = origin_rule(raw, &events->origin),
 		.text = log_text(meta, raw->log),
 		.verdict = verdict_name(raw->verdict),
 		.observed = meta && json_is_true(json_object_get(meta, "observe")),

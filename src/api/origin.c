@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* See origin.h. In: records; out: descriptions and paths, which may be missing: nothing here is an error. */
 #include "api/origin.h"
+#include "api/rule_places.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -99,6 +100,11 @@ void origin_program(json_t *meta, const struct event *raw, char path[PATH_MAX])
 	snprintf(link, sizeof link, "/proc/%u/exe", raw->pid);
 	length = raw->pid && !stat(link, &status) && status.st_ino == raw->program ? readlink(link, path, PATH_MAX - 1) : 0;
 	path[length > 0 ? length : 0] = '\0';
+}
+
+uint32_t origin_rule(const struct event *raw, const struct event_origin *origin)
+{
+	return origin->edits_size ? places_number(origin->edits, origin->edits_size, SLOT_RULE(raw->rule)) : raw->rule;
 }
 
 void origin_cgroup(const struct event *raw, char path[PATH_MAX])

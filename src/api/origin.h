@@ -24,6 +24,8 @@ void descriptions_free(struct descriptions *descriptions);
  * caller may know; else "".
  */
 void origin_program(json_t *meta, const struct event *raw, char path[PATH_MAX]);
+/* The number of the rule that it names, as edits in force have left it. */
+uint32_t origin_rule(const struct event *raw, const struct event_origin *origin);
 /* The path of its cgroup if it is still in it, else "". */
 void origin_cgroup(const struct event *raw, char path[PATH_MAX]);
 

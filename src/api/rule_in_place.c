@@ -139,6 +139,7 @@ void in_place_read(struct in_place *in_place)
 	const struct rule_op *op;
 
 	in_place->places = places_built(in_place->call->arena, header->rules, header->stride);
+	in_place->places.first = header->first;
 	while ((op = op_next(&cursor)))
 		places_apply(&in_place->places, op);
 }

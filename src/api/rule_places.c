@@ -94,6 +94,34 @@ void places_apply(struct rule_places *places, const struct rule_op *op)
 		put_in(places, op->number, op->order, op->slot);
 }
 
+static uint32_t moved(uint32_t number, const struct rule_op *op)
+{
+	if (op->operation == WEIR_RULE_ADD)
+		return number + (op->number <= number);
+	return number - (op->operation == WEIR_RULE_DELETE && op->number < number);
+}
+
+uint32_t places_number(const void *edits, size_t size, uint32_t slot)
+{
+	struct op_cursor cursor = { .edits = edits, .size = size };
+	uint32_t number = slot - SLOT_RULES + 1;
+	const struct rule_op *op;
+	bool gone = false;
+
+	while ((op = op_next(&cursor))) {
+		bool brings = op->operation == WEIR_RULE_ADD || op->operation == WEIR_RULE_REPLACE;
+
+		if (brings && op->slot == slot) {
+			number = op->number;
+			gone = false;
+		} else if (op->operation != RULE_TEXT && !gone) {
+			gone = op->operation != WEIR_RULE_ADD && op->number == number;
+			number = moved(number, op);
+		}
+	}
+	return number;
+}
+
 struct rule_run *places_find(const struct rule_places *places, uint32_t number, uint32_t *ret_index)
 {
 	uint32_t before = 0;
@@ -115,7 +143,7 @@ uint32_t places_order(const struct rule_places *places, uint32_t number)
 	const struct rule_run *run = places_find(places, number, &index);
 
 	if (!number)
-		return 0;
+		return places->first;
 	if (!run)
 		return (places->built + 1) * places->stride;
 	return run->first ? (run->first + index) * places->stride : run->order;
@@ -126,7 +154,7 @@ enum { NEAR = 16 }; /* rules that come one after the other in one place are put 
 uint32_t places_between(const struct rule_places *places, uint32_t before, uint32_t behind)
 {
 	uint32_t gap = behind - before, near = gap / 2 < NEAR ? gap / 2 : NEAR, order = before + gap / 2;
-	bool built_before = before % places->stride == 0, built_behind = behind % places->stride == 0;
+	bool built_before = before == places->first || before % places->stride == 0, built_behind = behind % places->stride == 0;
 
 	if (gap < 2)
 		return 0;

@@ -49,6 +49,7 @@ struct rule_run {
 struct rule_places {
 	struct arena *arena;
 	uint32_t stride;
+	uint32_t first; /* rules have orders above this one */
 	uint32_t built; /* rules */
 	uint32_t count; /* now */
 	uint32_t came;  /* rules that came, those that went again too */
@@ -57,6 +58,8 @@ struct rule_places {
 
 struct rule_places places_built(struct arena *arena, uint32_t rules, uint32_t stride);
 void places_apply(struct rule_places *places, const struct rule_op *op);
+/* The present number of the rule that has, or had, this counter slot; the last one if it is gone. */
+uint32_t places_number(const void *edits, size_t size, uint32_t slot);
 /* The rule of that number: its run, and its place in it. NULL: there is none. */
 struct rule_run *places_find(const struct rule_places *places, uint32_t number, uint32_t *ret_index);
 /* Order of the rule of that number, or what lies before the first and behind the last. */

@@ -133,7 +133,8 @@ struct table_header {
 	__u64 latest;         /* index of the newest struct table_version; 0: none. All that the walker reads of this. */
 	__u64 needed;         /* plane_config.needed */
 	__u32 stride;         /* rule number n of those built has order n * stride; 0: rules cannot be changed in place */
-	__u32 rules;          /* as built */
+	__u32 rules;          /* as built, of those that users see */
+	__u32 first;          /* those have orders above this one */
 	__u32 room, room_end; /* words that versions may take */
 	__u32 entries[2];     /* index of each family's entries: records by order, flagged with TABLE_HIDES */
 	__u32 entry_count[2];

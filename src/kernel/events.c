@@ -15,7 +15,7 @@
 #include <sys/mman.h>
 #include <time.h>
 
-#include "kernel/generation.h"
+#include "kernel/rules.h"
 
 enum { RESCAN_MS = 250, RING_HEADER = 8, EVENT_HEAD = offsetof(struct event, data) };
 
@@ -40,6 +40,8 @@ struct ring {
 	uint64_t *consumer; /* one page, shared with the kernel and other readers */
 	uint64_t *producer; /* one page, then the data twice in a row */
 	char *data;
+	void *edits, *epoch; /* of the policy's rules, and of the store, mapped; or NULL */
+	size_t edits_size, epoch_size;
 	uint64_t position;
 	uint64_t lost_at_start;
 	uint64_t overrun;
@@ -110,6 +112,10 @@ static void ring_close(struct ring *ring)
 		munmap(ring->consumer, page);
 	if (ring->producer)
 		munmap(ring->producer, page + 2 * ring->size);
+	if (ring->edits)
+		munmap(ring->edits, ring->edits_size);
+	if (ring->epoch)
+		munmap(ring->epoch, ring->epoch_size);
 	close_cleanup(&ring->fd);
 	close_cleanup(&ring->status_fd);
 }
@@ -298,6 +304,29 @@ static int add_ring(struct kernel_events *events, const char *policy, int fd, in
 	return 0;
 }
 
+static void map_pinned(const char *folder, const char *name, void **ret_data, size_t *ret_size)
+{
+	CLEANUP_CLOSE int fd = pin_open(folder, "%s", name);
+
+	if (fd >= 0)
+		value_map(fd, PROT_READ, ret_data, ret_size);
+}
+
+static int scan_generation(struct kernel_events *events, const struct generation *generation, int fd,
+			   const struct bpf_map_info *info)
+{
+	int error = add_ring(events, generation->policy, fd, pin_open(generation->folder.text, "status"), info);
+
+	struct ring *ring;
+
+	if (error)
+		return error;
+	ring = &events->rings[events->count - 1];
+	map_pinned(generation->folder.text, "edits", &ring->edits, &ring->edits_size); /* if rules can be changed in place */
+	map_pinned(events->kernel->root.text, EPOCH_NAME, &ring->epoch, &ring->epoch_size);
+	return 0;
+}
+
 static int scan_policy(struct kernel_events *events, const struct generation *generation)
 {
 	struct bpf_map_info info = { 0 };
@@ -316,7 +345,7 @@ static int scan_policy(struct kernel_events *events, const struct generation *ge
 	}
 	known = find_ring(events, info.id);
 	if (!known)
-		return add_ring(events, generation->policy, fd, pin_open(generation->folder.text, "status"), &info);
+		return scan_generation(events, generation, fd, &info);
 	known->seen = true;
 	close(fd);
 	return 0;
@@ -472,6 +501,16 @@ uint32_t kernel_events_generation(const struct kernel_events *events, size_t ind
 	return events->rings[index].map_id;
 }
 
+static struct event_origin origin_of(const struct ring *ring)
+{
+	struct event_origin origin = { .policy = ring->policy, .generation = ring->map_id, .edits = ring->edits };
+
+	if (ring->edits && ring->epoch)
+		origin.edits_size = rules_committed(ring->edits, ring->edits_size,
+						    __atomic_load_n((const uint64_t *)ring->epoch, __ATOMIC_ACQUIRE));
+	return origin;
+}
+
 /* Begins with the ring after the one read last: none starves. */
 static int read_any(struct kernel_events *events, struct event_origin *ret_origin)
 {
@@ -480,7 +519,7 @@ static int read_any(struct kernel_events *events, struct event_origin *ret_origi
 
 		if (!ring_read(&events->rings[at], events->record))
 			continue;
-		*ret_origin = (struct event_origin){ events->rings[at].policy, events->rings[at].map_id };
+		*ret_origin = origin_of(&events->rings[at]);
 		events->next = at + 1;
 		return 1;
 	}

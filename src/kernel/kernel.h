@@ -361,6 +361,8 @@ int kernel_events_open(struct kernel *kernel, const char *policy, struct diags *
 struct event_origin {
 	const char *policy;  /* lives as long as the reader */
 	uint32_t generation; /* differs after the policy was replaced */
+	const void *edits;   /* of its rules (struct rules_edit), in force by now; valid until the next call */
+	size_t edits_size;
 };
 /* Waits up to timeout_ms (-1: for ever). 1 and an event, 0 at the timeout or after a signal, -errno. */
 int kernel_events_next(struct kernel_events *events, int timeout_ms, struct event *ret_event,

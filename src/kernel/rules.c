@@ -73,15 +73,19 @@ const struct rules_edit *rules_edit_next(const void *edits, size_t size, const s
 	return at + sizeof *edit <= size && edit->size && edit_size(edit) <= size - at ? edit : NULL;
 }
 
-/* Bytes that those in force take. */
-static size_t committed_size(const struct mapped *edits, uint64_t epoch)
+size_t rules_committed(const void *edits, size_t size, uint64_t epoch)
 {
 	const struct rules_edit *edit = NULL;
-	size_t size = 0;
+	size_t committed = 0;
 
-	while ((edit = rules_edit_next(edits->data, edits->size, edit)) && edit->since <= epoch)
-		size += edit_size(edit);
-	return size;
+	while ((edit = rules_edit_next(edits, size, edit)) && edit->since <= epoch)
+		committed += edit_size(edit);
+	return committed;
+}
+
+static size_t committed_size(const struct mapped *edits, uint64_t epoch)
+{
+	return rules_committed(edits->data, edits->size, epoch);
 }
 
 int rules_edits(struct kernel *kernel, const char *folder, void **ret_edits, size_t *ret_size)

@@ -15,6 +15,9 @@
 /* Pins frame and an empty edits, if the install has a frame. */
 int rules_stage(struct kernel *kernel, const char *folder, const struct install *install);
 
+/* Bytes of mapped edits that are in force in this epoch. */
+size_t rules_committed(const void *edits, size_t size, uint64_t epoch);
+
 /* A malloc()ed copy of the edits in force; none: size 0. */
 int rules_edits(struct kernel *kernel, const char *folder, void **ret_edits, size_t *ret_size);
 

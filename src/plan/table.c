@@ -338,18 +338,6 @@ static void note_links(const struct ruleset *ruleset, struct table_header *heade
 	}
 }
 
-/* What steps tell of a rule by the slot that it counts in, others read as its number: then it must stay so. */
-static bool names_rules(const struct answers *answers)
-{
-	for (size_t i = 0; i < answers->steps.count; i++) {
-		uint32_t kind = answers->steps.items[i].kind;
-
-		if (kind != STEP_COUNT && kind != STEP_MARK && kind != STEP_VERDICT && kind != STEP_RESUME)
-			return true;
-	}
-	return false;
-}
-
 static void put_entries(const struct table_work *table, struct attempt_table *best, unsigned index,
 			struct table_header *header)
 {
@@ -394,7 +382,7 @@ static bool put_header(const struct table_work *table, const struct plan *plan, 
 	size_t steps = table->answers->steps.count, room = room_words(table);
 	size_t start = table->extras.count * (sizeof(struct table_test) / 8);
 	struct table_header header = {
-		.stride = table->stride, .rules = ruleset->rule_count, .scale = best->config.scale,
+		.stride = table->stride, .rules = ruleset_shown(ruleset), .first = ruleset->hidden_count, .scale = best->config.scale,
 		.hook = table->work->hook, .needed = plan->needed, .rejects = rejects(table->answers), .levels = table_levels(ruleset),
 		.steps = (uint32_t)steps, .steps_end = (uint32_t)steps + ROOM_STEPS,
 	};
@@ -402,8 +390,6 @@ static bool put_header(const struct table_work *table, const struct plan *plan, 
 	header.room = (uint32_t)(start ? start : TABLE_HEADER / 8);
 	header.room_end = header.room + (uint32_t)room;
 	note_links(ruleset, &header);
-	if (names_rules(table->answers))
-		header.stride = 0;
 	for (unsigned i = 0; i < 2 && header.stride; i++)
 		put_entries(table, best, i, &header);
 	memcpy(best->blob.items, &header, sizeof header);

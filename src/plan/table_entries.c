@@ -235,25 +235,29 @@ void entries_lay(struct table_work *table, struct table_family *family)
 	table->order = 1;
 	lay_chain(&laying, &frame);
 	if (table->orders)
-		table->order = table->orders[table->work->ruleset->rule_count] + table->stride;
+		table->order = table->orders[ruleset_shown(table->work->ruleset)] + table->stride;
 	place(&laying, frame.end);
 	resolve(&laying);
 	if (!table->orders)
 		find_jumped(&laying);
 }
 
-/* Rules of one chain get orders with room between them, for those that come later. */
+/*
+ * Rules of one chain get orders with room between them, for those that come later. Hidden ones, whose numbers come last, are in
+ * front of them all.
+ */
 static void give_orders(struct table_work *table)
 {
 	const struct ruleset *ruleset = table->work->ruleset;
-	uint32_t stride = orders_max / (ruleset->rule_count + 2);
+	uint32_t stride = orders_max / (ruleset->rule_count + 2), shown = ruleset_shown(ruleset);
 
-	if (ruleset->chain_count > 1 || ruleset->hidden_count) /* hidden rules' numbers are not in their order */
+	stride = stride < STRIDE_MAX ? stride : STRIDE_MAX;
+	if (ruleset->chain_count > 1 || ruleset->hidden_count >= stride / 2)
 		return;
-	table->stride = stride < STRIDE_MAX ? stride : STRIDE_MAX;
+	table->stride = stride;
 	table->orders = ARENA_ARRAY(table->work->arena, uint32_t, ruleset->rule_count + 1);
 	for (uint32_t i = 0; i <= ruleset->rule_count; i++)
-		table->orders[i] = i * table->stride;
+		table->orders[i] = i <= shown ? i * stride : i - shown;
 }
 
 /* --- what classify_rest() does ---------------------------------------------------------------------------------- */

@@ -234,7 +234,7 @@ static bool good_rules(struct patching *patching, const struct ruleset *ruleset)
 		if (!good_actions(patching, rule))
 			return false;
 	}
-	if (ruleset->program_count)
+	if (ruleset->program_count || ruleset->root_count)
 		return refuse(patching, "the rule may name programs");
 	if (ruleset->cgroup_level_count && table_levels(ruleset) != patching->header->levels)
 		return refuse(patching, "the rule looks at other levels of cgroups");

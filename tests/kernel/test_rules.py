@@ -478,5 +478,89 @@ class Tables(TestCase):
         self.assertGreater(killed, 0)
 
 
+def noted(policy="t"):
+    """What `weir log` tells: rule, text, verdict of each event."""
+    done = weir("log", "--json", policy)
+    return [(event["rule"], event["text"], event["verdict"]) for event in map(json.loads, done.stdout.splitlines())]
+
+
+class Cases(TestCase):
+    """Which changes are in place, by what else the policy has, and by what the rule that comes or goes does."""
+    FRAME = """policy t {
+    on tc weir0 ingress
+    default accept
+    classifier = table
+    set blocked : prefix { 192.0.2.0/24, 10.77.0.2 }
+    set seen : address timeout 1h max 100 { }
+    knock door { sequence udp.dst_port == 7301, udp.dst_port == 7302 within 10s open 60s }
+%s
+}
+"""
+    # With the knock and its hidden rules in front of all; none of them decides on 7001 to 7008.
+    ELSEWHERE = {
+        "a set": "drop if src in blocked and udp.dst_port == 7101",
+        "a log": 'log "told" drop if udp.dst_port == 7102',
+        "a log that goes on": 'log "on" rate 1/min if udp.dst_port == 7103',
+        "a named counter": "count some drop if udp.dst_port == 7104",
+        "a rate": "drop if udp.dst_port == 7105 and rate <= 1/s",
+        "a throttle": "throttle 8mbit per src accept if udp.dst_port == 7106",
+        "a capture": "capture snap 60 if udp.dst_port == 7107",
+        "a mark": "mark 7 if udp.dst_port == 7108",
+        "a reject": "reject if udp.dst_port == 7109",
+        "an addition": "add src to seen drop if udp.dst_port == 7110",
+        "a knock": "drop if not knocked(door) and udp.dst_port == 7111",
+        "many": "accept if src in { 10.0.0.1, 10.0.0.3, 10.0.0.5-10.0.0.9 } and udp.dst_port in { 1, 3, 5, 7, 9 }",
+    }
+
+    def check(self, elsewhere):
+        """A plain rule comes and goes at either end; the other one decides what it decided."""
+        self.assertTrue(change("add", "t", "before", "1", "drop if udp.dst_port == 7001"))
+        self.assertTrue(change("add", "t", "drop if udp.dst_port == 7002"))
+        self.assertEqual(probe([7001, 7002, 7003]), {7003}, elsewhere)
+        self.assertTrue(change("replace", "t", "1", "drop if udp.dst_port == 7003"))
+        self.assertEqual(probe([7001, 7002, 7003]), {7001}, elsewhere)
+        self.assertTrue(change("delete", "t", "1"))
+        self.assertTrue(change("delete", "t", "1")) # the other one: nothing tells of it any more
+        self.assertEqual(probe([7001, 7002, 7003]), {7001, 7003}, elsewhere)
+
+    @each(sorted(ELSEWHERE.items()))
+    def test_a_plain_rule_beside(self, *elsewhere):
+        apply(self.FRAME % ("    " + "".join(elsewhere)))
+        self.check(elsewhere)
+
+    def test_a_plain_rule_beside_all(self):
+        rules_there = list(self.ELSEWHERE.values())
+        apply(self.FRAME % "\n".join("    " + rule for rule in rules_there))
+        self.assertTrue(change("add", "t", "before", "4", "drop if udp.dst_port == 7001"))
+        self.assertEqual(probe([7001, 7003, 7101, 7102, 7104]), {7003})
+        for _ in rules_there:
+            self.assertTrue(change("delete", "t", "1"))
+        self.assertEqual([text for text, _ in rules()], rules_there[-1:])
+        self.assertEqual(probe([7001, 7003, 7101, 7102, 7104]), {7001, 7003, 7101, 7102, 7104})
+
+    def test_events_name_rules_by_their_present_number(self):
+        """Also those of rules that were built, and of captures; after the rule has gone, by the last it had."""
+        apply(self.FRAME % "    log \"a\" drop if udp.dst_port == 7001\n    capture if udp.dst_port == 7001\n"
+              "    log \"b\" drop if udp.dst_port == 7002")
+        self.assertTrue(change("add", "t", "before", "1", "accept if udp.dst_port == 7003"))
+        self.assertTrue(change("add", "t", "before", "3", "accept if udp.dst_port == 7004"))
+        self.assertEqual(probe([7001, 7002]), set())
+        self.assertEqual(noted(), [(2, "a", "drop"), (5, "b", "drop")])
+        self.assertTrue(change("delete", "t", "1"))
+        self.assertTrue(change("replace", "t", "1", "accept if udp.dst_port == 7001"))
+        self.assertEqual(probe([7001, 7002]), {7001})
+        self.assertEqual(noted(), [(4, "b", "drop")])
+
+    def test_knocks_come_first(self):
+        """No rule that comes gets before the steps of knocks."""
+        apply(self.FRAME % ("    accept if knocked(door) and udp.dst_port == 7001\n    drop if udp.dst_port == 7001"))
+        for _ in range(40):
+            self.assertTrue(change("add", "t", "before", "1", "drop if udp.dst_port == 7302"))
+        self.assertEqual(probe([7001, 7002]), {7002})
+        probe([7301])
+        probe([7302])
+        self.assertEqual(probe([7001, 7302]), {7001})
+
+
 if __name__ == "__main__":
     main()

@@ -21,9 +21,10 @@
 
 enum { RULES = 40, EDITS = 25, PACKETS = 60, SLOTS = 400, LIST_MAX = RULES + EDITS };
 
-/* A rule that is there now. */
+/* A rule that is there now. Those that were built do all that rules can do; of those that come, what does not fit is left out. */
 struct entry {
 	const struct rule *rule;
+	bool came;
 	uint32_t order, slot;
 };
 
@@ -35,7 +36,9 @@ struct round {
 	const struct ruleset *all; /* the first half is built, the others may come */
 	struct entry list[LIST_MAX];
 	size_t count, next;
-	uint32_t came;
+	uint32_t came, built;
+	bool granted[LIST_MAX + 1]; /* by number: whether there is a token, */
+	bool granted_slots[SLOTS];  /* and by slot - SLOT_RULES + 1 */
 	struct plan plan;          /* what is in force: words and steps are written to */
 	struct table_header *header;
 	struct step *steps;
@@ -45,7 +48,7 @@ struct round {
 
 /* --- rule sets --------------------------------------------------------------------------------------------------- */
 
-/* Events and named counters are not changed in place: those actions go. */
+/* These actions go. */
 static void keep_plain(struct arena *arena, struct rule *rule)
 {
 	struct action *actions = ARENA_ARRAY(arena, struct action, rule->action_count + 1);
@@ -71,14 +74,14 @@ static const struct ruleset *ruleset_of(struct round *round, const struct entry 
 	for (size_t i = 0; i < count; i++) {
 		rules[i] = *list[i].rule;
 		rules[i].number = (uint32_t)i + 1;
-		keep_plain(round->arena, &rules[i]);
+		if (list[i].came)
+			keep_plain(round->arena, &rules[i]);
 	}
 	chain->rules = rules;
 	chain->rule_count = count;
 	ruleset->chains = chain;
 	ruleset->rule_count = (uint32_t)count;
 	ruleset->classifier = CLASSIFIER_TABLE;
-	ruleset->counter_count = 0;
 	return ruleset;
 }
 
@@ -86,14 +89,14 @@ static bool build(struct round *round)
 {
 	const struct policy_options options = { .rules = RULES, .chains = 1, .exact_rules = true,
 						.simple = round->seed % 2, .terminal_only = round->seed % 3 == 0,
-						.depth = 2 };
+						.depth = 2, .rates = round->seed % 2 };
 	const struct plan *plan;
 	struct ruleset *wide;
 
 	round->all = policies_random(round->arena, round->seed, round->hook, &options);
 	for (; round->count < round->all->chains[0].rule_count / 2; round->count++)
 		round->list[round->count].rule = &round->all->chains[0].rules[round->count];
-	round->next = round->count;
+	round->next = round->built = (uint32_t)round->count;
 	if (plan_build(round->arena, ruleset_of(round, round->list, round->count), round->hook, NULL,
 		       diags_new(round->arena), &plan) || !plan->table.step_room)
 		return false;
@@ -169,8 +172,8 @@ static uint32_t order_between(struct round *round, size_t at)
 static void add_one(struct round *round)
 {
 	size_t at = random_below(&round->random, (uint32_t)round->count + 1);
-	struct entry entry = { &round->all->chains[0].rules[round->next], order_between(round, at),
-			       SLOT_RULE(round->header->rules + 1 + round->came) };
+	struct entry entry = { &round->all->chains[0].rules[round->next], true, order_between(round, at),
+			       SLOT_RULE(round->built + 1 + (uint32_t)round->all->counter_count + round->came) };
 	const uint32_t orders[] = { 0, entry.order }, slots[] = { 0, entry.slot };
 	const struct plan_delta delta = { .rules = ruleset_of(round, &entry, 1), .orders = orders, .slots = slots };
 
@@ -198,8 +201,43 @@ static uint32_t slot_of(const struct round *round, int32_t rule)
 	       rule == DECIDED_NON_IP ? (uint32_t)SLOT_NON_IP : round->list[rule - 1].slot;
 }
 
-static const char *compare(const struct round *round, const struct model_result *truth, const struct judged *judged)
+/* Named counters have the slots behind the rules' that were built. What was counted there goes from the hits. */
+static size_t take_named(const struct round *round, struct judged *judged)
 {
+	uint32_t first = SLOT_RULE(round->built + 1);
+	size_t kept = 0, sum = 0;
+
+	for (size_t i = 0; i < judged->hit_count; i++) {
+		uint32_t slot = SLOT_RULE(judged->hits[i]);
+
+		if (slot >= first && slot < first + round->all->counter_count)
+			sum += slot + 1;
+		else
+			judged->hits[kept++] = judged->hits[i];
+	}
+	judged->hit_count = kept;
+	return sum;
+}
+
+static size_t named_by(const struct round *round, const struct ruleset *ruleset, const struct model_result *truth)
+{
+	size_t sum = 0;
+
+	for (size_t i = 0; i < truth->hit_count; i++) {
+		const struct rule *rule = &ruleset->chains[0].rules[truth->hits[i] - 1];
+
+		for (size_t j = 0; j < rule->action_count; j++)
+			if (rule->actions[j].kind == ACTION_COUNT)
+				sum += SLOT_RULE(round->built + 1) + rule->actions[j].counter + 1;
+	}
+	return sum;
+}
+
+static const char *compare(const struct round *round, const struct ruleset *ruleset, const struct model_result *truth,
+			   struct judged *judged)
+{
+	size_t named = take_named(round, judged);
+
 	if (judged->error)
 		return judged->error;
 	if (judged->verdict != (uint32_t)truth->verdict)
@@ -208,6 +246,8 @@ static const char *compare(const struct round *round, const struct model_result 
 		return arena_printf(round->arena, "slot %u, not %u", judged->slot, slot_of(round, truth->rule));
 	if (judged->mark != truth->mark)
 		return "another mark";
+	if (named != named_by(round, ruleset, truth))
+		return "other named counters";
 	if (judged->hit_count != truth->hit_count)
 		return arena_printf(round->arena, "%zu hits, not %zu", judged->hit_count, truth->hit_count);
 	for (size_t i = 0; i < truth->hit_count; i++)
@@ -216,9 +256,17 @@ static const char *compare(const struct round *round, const struct model_result 
 	return NULL;
 }
 
+static void draw_tokens(struct round *round)
+{
+	for (size_t i = 0; i < round->count; i++)
+		round->granted[i + 1] = round->granted_slots[round->list[i].slot - SLOT_RULES + 1] =
+			random_once_in(&round->random, 2);
+}
+
 static void judge_packets(struct round *round)
 {
 	const struct ruleset *ruleset = ruleset_of(round, round->list, round->count);
+	struct model_state state = { .arena = round->arena, .granted = round->granted };
 	unsigned char buffer[PACKET_BYTES_MAX];
 	struct packet_source source;
 
@@ -237,10 +285,12 @@ static void judge_packets(struct round *round)
 		if (fields.malformed)
 			continue;
 		judge_fill(&packet, &fields);
+		draw_tokens(round);
+		input.state = &state;
 		model_judge(round->arena, ruleset, round->hook, &input, &truth);
-		judged = judge(&round->plan, packet, plan_evaluate);
+		judged = judge_granting(&round->plan, packet, plan_evaluate, round->granted_slots);
 		judged.mark = fields.has[FIELD_MARK] ? judged.mark : truth.mark;
-		round->wrong = compare(round, &truth, &judged);
+		round->wrong = compare(round, ruleset, &truth, &judged);
 	}
 }
 
