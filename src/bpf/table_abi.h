@@ -128,6 +128,16 @@ enum {
 	TABLE_LINKS = 40,
 };
 
+/* What rules that come may mean by name. For user space alone. */
+enum table_name_kind { TABLE_QUESTION = 1, TABLE_COUNTER = 2 };
+struct table_name {
+	__u32 number;  /* question: of table_test.lo; counter: its slot */
+	__u16 kind;
+	__u8 field;    /* question: whether the value of this enum field */
+	__u8 value;    /* is (1) in the named set, or is not (0) */
+	char text[56]; /* ends in NUL */
+};
+
 /* At the beginning of the blob. */
 struct table_header {
 	__u64 latest;         /* index of the newest struct table_version; 0: none. All that the walker reads of this. */
@@ -143,6 +153,7 @@ struct table_header {
 	__u32 hook;           /* enum hook */
 	__u32 rejects;        /* some answer is ANSWER_REJECT */
 	__u32 levels;         /* cgroup levels, one a byte, and how many */
+	__u32 names, name_count; /* index of struct table_name */
 	__u32 link_count;     /* rules that judge what is not IP, too: they cannot be changed in place */
 	__u32 links[TABLE_LINKS];
 };
@@ -187,6 +198,7 @@ _Static_assert(sizeof(struct table_record6) == 64, "ABI");
 _Static_assert(sizeof(struct table_test) == 32, "ABI");
 _Static_assert(sizeof(struct table_config) == 72, "ABI");
 _Static_assert(sizeof(struct table_header) <= TABLE_HEADER, "ABI");
+_Static_assert(sizeof(struct table_name) == 64, "ABI");
 _Static_assert(sizeof(struct table_version) == 64, "ABI");
 
 #endif

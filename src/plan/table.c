@@ -355,6 +355,42 @@ static void put_entries(const struct table_work *table, struct attempt_table *be
 	}
 }
 
+static void add_name(struct table_work *table, struct attempt_table *best, struct table_header *header, const char *text,
+		     struct table_name name)
+{
+	size_t words = sizeof name / 8, at;
+
+	if (strlen(text) >= sizeof name.text)
+		return;
+	at = blob_extend(table->work->arena, &best->blob, words, 1);
+	header->names = header->name_count++ ? header->names : (uint32_t)at;
+	strcpy(name.text, text);
+	memcpy(&best->blob.items[at], &name, sizeof name);
+}
+
+static void name_question(struct table_work *table, struct attempt_table *best, struct table_header *header, uint32_t rest)
+{
+	const struct test *test = table->rests.items[rest];
+	const struct dim *dim = test->kind == TEST_IN ? &table->work->dims.items[test->in.dim] : NULL;
+	int32_t set = dim && dim->kind == DIM_SET ? table->work->sets.items[dim->set].named : -1;
+
+	if (set >= 0)
+		add_name(table, best, header, table->work->ruleset->sets[set].name,
+			 (struct table_name){ .number = table_question(table, rest), .kind = TABLE_QUESTION,
+					      .field = (uint8_t)dim->field, .value = (uint8_t)test->in.intervals[0].lo });
+}
+
+static void put_names(struct table_work *table, struct attempt_table *best, struct table_header *header)
+{
+	const struct ruleset *ruleset = table->work->ruleset;
+
+	for (uint32_t i = 0; i < table->rests.count; i++)
+		name_question(table, best, header, i);
+	for (uint32_t i = 0; i < ruleset->counter_count; i++)
+		add_name(table, best, header, ruleset->counters[i],
+			 (struct table_name){ .number = SLOT_RULES + header->rules + i, .kind = TABLE_COUNTER });
+}
+
 static bool rejects(const struct answers *answers)
 {
 	for (size_t i = 0; i < answers->codes.count; i++)
@@ -376,7 +412,7 @@ uint32_t table_levels(const struct ruleset *ruleset)
 }
 
 /* Whether single rules can be changed in place. */
-static bool put_header(const struct table_work *table, const struct plan *plan, struct attempt_table *best)
+static bool put_header(struct table_work *table, const struct plan *plan, struct attempt_table *best)
 {
 	const struct ruleset *ruleset = table->work->ruleset;
 	size_t steps = table->answers->steps.count, room = room_words(table);
@@ -392,6 +428,8 @@ static bool put_header(const struct table_work *table, const struct plan *plan, 
 	note_links(ruleset, &header);
 	for (unsigned i = 0; i < 2 && header.stride; i++)
 		put_entries(table, best, i, &header);
+	if (header.stride)
+		put_names(table, best, &header);
 	memcpy(best->blob.items, &header, sizeof header);
 	return header.stride;
 }

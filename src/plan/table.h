@@ -70,6 +70,7 @@ struct table_work {
 	uint32_t *extra_index;              /* hash of runs of tests: first */
 	size_t extra_size, extra_runs;
 	uint32_t yes, no;                   /* answers */
+	uint32_t questions;                 /* number that the first of the rests is asked by; each has two */
 	uint32_t order;                     /* the next one */
 	uint32_t *orders;                   /* by rule number, where each rule's is given (no chains but the main one) */
 	uint32_t stride;                    /* between them as they are built; 0: rules cannot be changed in place */
@@ -86,6 +87,8 @@ struct boxes {
 
 /* All packets. */
 struct boxes boxes_all(struct table_work *table);
+/* Has classify_rest() answer it; its index among the rests. */
+uint32_t boxes_question(struct table_work *table, const struct test *test);
 /* Those of `boxes` for which the test holds; at most TABLE_BOXES_MAX. */
 struct boxes boxes_meet(struct table_work *table, const struct boxes *boxes, const struct test *test);
 /* Adds the records' form of a box. */
@@ -99,6 +102,9 @@ bool entry_interval(const struct table_work *table, const struct table_family *f
 
 /* Lays out the rules of a rule set with one chain for one family, in the orders given. */
 void entries_lay(struct table_work *table, struct table_family *family);
+
+/* The number that the question of that index among the rests is asked by. */
+uint32_t table_question(const struct table_work *table, uint64_t rest);
 
 /* Lays out the rules for both families, and the program of classify_rest(). */
 void entries_build(struct table_work *table, struct plan *plan);

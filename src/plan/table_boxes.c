@@ -96,8 +96,7 @@ static void rehash_rests(struct table_work *table)
 	}
 }
 
-/* The question's number. The same test is asked by the same number. */
-static uint32_t find_rest(struct table_work *table, const struct test *test)
+uint32_t boxes_question(struct table_work *table, const struct test *test)
 {
 	size_t at;
 
@@ -124,7 +123,7 @@ static void add_part(struct table_work *table, struct box *box, struct table_tes
 /* The question is resumed at by its item, which is not laid out yet: `lo` is its number for now. */
 static void add_rest(struct table_work *table, struct boxes *boxes, const struct test *test)
 {
-	struct table_test question = { .lo = find_rest(table, test), .word = TABLE_REST };
+	struct table_test question = { .lo = boxes_question(table, test), .word = TABLE_REST };
 
 	for (size_t i = 0; i < boxes->count; i++)
 		add_part(table, &boxes->items[i], question);

@@ -275,11 +275,28 @@ static uint32_t add_code(struct table_work *table, uint32_t code)
 	return (uint32_t)table->answers->codes.count - 1;
 }
 
+uint32_t table_question(const struct table_work *table, uint64_t rest)
+{
+	return table->questions + 2 * (uint32_t)rest;
+}
+
+/* What any rule asks of a named set, a rule that comes later may ask, or the opposite. */
+static void ask_of_sets(struct table_work *table)
+{
+	struct work *work = table->work;
+
+	for (uint32_t i = 0; i < work->dims.count; i++)
+		if (work->dims.items[i].kind == DIM_SET && work->sets.items[work->dims.items[i].set].named >= 0)
+			for (uint64_t value = 0; value < 2; value++)
+				boxes_question(table, test_between(work, i, value, value));
+}
+
 /* Each question is two items: yes if the test holds, else no. */
 static void add_questions(struct table_work *table)
 {
-	uint32_t first = (uint32_t)table->items.count;
-
+	table->questions = (uint32_t)table->items.count + 1;
+	if (table->stride)
+		ask_of_sets(table);
 	if (!table->rests.count)
 		return;
 	table->yes = add_code(table, TABLE_YES);
@@ -290,7 +307,7 @@ static void add_questions(struct table_work *table)
 	}
 	for (size_t i = 1; i < table->extras.count; i++)
 		if (table->extras.items[i].word == TABLE_REST)
-			table->extras.items[i].lo = first + 2 * table->extras.items[i].lo + 1;
+			table->extras.items[i].lo = table_question(table, table->extras.items[i].lo);
 }
 
 void entries_build(struct table_work *table, struct plan *plan)

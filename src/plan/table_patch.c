@@ -261,6 +261,50 @@ static uint32_t real_answer(const struct patching *patching, uint32_t answer)
 	return ANSWER(answer & 3, real_slot(patching, answer >> ANSWER_SHIFT));
 }
 
+/* --- what they mean by name -------------------------------------------------------------------------------------- */
+
+/* NULL: no rule has named that so far. */
+static const struct table_name *find_name(const struct patching *patching, const struct table_name *like, const char *text)
+{
+	const struct table_name *names = (const struct table_name *)(patching->words + patching->header->names);
+
+	for (uint32_t i = 0; i < patching->header->name_count; i++)
+		if (names[i].kind == like->kind && names[i].field == like->field && names[i].value == like->value &&
+		    !strcmp(names[i].text, text))
+			return &names[i];
+	return NULL;
+}
+
+/* The number that generated code answers the question by. */
+static bool find_question(const struct patching *patching, const struct work *work, const struct test *test, uint32_t *ret_number)
+{
+	const struct dim *dim = test->kind == TEST_IN ? &work->dims.items[test->in.dim] : NULL;
+	const struct table_name *found;
+
+	if (!dim || dim->kind != DIM_SET)
+		return false;
+	found = find_name(patching, &(struct table_name){ .kind = TABLE_QUESTION, .field = (uint8_t)dim->field,
+							  .value = (uint8_t)test->in.intervals[0].lo },
+			  work->ruleset->sets[work->sets.items[dim->set].named].name);
+	if (found)
+		*ret_number = found->number;
+	return found;
+}
+
+/* The tests from `first` on, which are those of rules that come, ask by these numbers. */
+static bool number_questions(struct patching *patching, struct table_work *table, size_t first)
+{
+	uint32_t *numbers = ARENA_ARRAY(patching->arena, uint32_t, table->rests.count);
+
+	for (size_t i = 0; i < table->rests.count; i++)
+		if (!find_question(patching, table->work, table->rests.items[i], &numbers[i]))
+			return refuse(patching, "no rule has looked at that set so far, or the rule asks too much at once");
+	for (size_t i = first; i < table->extras.count; i++)
+		if (table->extras.items[i].word == TABLE_REST)
+			table->extras.items[i].lo = numbers[table->extras.items[i].lo];
+	return true;
+}
+
 static void take_laid(struct patching *patching, const struct table_work *table)
 {
 	for (unsigned six = 0; six < 2; six++)
@@ -283,6 +327,7 @@ static bool add_rules(struct patching *patching, struct table_work *table)
 {
 	struct work *work = ARENA_NEW(patching->arena, struct work);
 	struct answers answers;
+	size_t first = table->extras.count;
 
 	*work = (struct work){ .arena = patching->arena, .ruleset = patching->delta->rules, .hook = (enum hook)patching->header->hook,
 			       .diags = diags_new(patching->arena), .options.inline_set_min = SIZE_MAX };
@@ -296,10 +341,10 @@ static bool add_rules(struct patching *patching, struct table_work *table)
 	table->families[1].six = true;
 	for (unsigned six = 0; six < 2; six++)
 		entries_lay(table, &table->families[six]);
-	if (table->rests.count)
-		return refuse(patching, "the rule looks at a set, or asks too much at once");
 	if (table->refused)
 		return refuse(patching, table->refused);
+	if (!number_questions(patching, table, first))
+		return false;
 	take_laid(patching, table);
 	return true;
 }
