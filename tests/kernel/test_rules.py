@@ -4,6 +4,7 @@
 
 import json
 import random
+import time
 
 from weirtest import *
 
@@ -537,6 +538,47 @@ class Cases(TestCase):
             self.assertTrue(change("delete", "t", "1"))
         self.assertEqual([text for text, _ in rules()], rules_there[-1:])
         self.assertEqual(probe([7001, 7003, 7101, 7102, 7104]), {7001, 7003, 7101, 7102, 7104})
+
+    def test_rules_that_ask_of_sets(self):
+        """What some rule asks of a set, another may ask, or the opposite; and it is the set in force, of both families."""
+        apply(self.FRAME % "    drop if src in blocked and udp.dst_port == 7101\n    accept if not (src in seen) and udp.dst_port == 7102")
+        self.assertTrue(change("add", "t", "drop if src in blocked and udp.dst_port in { 7001-7003 }"))
+        self.assertTrue(change("add", "t", "before", "1", "accept if src not in blocked and udp.dst_port == 7002"))
+        self.assertTrue(change("add", "t", "before", "1", "drop if (src in seen and udp.dst_port == 7001) or (src in blocked and udp.dst_port == 7004)"))
+        self.assertEqual(probe([7001, 7002, 7004, 7005]), {7005})
+        self.assertEqual(probe([7001, 7002, 7004, 7005], family=IPV6), {7001, 7002, 7004, 7005})
+        weir("set", "del", "t", "blocked", "10.77.0.2")
+        weir("set", "add", "t", "blocked", "fd77::/16")
+        self.assertEqual(probe([7001, 7002, 7004, 7005]), {7001, 7002, 7004, 7005})
+        self.assertEqual(probe([7001, 7002, 7004, 7005], family=IPV6), {7005})
+        weir("set", "add", "t", "seen", "10.77.0.2", "--timeout", "1s")
+        self.assertEqual(probe([7001, 7005]), {7005})
+        time.sleep(1.2)
+        self.assertEqual(probe([7001, 7005]), {7001, 7005})
+        self.assertFalse(change("add", "t", "drop if dst in blocked and udp.dst_port == 7001"))
+        self.assertTrue(change("add", "t", "drop if dst in blocked and udp.dst_port == 7008")) # now one has asked that
+
+    # After `count some drop` and `accept if src in blocked`: what is in place by itself.
+    ALONE = {
+        "accept if src in blocked": True,
+        "drop if udp and not (src in blocked)": True,
+        "drop if dst in blocked": False,
+        "drop if src in seen": False,
+        "drop if eth.src == 02:00:00:00:00:01": False,
+        "mark 1": True,
+        "reject if udp.dst_port == 1": False,
+        "capture if udp.dst_port == 1": False,
+        "drop if udp.dst_port == 1 and rate <= 1/s": False,
+        "throttle 8mbit if udp.dst_port == 1": False,
+        "add src to seen if udp.dst_port == 1": False,
+        "drop if knocked(door)": False,
+        "drop if arp": False,
+    }
+
+    @each(sorted((rule, (rule, expected)) for rule, expected in ALONE.items()))
+    def test_a_rule_alone(self, rule, expected):
+        apply(self.FRAME % "    count some drop if udp.dst_port == 7101\n    accept if src in blocked and udp.dst_port == 7102")
+        self.assertEqual(change("add", "t", rule), expected)
 
     def test_events_name_rules_by_their_present_number(self):
         """Also those of rules that were built, and of captures; after the rule has gone, by the last it had."""
