@@ -184,6 +184,8 @@ int knocks_load_keys(struct call *call, const struct ruleset *ruleset, const str
 void install_knocks(struct arena *arena, const struct ruleset *ruleset, struct install *install, install_states *states);
 
 /* Describes one policy for the loader: at its own hooks, or (`only` not -1) at one hook without a target. */
+/* The maps of the policy's named sets, as api_install() has them. */
+struct install_set *api_install_sets(struct arena *arena, const struct ruleset *ruleset, size_t *ret_count);
 int api_install(struct call *call, const struct ruleset *ruleset, int only, const struct bundle *bundle,
 		struct install *ret_install);
 

@@ -11,10 +11,10 @@
 
 typedef VEC(struct install_set) install_sets;
 
-static struct install_set install_set(const struct plan *plan, const struct plan_set *set)
+static struct install_set install_set(const struct ruleset *ruleset, const struct plan_set *set)
 {
 	static const uint32_t key_bytes[] = { [KEY_IPV4] = 4, [KEY_IPV6] = 16, [KEY_VALUE] = 8 };
-	const struct set *named = set->named < 0 ? NULL : &plan->ruleset->sets[set->named];
+	const struct set *named = set->named < 0 ? NULL : &ruleset->sets[set->named];
 
 	return (struct install_set){
 		.map = set->map,
@@ -47,10 +47,22 @@ static void collect_sets(struct arena *arena, const struct plan *plan, install_s
 		const struct plan_set *set = &plan->sets[i];
 
 		if (set->named < 0)
-			VEC_PUSH(arena, constants) = install_set(plan, set);
+			VEC_PUSH(arena, constants) = install_set(plan->ruleset, set);
 		else if (!has_map(named, set->map))
-			VEC_PUSH(arena, named) = install_set(plan, set);
+			VEC_PUSH(arena, named) = install_set(plan->ruleset, set);
 	}
+}
+
+struct install_set *api_install_sets(struct arena *arena, const struct ruleset *ruleset, size_t *ret_count)
+{
+	const struct plan_set *sets;
+	struct install_set *named;
+
+	plan_sets(arena, ruleset, &sets, ret_count);
+	named = ARENA_ARRAY(arena, struct install_set, *ret_count);
+	for (size_t i = 0; i < *ret_count; i++)
+		named[i] = install_set(ruleset, &sets[i]);
+	return named;
 }
 
 static bool rejects(const struct plan *plan)

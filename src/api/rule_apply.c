@@ -48,7 +48,7 @@ const void *api_rule_index(struct arena *arena, const struct ruleset *ruleset, c
 	marks = (struct rule_mark *)(data + sizeof head);
 	for (size_t i = 0; i < main->rule_count; i++)
 		marks[i] = (struct rule_mark){ main->rules[i].span.offset, main->rules[i].span.length,
-					       rule_hash(&main->rules[i]) };
+					       rule_hash(ruleset, &main->rules[i]) };
 	memcpy(data + sizeof head + marks_size, names, names_size);
 	return data;
 }
@@ -99,14 +99,23 @@ static bool same_frame(struct applying *applying)
 		       size - sizeof(uint64_t));
 }
 
-/* Sets may have been changed at run time, interfaces may have come, and no program there may compare with a tunable. */
+/* Interfaces may have come, and no program there may compare with a tunable. */
 static bool is_plain(const struct ruleset *ruleset)
 {
 	for (size_t i = 0; i < ruleset->attach_count; i++)
 		if (ruleset->attaches[i].optional ||
 		    (ruleset->attaches[i].target && strpbrk(ruleset->attaches[i].target, "*?[")))
 			return false;
-	return !ruleset->set_count && !ruleset->tunable_count && ruleset->chain_count == 1;
+	return !ruleset->tunable_count && ruleset->chain_count == 1;
+}
+
+/* Sets may have been changed at run time. */
+static bool sets_stay(struct applying *applying)
+{
+	size_t count;
+	const struct install_set *sets = api_install_sets(applying->in_place.call->arena, applying->ruleset, &count);
+
+	return !count || kernel_rules_sets_stay(applying->in_place.rules, sets, count);
 }
 
 /* --- differences ------------------------------------------------------------------------------------------------- */
@@ -418,7 +427,7 @@ static int change(struct applying *applying)
 	difference.hashes = ARENA_ARRAY(arena, uint64_t, difference.new_count + 1);
 	difference.match = ARENA_ARRAY(arena, uint32_t, difference.new_count + 1);
 	for (uint32_t i = 0; i < difference.new_count; i++)
-		difference.hashes[i] = rule_hash(&difference.news[i]);
+		difference.hashes[i] = rule_hash(applying->ruleset, &difference.news[i]);
 	collect_olds(&difference);
 	if (!find_matches(&difference))
 		return RULE_REBUILD;
@@ -447,7 +456,7 @@ static int run(void *context)
 	running->status = RULE_REBUILD;
 	if (!read_edited(applying) || (running->bundle && !stretch_read(applying, running->bundle)))
 		return 0;
-	if (is_plain(applying->ruleset) && same_frame(applying))
+	if (is_plain(applying->ruleset) && same_frame(applying) && sets_stay(applying))
 		running->status = change(applying);
 	return 0;
 }

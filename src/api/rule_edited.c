@@ -215,12 +215,18 @@ void edited_rules(const struct edited *edited, uint32_t first, uint32_t count, s
 
 /* --- what a rule means ------------------------------------------------------------------------------------------- */
 
+static uint64_t hash_text(uint64_t hash, const char *text)
+{
+	return hash_mix(hash, hash_bytes(17, text, strlen(text)));
+}
+
 static uint64_t mix_wide(uint64_t hash, u128 value)
 {
 	return hash_mix(hash_mix(hash, u128_hi(value)), u128_lo(value));
 }
 
-static uint64_t cond_hash(uint64_t hash, const struct cond *cond)
+/* Sets by name: their index tells which rule looks at them first. */
+static uint64_t cond_hash(uint64_t hash, const struct ruleset *ruleset, const struct cond *cond)
 {
 	hash = hash_mix(hash, cond->kind);
 	switch (cond->kind) {
@@ -228,28 +234,28 @@ static uint64_t cond_hash(uint64_t hash, const struct cond *cond)
 		return hash;
 	case COND_AND: case COND_OR:
 		for (size_t i = 0; i < cond->list.count; i++)
-			hash = cond_hash(hash, cond->list.items[i]);
+			hash = cond_hash(hash, ruleset, cond->list.items[i]);
 		return hash_mix(hash, cond->list.count);
 	case COND_NOT:
-		return cond_hash(hash, cond->inner);
+		return cond_hash(hash, ruleset, cond->inner);
 	case COND_MATCH:
 		hash = mix_wide(hash_mix(hash, cond->match.field), cond->match.mask);
 		for (size_t i = 0; i < cond->match.count; i++)
 			hash = mix_wide(mix_wide(hash, cond->match.ranges[i].lo), cond->match.ranges[i].hi);
 		return hash;
 	case COND_SET:
-		return hash_mix(hash_mix(hash, cond->set.field), cond->set.set);
+		return hash_text(hash_mix(hash, cond->set.field), ruleset->sets[cond->set.set].name);
 	}
 	return hash;
 }
 
 /* Actions are told apart by the rule's text. */
-uint64_t rule_hash(const struct rule *rule)
+uint64_t rule_hash(const struct ruleset *ruleset, const struct rule *rule)
 {
 	const char *text = rule->span.source->text + rule->span.offset;
 	uint64_t hash = 17;
 
 	for (uint32_t i = 0; i < rule->span.length; i++)
 		hash = hash_mix(hash, (unsigned char)text[i]);
-	return rule->cond ? cond_hash(hash, rule->cond) : hash;
+	return rule->cond ? cond_hash(hash, ruleset, rule->cond) : hash;
 }

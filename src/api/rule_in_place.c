@@ -225,7 +225,7 @@ static int prepare_rule(struct one *one)
 	op->named = named;
 	op->verdict = rule_ending_verdict(&one->ruleset.chains[0].rules[0]);
 	op->length = one->change->rule.length;
-	op->hash = rule_hash(&one->ruleset.chains[0].rules[0]);
+	op->hash = rule_hash(&one->ruleset, &one->ruleset.chains[0].rules[0]);
 	return in_place_give(&one->in_place, places_order(places, replaces ? op->number : op->number - 1),
 			     places_order(places, replaces ? op->number + 1 : op->number), op) ? WEIR_OK : RULE_REBUILD;
 }

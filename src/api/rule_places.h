@@ -95,7 +95,7 @@ struct rule_mark {
 	uint32_t at, size; /* in the policy's file */
 	uint64_t hash;
 };
-uint64_t rule_hash(const struct rule *rule);
+uint64_t rule_hash(const struct ruleset *ruleset, const struct rule *rule);
 
 /* The index that is kept beside a frame; in front of the marks. */
 struct rule_index {

@@ -271,6 +271,11 @@ int kernel_rules_open(struct kernel *kernel, const char *policy, struct diags *d
 const struct rules_state *kernel_rules_state(const struct kernel_rules *rules);
 /* Whether all of the policy's programs are where they were attached. */
 bool kernel_rules_attached(struct kernel_rules *rules);
+/*
+ * Whether each of the sets, as far as rules look at it, holds what putting the policy in force anew would leave it: all of its
+ * elements, none with a timeout that would begin again, whatever was added at run time.
+ */
+bool kernel_rules_sets_stay(struct kernel_rules *rules, const struct install_set *sets, size_t count);
 /* Waits until no packet meets any version but the newest. */
 int kernel_rules_settle(struct kernel_rules *rules, struct diags *diags);
 /* Puts the versions, one a table, in force in one step, and keeps the edit that they come from. On failure nothing has changed. */

@@ -13,6 +13,7 @@
 #include "kernel/rules.h"
 
 #include "kernel/attach.h"
+#include "kernel/setmap.h"
 
 #include <bpf/bpf.h>
 #include <dirent.h>
@@ -210,6 +211,28 @@ bool kernel_rules_attached(struct kernel_rules *rules)
 	for (uint32_t i = 0; i < record->place_count; i++)
 		attached &= place_attached(rules->folder.text, record, i);
 	return attached;
+}
+
+static bool set_stays(struct kernel_rules *rules, const struct record *record, const struct install_set *set)
+{
+	const struct record_set *before = record_find_set(record, set->name, set->key);
+	CLEANUP_CLOSE int fd = before ? pin_open(rules->folder.text, "set-%s", before->map) : -1;
+
+	for (size_t i = 0; set->timeouts && i < set->count; i++)
+		if (set->timeouts[i])
+			return false;
+	return !before || (fd >= 0 && setmap_as_given(rules->kernel, fd, set) == 1);
+}
+
+bool kernel_rules_sets_stay(struct kernel_rules *rules, const struct install_set *sets, size_t count)
+{
+	CLEANUP_FREE struct record *record = NULL;
+	bool stay = !record_load(rules->kernel, rules->folder.text, &record);
+
+	for (size_t i = 0; stay && i < count; i++)
+		stay = set_stays(rules, record, &sets[i]);
+	problem_forget(rules->kernel);
+	return stay;
 }
 
 static int open_rules(struct kernel_rules *rules)

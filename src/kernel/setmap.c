@@ -481,6 +481,45 @@ int setmap_assign(struct kernel *kernel, int to, int from, struct setmap_form fo
 	return error;
 }
 
+static size_t keep_file(struct setmap_elements *elements)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < elements->count; i++)
+		if (elements->items[i].value.origin == ORIGIN_FILE)
+			elements->items[kept++] = elements->items[i];
+	return kept;
+}
+
+static bool same_elements(struct setmap_elements *a, struct setmap_elements *b)
+{
+	if (a->count != b->count)
+		return false;
+	sort(a);
+	sort(b);
+	for (size_t i = 0; i < a->count; i++)
+		if (compare(&a->items[i], &b->items[i]) || a->items[i].value.expires_ns != b->items[i].value.expires_ns)
+			return false;
+	return true;
+}
+
+int setmap_as_given(struct kernel *kernel, int fd, const struct install_set *set)
+{
+	const struct setmap_form form = { set->key, set->lpm };
+	struct setmap_elements given = { 0 }, there = { 0 };
+	int result = setmap_expand(set, (struct setmap_start){ ORIGIN_FILE, 0 }, UINT32_MAX, &given);
+
+	if (!result)
+		result = setmap_read(kernel, fd, form, &there);
+	if (!result) {
+		there.count = keep_file(&there);
+		result = same_elements(&given, &there);
+	}
+	setmap_elements_free(&given);
+	setmap_elements_free(&there);
+	return result;
+}
+
 int setmap_keep_run_time(struct kernel *kernel, int to, struct setmap_form to_form, bool timed, int from,
 			 struct setmap_form from_form)
 {

@@ -55,6 +55,8 @@ int setmap_sweep(struct kernel *kernel, int fd, struct setmap_form form);
 /* All elements of a map, expired ones too, in no order. malloc()ed, also when it fails half-way. */
 int setmap_read(struct kernel *kernel, int fd, struct setmap_form form, struct setmap_elements *ret_elements);
 /* Whether the key is there; -errno. */
+/* Whether those that came from a file, and these alone, are the set's as given. 1 if so, 0 if not. */
+int setmap_as_given(struct kernel *kernel, int fd, const struct install_set *set);
 int setmap_has(int fd, struct setmap_form form, const struct setmap_element *element, struct set_value *ret_value);
 /* Appends one; -ENOMEM. */
 int setmap_push(struct setmap_elements *elements, const struct setmap_element *element);

@@ -167,6 +167,9 @@ struct plan_options {
 int plan_build(struct arena *arena, const struct ruleset *ruleset, enum hook hook, const struct plan_options *options,
 	       struct diags *diags, const struct plan **ret_plan);
 
+/* The maps of the policy's named sets, as any plan for it has them. Only inside arena_run(). */
+void plan_sets(struct arena *arena, const struct ruleset *ruleset, const struct plan_set **ret_sets, size_t *ret_count);
+
 /* What is to change in a table in force: rules that go, by order, and rules that come. */
 struct plan_delta {
 	const uint32_t *gone;

@@ -118,6 +118,15 @@ void sets_collect(struct work *work)
 	}
 }
 
+void plan_sets(struct arena *arena, const struct ruleset *ruleset, const struct plan_set **ret_sets, size_t *ret_count)
+{
+	struct work work = { .arena = arena, .ruleset = ruleset };
+
+	sets_collect(&work);
+	*ret_sets = work.sets.items;
+	*ret_count = work.sets.count;
+}
+
 /* --- constants of a rule -------------------------------------------------------------------------------- */
 
 static enum set_key key_of(enum field field)

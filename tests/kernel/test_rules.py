@@ -580,6 +580,35 @@ class Cases(TestCase):
         apply(self.FRAME % "    count some drop if udp.dst_port == 7101\n    accept if src in blocked and udp.dst_port == 7102")
         self.assertEqual(change("add", "t", rule), expected)
 
+    def applied(self, text, *options):
+        """Whether it was in place."""
+        before = loaded()
+        apply(text, *options)
+        return loaded() == before
+
+    def test_an_edited_file_beside_all(self):
+        """In place, if sets hold what their text says; what was added to them stays."""
+        rules_there = list(self.ELSEWHERE.values())
+
+        def text(*more):
+            return self.FRAME % "\n".join("    " + rule for rule in [*rules_there[:5], *more, *rules_there[5:]])
+        apply(text())
+        weir("set", "add", "t", "blocked", "10.77.0.9")
+        weir("set", "add", "t", "seen", "10.77.0.9")
+        self.assertTrue(self.applied(text("drop if udp.dst_port == 7001", "drop if src in blocked and udp.dst_port == 7002")))
+        self.assertEqual(probe([7001, 7002, 7003]), {7003})
+        self.assertIn("10.77.0.9", weir("set", "list", "t", "blocked").stdout)
+        self.assertTrue(self.applied(text("drop if src in blocked and udp.dst_port == 7003", "drop if udp.dst_port == 7001")))
+        self.assertEqual(probe([7001, 7002, 7003]), {7002})
+        weir("set", "del", "t", "blocked", "10.77.0.2")
+        self.assertEqual(probe([7001, 7002, 7003]), {7002, 7003})
+        self.assertFalse(self.applied(text("drop if src in blocked and udp.dst_port == 7003")))
+        self.assertEqual(probe([7001, 7002, 7003]), {7001, 7002})
+        self.assertEqual(set(weir("set", "list", "t", "blocked").stdout.split()), {"10.77.0.2", "10.77.0.9", "192.0.2.0/24"})
+        self.assertFalse(self.applied(text().replace("192.0.2.0/24", "192.0.2.0/25")))
+        self.assertFalse(self.applied(text().replace("{ 192.0.2.0/24", "{ 192.0.2.0/24 timeout 1h").replace(
+            ": prefix", ": prefix timeout never")))
+
     def test_events_name_rules_by_their_present_number(self):
         """Also those of rules that were built, and of captures; after the rule has gone, by the last it had."""
         apply(self.FRAME % "    log \"a\" drop if udp.dst_port == 7001\n    capture if udp.dst_port == 7001\n"

@@ -77,7 +77,9 @@ static const struct hunt_policy policies[] = {
 	  "rule 4 accept if all(ip.dst in {10.1.0.0/16}, dst_port = 80)\n"
 	  "rule 5 drop if all(ip.dst in {10.1.2.0/24}, dst_port in {1-1023})\n"
 	  "rule 6 drop if all(ip.dst in {10.2.0.0/16}, user = 1000)\n"
-	  "rule 7 reject if all(ip.dst = 10.3.0.1, not(ip.src in set \"hosts\")) } }" },
+	  "rule 7 reject if all(ip.dst = 10.3.0.1, not(ip.src in set \"hosts\"))\n"
+	  "rule 8 drop if all(proto = 50, not(ip.dst in set \"blocked\"), not(ipv6.dst in set \"blocked\"), "
+	  "not(ipv6.src in set \"hosts\")) } }" }, /* all that can be asked is */
 };
 enum { POLICIES = sizeof policies / sizeof policies[0], PACKETS = 500, SPARSE = 3 };
 
