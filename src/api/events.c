@@ -8,6 +8,7 @@
 
 #include "api/filter.h"
 #include "api/origin.h"
+#include "api/rule_places.h"
 #include "base/clock.h"
 #include "observe/event.h"
 
@@ -77,9 +78,13 @@ WEIR_EXPORT uint64_t weir_events_lost(struct weir_events *events)
 
 /* --- decoding ---------------------------------------------------------------------------------------------------- */
 
-static const char *log_text(json_t *meta, uint32_t log)
+/* A rule that came in place brought what it says. */
+static const char *log_text(json_t *meta, const struct event_origin *origin, uint32_t log)
 {
-	const char *text = meta ? json_string_value(json_array_get(json_object_get(meta, "logs"), log)) : NULL;
+	const char *text = edits_log_text(origin->edits, origin->edits_size, log);
+
+	if (!text)
+		text = meta ? json_string_value(json_array_get(json_object_get(meta, "logs"), log)) : NULL;
 
 	return text ? text : "";
 }
@@ -99,7 +104,7 @@ static void fill_event(struct weir_events *events, json_t *meta)
 		.time_ns = raw->time_ns + clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_BOOTTIME),
 		.policy = events->origin.policy,
 		.rule = origin_rule(raw, &events->origin),
-		.text = log_text(meta, raw->log),
+		.text = log_text(meta, &events->origin, raw->log),
 		.verdict = verdict_name(raw->verdict),
 		.observed = meta && json_is_true(json_object_get(meta, "observe")),
 		.hook = raw->hook < HOOK_COUNT ? hook_table[raw->hook].name : "",

@@ -320,6 +320,7 @@ int api_install(struct call *call, const struct ruleset *ruleset, int only, cons
 	if (install.frame)
 		install.index = api_rule_index(call->arena, ruleset, bundle, &install.index_size);
 	install.slots += install.frame ? RULE_CHANGES_MAX : 0;
+	install.log_room = install.frame ? RULE_CHANGES_MAX : 0;
 	install.malformed_accept = ruleset->malformed_accept;
 	install.observe = ruleset->observe;
 	memcpy(install.levels, ruleset->cgroup_levels, sizeof install.levels);

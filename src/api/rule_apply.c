@@ -26,7 +26,6 @@ struct difference {
 	uint64_t *hashes; /* of the new ones */
 	uint32_t *match;  /* by new rule: index of the same old one + 1, or 0 */
 	bool named;       /* names were asked for that the index does not keep */
-	VEC(char) edit;
 };
 
 /* --- the index: a head, a mark for each rule, names -------------------------------------------------------------- */
@@ -192,17 +191,6 @@ static bool find_matches(struct difference *difference)
 
 /* --- the edit ---------------------------------------------------------------------------------------------------- */
 
-static void put(struct difference *difference, const struct rule_op *op, const char *text)
-{
-	struct arena *arena = difference->applying->in_place.call->arena;
-	const char *bytes = (const char *)op;
-	size_t size = op_size(op->length);
-
-	for (size_t i = 0; i < size; i++)
-		VEC_PUSH(arena, &difference->edit) = i < sizeof *op ? bytes[i] :
-						     i < sizeof *op + op->length ? text[i - sizeof *op] : 0;
-}
-
 /* A stretch of text between what stays, in the text in force and in the file. */
 struct gap {
 	size_t old_from, old_to, new_from, new_to;
@@ -308,7 +296,7 @@ static bool same_gap(const struct applying *applying, const struct gap *gap)
  */
 static bool put_texts(struct difference *difference)
 {
-	const struct applying *applying = difference->applying;
+	struct applying *applying = difference->applying;
 	struct gap *gaps = ARENA_ARRAY(applying->in_place.call->arena, struct gap, difference->new_count + 1);
 	size_t count = collect_gaps(difference, gaps);
 
@@ -321,9 +309,9 @@ static bool put_texts(struct difference *difference)
 
 		if (same_gap(applying, gap))
 			continue;
-		if (difference->edit.count + op_size(op.length) > applying->in_place.state->edits_room)
+		if (applying->in_place.edit.count + op_size(op.length) > applying->in_place.state->edits_room)
 			return false;
-		put(difference, &op, applying->file->text + gap->new_from);
+		in_place_put(&applying->in_place, &op, applying->file->text + gap->new_from);
 	}
 	return true;
 }
@@ -351,12 +339,12 @@ static void put_deletions(struct difference *difference)
 			continue;
 		gone[delta->gone_count++] = places_order(places, op.number);
 		places_apply(places, &op);
-		put(difference, &op, NULL);
+		in_place_put(&applying->in_place, &op, NULL);
 	}
 	delta->gone = gone;
 }
 
-static bool put_addition(struct difference *difference, uint32_t index, uint32_t *ret_order, uint32_t *ret_slot)
+static bool put_addition(struct difference *difference, uint32_t index, struct rule_op *ret_op)
 {
 	struct in_place *in_place = &difference->applying->in_place;
 	struct rule_places *places = &in_place->places;
@@ -368,10 +356,10 @@ static bool put_addition(struct difference *difference, uint32_t index, uint32_t
 
 	if (!in_place_give(in_place, places_order(places, op.number - 1), places_order(places, op.number), &op))
 		return false;
-	*ret_order = op.order;
-	*ret_slot = op.slot;
+	*ret_op = op;
 	places_apply(places, &op);
-	put(difference, &op, NULL);
+	in_place_put(in_place, &op, NULL);
+	in_place_put_logs(in_place, &op, rule);
 	return true;
 }
 
@@ -383,7 +371,8 @@ static bool put_additions(struct difference *difference)
 	struct ruleset *ruleset = arena_copy(arena, applying->ruleset, sizeof *ruleset);
 	struct chain *chain = arena_copy(arena, &ruleset->chains[0], sizeof *chain);
 	struct rule *rules = ARENA_ARRAY(arena, struct rule, DIFFERENCES_MAX + 1);
-	uint32_t *orders = new_numbers(arena), *slots = new_numbers(arena), count = 0;
+	uint32_t *orders = new_numbers(arena), *slots = new_numbers(arena), *logs = new_numbers(arena), count = 0;
+	struct rule_op op;
 
 	for (uint32_t i = 0; i < difference->new_count; i++) {
 		if (difference->match[i])
@@ -391,8 +380,11 @@ static bool put_additions(struct difference *difference)
 		rules[count] = difference->news[i];
 		rules[count].number = count + 1;
 		count++;
-		if (!put_addition(difference, i, &orders[count], &slots[count]))
+		if (!put_addition(difference, i, &op))
 			return false;
+		orders[count] = op.order;
+		slots[count] = op.slot;
+		logs[count] = op.log;
 	}
 	chain->rules = rules;
 	chain->rule_count = ruleset->rule_count = count;
@@ -400,6 +392,7 @@ static bool put_additions(struct difference *difference)
 	applying->in_place.delta.rules = count ? ruleset : NULL;
 	applying->in_place.delta.orders = orders;
 	applying->in_place.delta.slots = slots;
+	applying->in_place.delta.logs = logs;
 	return true;
 }
 
@@ -437,9 +430,7 @@ static int change(struct applying *applying)
 	put_deletions(&difference);
 	if (!put_additions(&difference))
 		return RULE_REBUILD;
-	if (!difference.edit.count)
-		return WEIR_OK;
-	return in_place_commit(&applying->in_place, difference.edit.items, difference.edit.count);
+	return applying->in_place.edit.count ? in_place_commit(&applying->in_place) : WEIR_OK;
 }
 
 struct running {

@@ -153,6 +153,8 @@ void edited_apply(struct edited *edited, const struct rule_op *op)
 		edit_text(edited, op->number, op->order, op_text(op), op->length);
 		return;
 	}
+	if (!op_is_of_rule(op))
+		return;
 	if (!op->placed) {
 		at = edit_for(edited, op);
 		size = op->length;

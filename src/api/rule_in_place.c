@@ -148,6 +148,7 @@ bool in_place_give(struct in_place *in_place, uint32_t before, uint32_t behind, 
 {
 	op->order = places_between(&in_place->places, before, behind);
 	op->slot = in_place->state->slots - RULE_CHANGES_MAX + in_place->places.came;
+	op->log = in_place->state->logs - RULE_CHANGES_MAX + in_place->places.came;
 	return op->order && in_place->places.came < RULE_CHANGES_MAX;
 }
 
@@ -176,13 +177,39 @@ static int patch_all(struct in_place *in_place, bool settled, struct rules_versi
 	return error;
 }
 
-int in_place_commit(struct in_place *in_place, const void *edit, size_t size)
+void in_place_put(struct in_place *in_place, const struct rule_op *op, const char *text)
+{
+	struct arena *arena = in_place->call->arena;
+	const char *bytes = (const char *)op;
+	size_t size = op_size(op->length);
+
+	for (size_t i = 0; i < size; i++)
+		VEC_PUSH(arena, &in_place->edit) = i < sizeof *op ? bytes[i] :
+						   i < sizeof *op + op->length ? text[i - sizeof *op] : 0;
+}
+
+void in_place_put_logs(struct in_place *in_place, const struct rule_op *op, const struct rule *rule)
+{
+	for (size_t i = 0; i < rule->action_count; i++) {
+		const struct action *action = &rule->actions[i];
+		struct rule_op log = { .operation = RULE_LOG, .number = op->log };
+
+		if (action->kind != ACTION_LOG)
+			continue;
+		log.length = (uint32_t)strlen(action->log.text) + 1;
+		in_place_put(in_place, &log, action->log.text);
+		VEC_PUSH(in_place->call->arena, &in_place->logs) = (struct rules_log){ op->log, plan_log_limit(action) };
+	}
+}
+
+int in_place_commit(struct in_place *in_place)
 {
 	struct call *call = in_place->call;
 	struct rules_version *versions = ARENA_ARRAY(call->arena, struct rules_version, in_place->state->table_count);
+	struct rules_change change;
 	int error;
 
-	if (size + 2 * sizeof(struct rules_edit) > in_place->state->edits_room)
+	if (in_place->edit.count + 2 * sizeof(struct rules_edit) > in_place->state->edits_room)
 		return RULE_REBUILD;
 	error = patch_all(in_place, false, versions);
 	if (error == -EAGAIN) {
@@ -192,7 +219,9 @@ int in_place_commit(struct in_place *in_place, const void *edit, size_t size)
 	}
 	if (error)
 		return RULE_REBUILD;
-	return kernel_rules_commit(in_place->rules, versions, edit, size, call->diags) ? WEIR_SYSTEM : WEIR_OK;
+	change = (struct rules_change){ .versions = versions, .edit = in_place->edit.items, .edit_size = in_place->edit.count,
+					.logs = in_place->logs.items, .log_count = in_place->logs.count };
+	return kernel_rules_commit(in_place->rules, &change, call->diags) ? WEIR_SYSTEM : WEIR_OK;
 }
 
 /* --- one rule ---------------------------------------------------------------------------------------------------- */
@@ -235,6 +264,7 @@ static int prepare(struct one *one)
 	struct in_place *in_place = &one->in_place;
 	uint32_t *orders = ARENA_ARRAY(in_place->call->arena, uint32_t, 2);
 	uint32_t *slots = ARENA_ARRAY(in_place->call->arena, uint32_t, 2);
+	uint32_t *logs = ARENA_ARRAY(in_place->call->arena, uint32_t, 2);
 	struct rule_op *op = &one->op;
 	int status = WEIR_OK;
 
@@ -247,7 +277,8 @@ static int prepare(struct one *one)
 	one->gone = places_order(&in_place->places, op->number);
 	orders[1] = op->order;
 	slots[1] = op->slot;
-	in_place->delta = (struct plan_delta){ .gone = &one->gone, .orders = orders, .slots = slots };
+	logs[1] = op->log;
+	in_place->delta = (struct plan_delta){ .gone = &one->gone, .orders = orders, .slots = slots, .logs = logs };
 	in_place->delta.gone_count = op->operation != WEIR_RULE_ADD;
 	in_place->delta.rules = op->operation != WEIR_RULE_DELETE ? &one->ruleset : NULL;
 	return WEIR_OK;
@@ -255,14 +286,12 @@ static int prepare(struct one *one)
 
 static int commit(struct one *one)
 {
-	size_t size = op_size(one->op.length);
-	char *edit = arena_alloc(one->in_place.call->arena, size);
 	struct span rule = one->change->rule;
 
-	memcpy(edit, &one->op, sizeof one->op);
-	if (one->op.length)
-		memcpy(edit + sizeof one->op, rule.source->text + rule.offset, rule.length);
-	return in_place_commit(&one->in_place, edit, size);
+	in_place_put(&one->in_place, &one->op, one->op.length ? rule.source->text + rule.offset : NULL);
+	if (one->op.operation != WEIR_RULE_DELETE)
+		in_place_put_logs(&one->in_place, &one->op, &one->ruleset.chains[0].rules[0]);
+	return in_place_commit(&one->in_place);
 }
 
 static int change(struct one *one)

@@ -31,6 +31,17 @@ const struct rule_op *op_next(struct op_cursor *cursor)
 	return cursor->op;
 }
 
+const char *edits_log_text(const void *edits, size_t size, uint32_t log)
+{
+	struct op_cursor cursor = { .edits = edits, .size = size };
+	const struct rule_op *op;
+
+	while ((op = op_next(&cursor)))
+		if (op->operation == RULE_LOG && op->number == log && op->length && !op_text(op)[op->length - 1])
+			return op_text(op);
+	return NULL;
+}
+
 /* --- places ------------------------------------------------------------------------------------------------------ */
 
 struct rule_places places_built(struct arena *arena, uint32_t rules, uint32_t stride)
@@ -86,7 +97,7 @@ static void put_in(struct rule_places *places, uint32_t number, uint32_t order, 
 
 void places_apply(struct rule_places *places, const struct rule_op *op)
 {
-	if (op->operation == RULE_TEXT)
+	if (!op_is_of_rule(op))
 		return;
 	if (op->operation != WEIR_RULE_ADD)
 		take_out(places, op->number);
@@ -114,7 +125,7 @@ uint32_t places_number(const void *edits, size_t size, uint32_t slot)
 		if (brings && op->slot == slot) {
 			number = op->number;
 			gone = false;
-		} else if (op->operation != RULE_TEXT && !gone) {
+		} else if (op_is_of_rule(op) && !gone) {
 			gone = op->operation != WEIR_RULE_ADD && op->number == number;
 			number = moved(number, op);
 		}

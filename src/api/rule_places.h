@@ -8,8 +8,11 @@
 
 #include "api/api.h"
 
-/* Beside enum weir_rule_operation: bytes of the text that are no rule's; `number` .. `order` become the op's text. */
-enum { RULE_TEXT = WEIR_RULE_REPLACE + 1 };
+/*
+ * Beside enum weir_rule_operation: bytes of the text that are no rule's, `number` .. `order`, become the op's text; and the log
+ * statement of index `number`, which came with a rule, says the op's text, NUL-terminated.
+ */
+enum { RULE_TEXT = WEIR_RULE_REPLACE + 1, RULE_LOG };
 
 /* One change of one rule, as it was made. */
 struct rule_op {
@@ -22,8 +25,13 @@ struct rule_op {
 	uint32_t size;      /* and is so long */
 	uint64_t hash;      /* of what it means: rule_hash() */
 	uint32_t named;     /* it asked for names of the machine that the index does not keep */
-	uint32_t reserved;
+	uint32_t log;       /* index of its log statement, if it has one */
 };
+
+static inline bool op_is_of_rule(const struct rule_op *op)
+{
+	return op->operation < RULE_TEXT;
+}
 
 /* The op behind `op` (NULL: the first) of all edits of those bytes, or NULL. Ops of one edit follow each other. */
 struct op_cursor {
@@ -34,6 +42,8 @@ struct op_cursor {
 };
 const struct rule_op *op_next(struct op_cursor *cursor);
 const char *op_text(const struct rule_op *op);
+/* What the log statement of that index says, if it came by one of those edits; or NULL. */
+const char *edits_log_text(const void *edits, size_t size, uint32_t log);
 size_t op_size(uint32_t length);
 
 /* A run of rules as they were built, or one that came later. */
@@ -76,16 +86,21 @@ struct in_place {
 	const struct rules_state *state;
 	struct rule_places places;
 	struct plan_delta delta;
+	VEC(char) edit;             /* ops that it is kept as, and their texts */
+	VEC(struct rules_log) logs; /* that come */
 };
 
 /* A status, or RULE_REBUILD; kernel_rules_close() what was opened. */
 int in_place_open(struct in_place *in_place, struct kernel *kernel);
 /* Fills in the places. Only inside arena_run(). */
 void in_place_read(struct in_place *in_place);
-/* Gives a new rule its order, between those, and its slot. False if there is none. */
+/* Gives a new rule its order, between those, its slot and an index for a log statement. False if there is none. */
 bool in_place_give(struct in_place *in_place, uint32_t before, uint32_t behind, struct rule_op *op);
+/* Adds to the edit: the op, and its text if it has a length; or what the log statements of the op's rule say. */
+void in_place_put(struct in_place *in_place, const struct rule_op *op, const char *text);
+void in_place_put_logs(struct in_place *in_place, const struct rule_op *op, const struct rule *rule);
 /* Puts the delta in force, and keeps the edit. A status, or RULE_REBUILD. */
-int in_place_commit(struct in_place *in_place, const void *edit, size_t size);
+int in_place_commit(struct in_place *in_place);
 uint32_t rule_ending_verdict(const struct rule *rule);
 
 /* --- the text with its rules: rule_edited.c ---------------------------------------------------------------------- */

@@ -292,7 +292,7 @@ static bool names_still(const struct applying *applying)
 	const struct rule_op *op;
 
 	while ((op = op_next(&cursor)))
-		if (op->operation != RULE_TEXT && op->named)
+		if (op_is_of_rule(op) && op->named)
 			return false;
 	return noted_still(applying->in_place.call->arena, applying->names, applying->head.names_size);
 }

@@ -152,6 +152,7 @@ struct table_header {
 	__u32 scale;
 	__u32 hook;           /* enum hook */
 	__u32 rejects;        /* some answer is ANSWER_REJECT */
+	__u32 captures;       /* there is a ring for them */
 	__u32 levels;         /* cgroup levels, one a byte, and how many */
 	__u32 names, name_count; /* index of struct table_name */
 	__u32 link_count;     /* rules that judge what is not IP, too: they cannot be changed in place */

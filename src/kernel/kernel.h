@@ -108,6 +108,7 @@ struct install {
 	uint32_t slots;
 	const struct log_limit *logs;
 	size_t log_count;
+	uint32_t log_room; /* so many more may come */
 	uint32_t captures_size; /* bytes of the ring of captures; 0: no rule captures */
 	const struct rate_limit *rates;
 	size_t rate_count;
@@ -254,6 +255,7 @@ struct rules_state {
 	const void *frame; /* as installed */
 	size_t frame_size;
 	uint32_t slots;
+	uint32_t logs;     /* there is room for */
 	uint64_t epoch;    /* a change will be in force from the next one on */
 };
 
@@ -264,6 +266,21 @@ struct rules_version {
 	uint32_t index;        /* of the struct table_version among them */
 	const struct step *steps;
 	uint32_t steps_start, step_count;
+};
+
+/* A log statement that comes. */
+struct rules_log {
+	uint32_t index;
+	struct log_limit limit;
+};
+
+/* A change of all of a policy's tables, and the edit that it comes from. */
+struct rules_change {
+	const struct rules_version *versions; /* one a table */
+	const void *edit;
+	size_t edit_size;
+	const struct rules_log *logs;
+	size_t log_count;
 };
 
 /* -ENOENT without a diagnostic: no such policy, -EOPNOTSUPP: not in place. Close before anything else is done with the policy. */
@@ -278,9 +295,8 @@ bool kernel_rules_attached(struct kernel_rules *rules);
 bool kernel_rules_sets_stay(struct kernel_rules *rules, const struct install_set *sets, size_t count);
 /* Waits until no packet meets any version but the newest. */
 int kernel_rules_settle(struct kernel_rules *rules, struct diags *diags);
-/* Puts the versions, one a table, in force in one step, and keeps the edit that they come from. On failure nothing has changed. */
-int kernel_rules_commit(struct kernel_rules *rules, const struct rules_version *versions, const void *edit, size_t size,
-			struct diags *diags);
+/* Puts the versions in force in one step, and keeps the edit. On failure nothing has changed. */
+int kernel_rules_commit(struct kernel_rules *rules, const struct rules_change *change, struct diags *diags);
 void kernel_rules_close(struct kernel_rules *rules);
 
 /* --- run-time sets --------------------------------------------------------------------------------------------- */

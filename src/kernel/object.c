@@ -298,7 +298,7 @@ static uint32_t map_size(const struct load *load, const char *name)
 	if (!strcmp(name, "captures"))
 		return load->install->captures_size;
 	if (!strcmp(name, "logs"))
-		return at_least_one(load->install->log_count);
+		return at_least_one(load->install->log_count + load->install->log_room);
 	if (!strcmp(name, "frames"))
 		return at_least_one(load->frames);
 	if (!strcmp(name, "changes") || find_set_maps(name))

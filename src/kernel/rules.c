@@ -4,7 +4,7 @@
  * change in force. The order of stores makes it safe against a kill at any instruction:
  *
  *   1. the edit, with the epoch from which on it counts       - from here on rules_recover() knows of the change
- *   2. words and steps of every table
+ *   2. log statements; words and steps of every table
  *   3. `latest` of every table: packets find the new version, whose epoch has not come, and take the one before it
  *   4. the epoch: all tables at once
  *
@@ -166,15 +166,15 @@ static int open_tables(struct kernel_rules *rules)
 	return error == -ENOENT && rules->state.table_count ? 0 : error;
 }
 
-static int read_slots(struct kernel_rules *rules)
+static int read_entries(const struct kernel_rules *rules, const char *name, uint32_t *ret_entries)
 {
 	struct bpf_map_info info = { 0 };
 	uint32_t info_size = sizeof info;
-	CLEANUP_CLOSE int fd = pin_open(rules->folder.text, "base");
+	CLEANUP_CLOSE int fd = pin_open(rules->folder.text, "%s", name);
 
 	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &info_size))
 		return fd < 0 ? fd : -errno;
-	rules->state.slots = info.max_entries;
+	*ret_entries = info.max_entries;
 	return 0;
 }
 
@@ -245,7 +245,9 @@ static int open_rules(struct kernel_rules *rules)
 	if (!error)
 		error = open_tables(rules);
 	if (!error)
-		error = read_slots(rules);
+		error = read_entries(rules, "base", &rules->state.slots);
+	if (!error)
+		error = read_entries(rules, "logs", &rules->state.logs);
 	if (!error)
 		error = read_frame(rules);
 	if (error)
@@ -357,24 +359,36 @@ static void show_version(struct kernel_rules *rules, uint32_t index, const struc
 	__atomic_store_n(&header_of(&rules->tables[index])->latest, version->index, __ATOMIC_SEQ_CST);
 }
 
-static int commit(struct kernel_rules *rules, const struct rules_version *versions, const void *edit, size_t size)
+/* Nothing tells of them yet. */
+static int put_logs(struct kernel_rules *rules, const struct rules_change *change)
 {
-	int error = put_edit(rules, edit, size);
+	CLEANUP_CLOSE int fd = change->log_count ? pin_open(rules->folder.text, "logs") : -1;
 
+	for (size_t i = 0; i < change->log_count; i++)
+		if (fd < 0 || bpf_map_update_elem(fd, &change->logs[i].index, &change->logs[i].limit, BPF_ANY))
+			return fd < 0 ? fd : -errno;
+	return 0;
+}
+
+static int commit(struct kernel_rules *rules, const struct rules_change *change)
+{
+	int error = put_edit(rules, change->edit, change->edit_size);
+
+	if (!error)
+		error = put_logs(rules, change);
 	for (uint32_t i = 0; !error && i < rules->state.table_count; i++)
-		error = put_version(rules, i, &versions[i]);
+		error = put_version(rules, i, &change->versions[i]);
 	if (error)
 		return error;
 	for (uint32_t i = 0; i < rules->state.table_count; i++)
-		show_version(rules, i, &versions[i]);
+		show_version(rules, i, &change->versions[i]);
 	store_commit(rules->kernel, rules->state.epoch + 1);
 	return 0;
 }
 
-int kernel_rules_commit(struct kernel_rules *rules, const struct rules_version *versions, const void *edit, size_t size,
-			struct diags *diags)
+int kernel_rules_commit(struct kernel_rules *rules, const struct rules_change *change, struct diags *diags)
 {
-	int error = commit(rules, versions, edit, size);
+	int error = commit(rules, change);
 
 	if (!error)
 		return 0;

@@ -351,6 +351,12 @@ static uint64_t times(uint64_t period, uint32_t burst)
 	return __builtin_mul_overflow(period, burst, &product) ? UINT64_MAX : product;
 }
 
+struct log_limit plan_log_limit(const struct action *action)
+{
+	return (struct log_limit){ .period_ns = action->log.period_ns,
+				   .burst_ns = times(action->log.period_ns, action->log.burst) };
+}
+
 static void describe_logs(struct work *work, struct plan *plan)
 {
 	size_t count = work->first_log[work->ruleset->rule_count + 1], log = 0;
@@ -364,8 +370,7 @@ static void describe_logs(struct work *work, struct plan *plan)
 
 			if (action->kind != ACTION_LOG)
 				continue;
-			limits[log].period_ns = action->log.period_ns;
-			limits[log].burst_ns = times(action->log.period_ns, action->log.burst);
+			limits[log] = plan_log_limit(action);
 			texts[log] = action->log.text;
 			rules[log++] = i;
 		}

@@ -176,6 +176,7 @@ struct plan_delta {
 	size_t gone_count;
 	const struct ruleset *rules; /* one chain; NULL: none comes */
 	const uint32_t *orders, *slots; /* of these by number; counted in which slot */
+	const uint32_t *logs; /* and index of their log statement, if they have one; NULL: there is no room for any */
 };
 
 /* A new version of the table, as words and steps to be put into its room (bpf/table_abi.h). */
@@ -185,6 +186,9 @@ struct plan_patch {
 	const struct step *steps;
 	uint32_t steps_start, step_count;
 };
+
+/* What a log statement begins with. */
+struct log_limit plan_log_limit(const struct action *action);
 
 /*
  * Makes the version that will be in force from the epoch behind `epoch` on. `settled`: no packet meets other versions than

@@ -419,7 +419,8 @@ static bool put_header(struct table_work *table, const struct plan *plan, struct
 	size_t start = table->extras.count * (sizeof(struct table_test) / 8);
 	struct table_header header = {
 		.stride = table->stride, .rules = ruleset_shown(ruleset), .first = ruleset->hidden_count, .scale = best->config.scale,
-		.hook = table->work->hook, .needed = plan->needed, .rejects = rejects(table->answers), .levels = table_levels(ruleset),
+		.hook = table->work->hook, .needed = plan->needed, .rejects = rejects(table->answers), .captures = ruleset->captures_size != 0,
+		.levels = table_levels(ruleset),
 		.steps = (uint32_t)steps, .steps_end = (uint32_t)steps + ROOM_STEPS,
 	};
 

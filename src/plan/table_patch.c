@@ -211,15 +211,53 @@ static bool remove_rule(struct patching *patching, uint32_t order)
 
 /* --- rules that come --------------------------------------------------------------------------------------------- */
 
+/* NULL: no rule has named that so far. */
+static const struct table_name *find_name(const struct patching *patching, const struct table_name *like, const char *text)
+{
+	const struct table_name *names = (const struct table_name *)(patching->words + patching->header->names);
+
+	for (uint32_t i = 0; i < patching->header->name_count; i++)
+		if (names[i].kind == like->kind && names[i].field == like->field && names[i].value == like->value &&
+		    !strcmp(names[i].text, text))
+			return &names[i];
+	return NULL;
+}
+
+static const struct table_name *find_counter(const struct patching *patching, uint32_t counter)
+{
+	return find_name(patching, &(struct table_name){ .kind = TABLE_COUNTER }, patching->delta->rules->counters[counter]);
+}
+
+/* NULL if it can be done. */
+static const char *bad_action(const struct patching *patching, const struct action *action, unsigned logs)
+{
+	switch (action->kind) {
+	case ACTION_MARK:
+		return NULL;
+	case ACTION_VERDICT:
+		return action->verdict == VERDICT_REJECT && !patching->header->rejects ? "no rule has rejected so far" : NULL;
+	case ACTION_COUNT:
+		return find_counter(patching, action->counter) ? NULL : "no rule has counted there so far";
+	case ACTION_LOG:
+		return patching->delta->logs && logs == 1 ? NULL : "the rule logs more than once";
+	case ACTION_CAPTURE:
+		return patching->header->captures ? NULL : "no rule has captured so far";
+	default:
+		return "the rule does more than can be added";
+	}
+}
+
 static bool good_actions(struct patching *patching, const struct rule *rule)
 {
-	for (size_t i = 0; i < rule->action_count; i++) {
-		const struct action *action = &rule->actions[i];
+	unsigned logs = 0;
 
-		if (action->kind == ACTION_VERDICT && action->verdict == VERDICT_REJECT && !patching->header->rejects)
-			return refuse(patching, "no rule has rejected so far");
-		if (action->kind != ACTION_VERDICT && action->kind != ACTION_MARK)
-			return refuse(patching, "the rule does more than to judge");
+	for (size_t i = 0; i < rule->action_count; i++) {
+		const char *reason;
+
+		logs += rule->actions[i].kind == ACTION_LOG;
+		reason = bad_action(patching, &rule->actions[i], logs);
+		if (reason)
+			return refuse(patching, reason);
 	}
 	return true;
 }
@@ -249,9 +287,16 @@ static bool fields_are_filled(struct patching *patching, const struct work *work
 	return true;
 }
 
+/* Behind the slots of rules are those of named counters. */
 static uint32_t real_slot(const struct patching *patching, uint32_t slot)
 {
-	return slot < SLOT_RULES ? slot : patching->delta->slots[slot - SLOT_RULES + 1];
+	uint32_t rules = ruleset_shown(patching->delta->rules);
+
+	if (slot < SLOT_RULES)
+		return slot;
+	if (slot > SLOT_RULE(rules))
+		return find_counter(patching, slot - SLOT_RULE(rules + 1))->number;
+	return patching->delta->slots[slot - SLOT_RULES + 1];
 }
 
 static uint32_t real_answer(const struct patching *patching, uint32_t answer)
@@ -261,19 +306,7 @@ static uint32_t real_answer(const struct patching *patching, uint32_t answer)
 	return ANSWER(answer & 3, real_slot(patching, answer >> ANSWER_SHIFT));
 }
 
-/* --- what they mean by name -------------------------------------------------------------------------------------- */
-
-/* NULL: no rule has named that so far. */
-static const struct table_name *find_name(const struct patching *patching, const struct table_name *like, const char *text)
-{
-	const struct table_name *names = (const struct table_name *)(patching->words + patching->header->names);
-
-	for (uint32_t i = 0; i < patching->header->name_count; i++)
-		if (names[i].kind == like->kind && names[i].field == like->field && names[i].value == like->value &&
-		    !strcmp(names[i].text, text))
-			return &names[i];
-	return NULL;
-}
+/* --- what they ask ----------------------------------------------------------------------------------------------- */
 
 /* The number that generated code answers the question by. */
 static bool find_question(const struct patching *patching, const struct work *work, const struct test *test, uint32_t *ret_number)
@@ -317,6 +350,8 @@ static void take_laid(struct patching *patching, const struct table_work *table)
 	for (size_t i = 0; i < table->answers->steps.count; i++) {
 		struct step step = table->answers->steps.items[i];
 
+		if (step.kind == STEP_LOG)
+			step.a = patching->delta->logs[step.slot - SLOT_RULES + 1];
 		if (step.kind != STEP_MARK && step.kind != STEP_RESUME)
 			step.slot = real_slot(patching, step.slot);
 		VEC_PUSH(patching->arena, &patching->steps) = step;

@@ -406,9 +406,9 @@ class Tables(TestCase):
         listed.append("drop if udp.dst_port == 7005")
         expected.append(0)
         self.count(expected, listed)
-        for rule in ('log "x" accept if udp.dst_port == 7006', "drop if udp.dst_port == 7008 and src in blocked",
+        for rule in ("rate 1/s drop if udp.dst_port == 7006", "drop if udp.dst_port == 7008 and src in blocked",
                      "count seen drop if udp.dst_port == 9999"):
-            self.assertFalse(change("add", "t", rule), rule)
+            self.assertFalse(change("add", "t", rule.replace("rate 1/s drop if", "drop if rate <= 1/s and")), rule)
             weir("rule", "delete", "t", "4")
             self.assertEqual(rules(), list(zip(listed, expected)))
         self.assertTrue(change("delete", "t", "1"))
@@ -566,6 +566,10 @@ class Cases(TestCase):
         "drop if src in seen": False,
         "drop if eth.src == 02:00:00:00:00:01": False,
         "mark 1": True,
+        'log "new" rate 1/min drop if udp.dst_port == 1': True,
+        'log "new" log "newer" drop if udp.dst_port == 1': False,
+        "count some accept if udp.dst_port == 1": True,
+        "count other accept if udp.dst_port == 1": False,
         "reject if udp.dst_port == 1": False,
         "capture if udp.dst_port == 1": False,
         "drop if udp.dst_port == 1 and rate <= 1/s": False,
@@ -621,6 +625,30 @@ class Cases(TestCase):
         self.assertTrue(change("replace", "t", "1", "accept if udp.dst_port == 7001"))
         self.assertEqual(probe([7001, 7002]), {7001})
         self.assertEqual(noted(), [(4, "b", "drop")])
+
+    def test_what_rules_that_come_tell(self):
+        """Logs, with their texts and limits; named counters; captures. By rule, and by edited file."""
+        text = self.FRAME % '    log "a" if udp.dst_port == 7001\n    capture if udp.dst_port == 7101\n    count some if udp.dst_port == 7102'
+        apply(text)
+        self.assertTrue(change("add", "t", "before", "1", 'log "new" rate 1/min burst 2 drop if udp.dst_port == 7001'))
+        udp(7001, count=9)
+        self.assertEqual(noted(), [(1, "new", "drop")] * 2)
+        self.assertTrue(change("add", "t", "before", "1", 'count some log "newer" capture if udp.dst_port == 7002'))
+        self.assertTrue(change("add", "t", "accept if udp.dst_port == 1"))
+        self.assertTrue(change("delete", "t", "2"))
+        self.assertEqual(probe([7001, 7002]), {7001, 7002})
+        self.assertEqual(sorted(noted()), [(1, "newer", "log"), (2, "a", "log")])
+        self.assertEqual([counter["packets"] for counter in json.loads(weir("show", "t", "--json").stdout)["counters"]], [1])
+        path = policy_file("", "rules.pcapng")
+        weir("capture", "t", "-w", path, "--now")
+        with open(path, "rb") as file:
+            self.assertEqual(re.findall(rb"t:[0-9]+", file.read()), [b"t:1"])
+        text = source().replace("    accept", '    log "last" if udp.dst_port == 7003\n    accept')
+        self.assertTrue(self.applied(text))
+        self.assertTrue(self.applied(text.replace('"last"', '"very last"').replace("count some log", "count some\tlog")))
+        self.assertEqual(probe([7002, 7003]), {7002, 7003})
+        self.assertEqual(sorted(noted()), [(1, "newer", "log"), (5, "very last", "log")])
+        self.assertEqual(source(), text.replace('"last"', '"very last"').replace("count some log", "count some\tlog"))
 
     def test_knocks_come_first(self):
         """No rule that comes gets before the steps of knocks."""

@@ -42,21 +42,27 @@ struct round {
 	struct plan plan;          /* what is in force: words and steps are written to */
 	struct table_header *header;
 	struct step *steps;
+	uint32_t *log_rules;
 	size_t done, refused, settled;
 	const char *wrong;
 };
 
 /* --- rule sets --------------------------------------------------------------------------------------------------- */
 
-/* These actions go. */
-static void keep_plain(struct arena *arena, struct rule *rule)
+/* Of a rule that comes: what is never in place. */
+static bool is_possible(const struct action *action)
+{
+	return action->kind == ACTION_MARK || action->kind == ACTION_VERDICT || action->kind == ACTION_RETURN ||
+	       action->kind == ACTION_COUNT || action->kind == ACTION_LOG || action->kind == ACTION_CAPTURE;
+}
+
+static void keep_possible(struct arena *arena, struct rule *rule)
 {
 	struct action *actions = ARENA_ARRAY(arena, struct action, rule->action_count + 1);
 	size_t kept = 0;
 
 	for (size_t i = 0; i < rule->action_count; i++)
-		if (rule->actions[i].kind == ACTION_MARK || rule->actions[i].kind == ACTION_VERDICT ||
-		    rule->actions[i].kind == ACTION_RETURN)
+		if (is_possible(&rule->actions[i]))
 			actions[kept++] = rule->actions[i];
 	if (!kept)
 		actions[kept++] = (struct action){ .kind = ACTION_VERDICT, .verdict = VERDICT_DROP };
@@ -75,7 +81,7 @@ static const struct ruleset *ruleset_of(struct round *round, const struct entry 
 		rules[i] = *list[i].rule;
 		rules[i].number = (uint32_t)i + 1;
 		if (list[i].came)
-			keep_plain(round->arena, &rules[i]);
+			keep_possible(round->arena, &rules[i]);
 	}
 	chain->rules = rules;
 	chain->rule_count = count;
@@ -106,6 +112,11 @@ static bool build(struct round *round)
 	round->steps = ARENA_ARRAY(round->arena, struct step, plan->step_count + plan->table.step_room);
 	if (plan->step_count)
 		memcpy(round->steps, plan->steps, plan->step_count * sizeof *plan->steps);
+	round->log_rules = ARENA_ARRAY(round->arena, uint32_t, plan->log_count + EDITS);
+	if (plan->log_count)
+		memcpy(round->log_rules, plan->log_rules, plan->log_count * sizeof *plan->log_rules);
+	round->plan.log_rules = round->log_rules;
+	round->plan.log_count += EDITS;
 	round->plan.steps = round->steps;
 	round->plan.step_count += plan->table.step_room;
 	wide = arena_copy(round->arena, plan->ruleset, sizeof *wide);
@@ -174,11 +185,13 @@ static void add_one(struct round *round)
 	size_t at = random_below(&round->random, (uint32_t)round->count + 1);
 	struct entry entry = { &round->all->chains[0].rules[round->next], true, order_between(round, at),
 			       SLOT_RULE(round->built + 1 + (uint32_t)round->all->counter_count + round->came) };
-	const uint32_t orders[] = { 0, entry.order }, slots[] = { 0, entry.slot };
-	const struct plan_delta delta = { .rules = ruleset_of(round, &entry, 1), .orders = orders, .slots = slots };
+	uint32_t log = (uint32_t)round->plan.log_count - EDITS + round->came;
+	const uint32_t orders[] = { 0, entry.order }, slots[] = { 0, entry.slot }, logs[] = { 0, log };
+	const struct plan_delta delta = { .rules = ruleset_of(round, &entry, 1), .orders = orders, .slots = slots, .logs = logs };
 
 	if (!entry.order || !change(round, &delta))
 		return;
+	round->log_rules[log] = entry.slot - SLOT_RULES + 1;
 	memmove(&round->list[at + 1], &round->list[at], (round->count - at) * sizeof *round->list);
 	round->list[at] = entry;
 	round->count++;
