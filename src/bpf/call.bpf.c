@@ -4,7 +4,7 @@
  * judged as the packet that it would lead to: for bind() one that arrives. A refused call fails with EPERM.
  *
  * One program is loaded once for each of the kernel's attach types; config.call says for which, and the verifier
- * removes what is for others.
+ * removes what is for others. PLAIN: for kernels before 6.2 (bpf/owner.h).
  */
 #include <linux/bpf.h>
 
@@ -29,11 +29,13 @@ static __always_inline int source_copy(parse_source *source, __u32 offset, void 
 #include "bpf/owner.h"
 #include "bpf/process.h"
 
+#if !PLAIN
 struct bpf_sock_addr_kern {
 	struct sock *sk;
 } KERNEL;
 
 extern void *bpf_cast_to_kern_ctx(void *context) __ksym;
+#endif
 
 #if BIND
 #define SECTION "cgroup/bind4"
@@ -115,12 +117,24 @@ static __always_inline bool has_ports(__u32 protocol)
 	return protocol == PROTO_TCP || protocol == PROTO_UDP || protocol == PROTO_UDP_LITE || protocol == PROTO_SCTP;
 }
 
+/* The kernel's own. */
+#if PLAIN
+static __always_inline struct sock *socket_of(struct bpf_sock_addr *call)
+{
+	__u64 address = (__u64)call->sk;
+
+	/* A pointer is none any more for the verifier when it has been computed with: then fields are found from it. */
+	asm volatile("%0 = -%0\n%0 = -%0" : "+r"(address));
+	return (struct sock *)address;
+}
+#else
 static __always_inline struct sock *socket_of(struct bpf_sock_addr *call)
 {
 	struct bpf_sock_addr_kern *kernel = bpf_cast_to_kern_ctx(call);
 
 	return kernel->sk;
 }
+#endif
 
 /* For the packets behind the call. */
 static __always_inline void leave_note(struct bpf_sock_addr *call, const struct owner_note *note)
@@ -214,7 +228,7 @@ static __always_inline void plane_describe(struct bpf_sock_addr *call, struct ev
 	plane_parse(call, &packet);
 	take_note(this_task(), &note, true);
 	describe_note(&note, event);
-	event->user = sk ? sk->sk_uid.val : ABSENT_OWNER;
+	event->user = sk ? READ(sk, sk_uid.val) : ABSENT_OWNER;
 	write_packet(&packet, event);
 }
 

@@ -2,6 +2,8 @@
 /*
  * The owner of a socket, read from the kernel's own structures: for the planes whose context leads to a struct sock. The
  * uid is the kernel's, whatever user namespace the socket is in.
+ *
+ * PLAIN: for kernels without bpf_rdonly_cast() (before 6.2). Each field is copied, where else it is read in place.
  */
 #ifndef WEIR_BPF_OWNER_H
 #define WEIR_BPF_OWNER_H
@@ -34,26 +36,41 @@ struct sock {
 	struct sock_cgroup_data sk_cgrp_data;
 } KERNEL;
 
+#if PLAIN
+#define CAST(type, object) ((type *)(object))
+#define READ(object, field) ({ \
+	typeof((object)->field) read_value = { 0 }; \
+	bpf_probe_read_kernel(&read_value, sizeof read_value, __builtin_preserve_access_index(&(object)->field)); \
+	read_value; \
+})
+#else
 extern void *bpf_rdonly_cast(void *object, __u32 type) __ksym;
 
 #define CAST(type, object) \
 	((type *)bpf_rdonly_cast((object), __builtin_btf_type_id(*(type *)0, 1 /* of the kernel */)))
+#define READ(object, field) ((object)->field)
+#endif
 
 static __always_inline __u64 ancestor_id(struct sock *sk, int level)
 {
-	struct cgroup *cgroup = sk->sk_cgrp_data.cgroup, *ancestor = NULL;
+	struct cgroup *cgroup = READ(sk, sk_cgrp_data.cgroup), *ancestor = NULL;
+	struct kernfs_node *node;
 
-	if (!cgroup || cgroup->level < level)
+	if (!cgroup || READ(cgroup, level) < level)
 		return ABSENT_CGROUP;
 	/* The verifier follows no pointer out of an array of unknown length. */
 	bpf_probe_read_kernel(&ancestor, sizeof ancestor, __builtin_preserve_access_index(&cgroup->ancestors[level]));
-	return ancestor ? CAST(struct cgroup, ancestor)->kn->id : ABSENT_CGROUP;
+	if (!ancestor)
+		return ABSENT_CGROUP;
+	ancestor = CAST(struct cgroup, ancestor);
+	node = READ(ancestor, kn);
+	return READ(node, id);
 }
 
 /* Of a full socket. */
 static __always_inline void set_owner_of(struct sock *sk, struct packet *packet, field_mask needed)
 {
-	packet->user = sk->sk_uid.val;
+	packet->user = READ(sk, sk_uid.val);
 	if (needed & NEEDS(FIELD_CGROUP_0))
 		packet->cgroup[0] = ancestor_id(sk, config.levels[0]);
 	if (needed & NEEDS(FIELD_CGROUP_1))

@@ -575,9 +575,18 @@ uint32_t kernel_version(void)
 	return KERNEL_VERSION(major, minor, patch > 255 ? 255 : patch);
 }
 
+/* WEIR_TEST_PLAIN: as on kernels before 6.2. */
+const struct plane_object *object_plane(enum hook hook)
+{
+	const struct plane_object *plain = plane_plain_for_hook(hook);
+
+	return plain && (kernel_version() < KERNEL_VERSION(6, 2, 0) || secure_getenv("WEIR_TEST_PLAIN")) ? plain :
+													   plane_for_hook(hook);
+}
+
 int object_check_hook(struct kernel *kernel, enum hook hook)
 {
-	unsigned minor = hook_table[hook].call ? 2 : 4; /* bpf_rdonly_cast(); netfilter programs */
+	unsigned minor = hook_table[hook].call ? 1 : 4; /* where a cgroup's ancestors are; netfilter programs */
 	struct utsname name = { 0 };
 
 	if (!hook_is_netfilter(hook) && !hook_table[hook].call)

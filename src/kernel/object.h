@@ -67,6 +67,9 @@ bool kernel_has_may_goto(void);
 /* Version of the running kernel, as KERNEL_VERSION(). */
 uint32_t kernel_version(void);
 
+/* The plane of a hook for the running kernel. */
+const struct plane_object *object_plane(enum hook hook);
+
 /* Whether what a hook needs from the kernel can be there at all; a sentence if not. */
 int object_check_hook(struct kernel *kernel, enum hook hook);
 

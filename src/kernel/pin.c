@@ -21,7 +21,7 @@ static int pin(struct kernel *kernel, const struct install *install, const char 
 				   "`on %s PATH`", hook_table[hook->hook].name, hook_table[hook->hook].name);
 
 	if (!error)
-		error = tester_load(kernel, plane_for_hook(hook->hook), &load, &object, &prog);
+		error = tester_load(kernel, object_plane(hook->hook), &load, &object, &prog);
 	if (!error && bpf_obj_pin(prog, path)) {
 		error = -errno;
 		problem_set(kernel, error, "cannot pin %s: %s", path, strerror(-error));

@@ -80,7 +80,7 @@ static int load_stand_in(struct kernel_tester *tester, const struct load *load)
 	if (!error)
 		error = shares_add(&shares, "trace", tester->trace);
 	if (!error)
-		error = tester_load(tester->kernel, plane_for_hook(HOOK_XDP), &other, &tester->stand_in,
+		error = tester_load(tester->kernel, object_plane(HOOK_XDP), &other, &tester->stand_in,
 				    &tester->stand_in_prog);
 	shares_free(&shares);
 	return error;
@@ -94,7 +94,7 @@ static int load_all(struct kernel_tester *tester, const struct install *install)
 	int error = object_check_hook(tester->kernel, hook->hook);
 
 	if (!error)
-		error = tester_load(tester->kernel, plane_for_hook(hook->hook), &load, &tester->object,
+		error = tester_load(tester->kernel, object_plane(hook->hook), &load, &tester->object,
 				    &tester->prog);
 	if (error)
 		return error;

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """`on connect` and `on bind`: system calls are refused at once, whatever way they are made, and packets behind them."""
 
+import unittest.mock
+
 import uring
 from weirtest import *
 
@@ -248,6 +250,34 @@ class Connect(InCgroup):
         self.apply('policy t {\n on connect "%s"\n classifier = table\n default accept\n' + rules + '}')
         self.assertEqual(attempt(IPV4, DGRAM, "198.51.3.249", 1999, by_connect), "EPERM")
         self.assertIn(attempt(IPV4, DGRAM, "198.51.3.249", 1998, by_connect), ("done", "ENETUNREACH"))
+
+
+class Plain(InCgroup):
+    """The same by the programs for kernels before 6.2."""
+
+    def setUp(self):
+        super().setUp()
+        patch = unittest.mock.patch.dict(os.environ, {"WEIR_TEST_PLAIN": "1"})
+        patch.start()
+        self.addCleanup(patch.stop)
+
+    test_owner = Connect.test_owner
+    test_log_says_who = Connect.test_log_says_who
+
+    def test_cgroups_and_unknown_ones(self):
+        inner = self.cgroup.path + "/inner"
+        os.mkdir(inner)
+        try:
+            self.apply('policy t {\n on connect "%s"\n on bind "%s"\n default accept\n accept if cgroup == "%s/inner"\n'
+                       ' reject if cgroup == "%s" and dst_port == 7001\n}')
+            self.assertEqual(attempt(IPV4, DGRAM, "127.0.0.1", BAD, by_sendto), "EPERM")
+            self.assertEqual(attempt(IPV6, STREAM, "::1", BAD, lambda c, f, a, p: outcome(c.bind, (a, p))), "EPERM")
+            write(inner + "/cgroup.procs", "0")
+            self.assertEqual(attempt(IPV4, DGRAM, "127.0.0.1", BAD, by_sendto), "done")
+            self.assertEqual(attempt(IPV6, STREAM, "::1", BAD, lambda c, f, a, p: outcome(c.bind, (a, p))), "done")
+        finally:
+            write(self.cgroup.path + "/cgroup.procs", "0")
+            os.rmdir(inner)
 
 
 class Bind(InCgroup):
