@@ -4,7 +4,7 @@
  * judged as the packet that it would lead to: for bind() one that arrives. A refused call fails with EPERM.
  *
  * One program is loaded once for each of the kernel's attach types; config.call says for which, and the verifier
- * removes what is for others. PLAIN: for kernels before 6.2 (bpf/owner.h).
+ * removes what is for others.
  */
 #include <linux/bpf.h>
 
@@ -28,14 +28,6 @@ static __always_inline int source_copy(parse_source *source, __u32 offset, void 
 
 #include "bpf/owner.h"
 #include "bpf/process.h"
-
-#if !PLAIN
-struct bpf_sock_addr_kern {
-	struct sock *sk;
-} KERNEL;
-
-extern void *bpf_cast_to_kern_ctx(void *context) __ksym;
-#endif
 
 #if BIND
 #define SECTION "cgroup/bind4"
@@ -117,24 +109,10 @@ static __always_inline bool has_ports(__u32 protocol)
 	return protocol == PROTO_TCP || protocol == PROTO_UDP || protocol == PROTO_UDP_LITE || protocol == PROTO_SCTP;
 }
 
-/* The kernel's own. */
-#if PLAIN
 static __always_inline struct sock *socket_of(struct bpf_sock_addr *call)
 {
-	__u64 address = (__u64)call->sk;
-
-	/* A pointer is none any more for the verifier when it has been computed with: then fields are found from it. */
-	asm volatile("%0 = -%0\n%0 = -%0" : "+r"(address));
-	return (struct sock *)address;
+	return call->sk ? kernel_socket(call->sk) : NULL;
 }
-#else
-static __always_inline struct sock *socket_of(struct bpf_sock_addr *call)
-{
-	struct bpf_sock_addr_kern *kernel = bpf_cast_to_kern_ctx(call);
-
-	return kernel->sk;
-}
-#endif
 
 /* For the packets behind the call. */
 static __always_inline void leave_note(struct bpf_sock_addr *call, const struct owner_note *note)
@@ -151,8 +129,10 @@ static __always_inline void set_process(struct bpf_sock_addr *call, struct packe
 	struct task_struct *task = this_task();
 	struct owner_note note;
 
-	take_note(task, &note, config.notes);
-	set_noted(&note, packet);
+	if (config.notes || config.needed & NEEDS_NOTE) {
+		take_note(task, &note, config.notes);
+		set_noted(&note, packet);
+	}
 	if (config.trees)
 		packet->tree = lineage_of(task->tgid);
 	if (!config.notes || !call->sk)
@@ -175,7 +155,7 @@ static __always_inline int plane_parse(struct bpf_sock_addr *call, struct packet
 		set_destination4(packet, address4(call));
 	if (has_ports(protocol))
 		packet->dst_port = SWAP(16, (__u16)call->user_port);
-	if (config.notes || config.trees || config.needed & NEEDS_NOTE)
+	if (config.notes || config.needed & (NEEDS_NOTE | NEEDS(FIELD_TREE)))
 		set_process(call, packet);
 	if (!(config.needed & (NEEDS(FIELD_USER) | NEEDS_CGROUPS)))
 		return PARSE_OK;

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * The netfilter plane: IPv4 and IPv6 packets at the five hooks, as a BPF link (kernel 6.4). A context is made
- * of kernel structures here, read through BTF. The owner (output) is read the way bpf_get_socket_uid() does
- * it, but as the kernel's own uid, whatever user namespace the socket is in.
+ * of kernel structures here, read through BTF.
  */
 #include <linux/bpf.h>
 
@@ -53,21 +52,16 @@ struct bpf_nf_ctx {
 	struct sk_buff *skb;
 };
 
-enum { PF_IPV6 = 10, STATE_TIME_WAIT = 6, STATE_NEW_SYN_RECV = 12 };
+enum { PF_IPV6 = 10 };
 enum { NETFILTER_DROP = 0, NETFILTER_ACCEPT = 1 };
 
 extern int bpf_dynptr_from_skb(struct sk_buff *skb, __u64 flags, struct bpf_dynptr *ptr__uninit) __ksym;
 
 /* --- owners --------------------------------------------------------------------------------------------------- */
 
-/* The full socket that the packet belongs to: a listener for what answers in its name; NULL: none. */
 static __always_inline struct sock *owner_of(const struct sk_buff *skb)
 {
-	struct sock *sk = CAST(struct sock, skb->sk);
-
-	if (sk && sk->__sk_common.skc_state == STATE_NEW_SYN_RECV)
-		sk = CAST(struct sock, sk->__sk_common.skc_listener); /* in a union: no type of its own */
-	return sk && sk->__sk_common.skc_state != STATE_TIME_WAIT ? sk : NULL;
+	return full_socket(CAST(struct sock, skb->sk));
 }
 
 /*

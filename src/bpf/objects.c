@@ -13,10 +13,14 @@ static const struct plane_object plane_cgroup_objects[] = {
 	OBJECT("cgroup-egress", cgroup_egress),
 };
 
+static const struct plane_object owners_tc_object = OBJECT("tc-owners", tc_owners);
+static const struct plane_object owners_cgroup_objects[] = {
+	OBJECT("cgroup-ingress-owners", cgroup_ingress_owners),
+	OBJECT("cgroup-egress-owners", cgroup_egress_owners),
+};
+
 static const struct plane_object plane_connect_object = OBJECT("connect", connect);
 static const struct plane_object plane_bind_object = OBJECT("bind", bind);
-static const struct plane_object plane_connect_plain_object = OBJECT("connect-plain", connect_plain);
-static const struct plane_object plane_bind_plain_object = OBJECT("bind-plain", bind_plain);
 static const struct plane_object plane_record_object = OBJECT("record", record);
 static const struct plane_object lineage_object = OBJECT("lineage", lineage);
 static const struct plane_object plane_socket_object = OBJECT("socket", socket);
@@ -38,20 +42,20 @@ static const struct plane_object bench_empty_object = OBJECT("bench-empty", benc
 static const struct {
 	const struct plane_object *plane;
 	const struct plane_object *empty;
-	const struct plane_object *plain;
+	const struct plane_object *owners;
 } objects[HOOK_COUNT] = {
 	[HOOK_XDP] = { &plane_xdp_object, &empty_xdp_object },
 	[HOOK_TC_INGRESS] = { &plane_tc_object, &empty_tc_object },
-	[HOOK_TC_EGRESS] = { &plane_tc_object, &empty_tc_object },
+	[HOOK_TC_EGRESS] = { &plane_tc_object, &empty_tc_object, &owners_tc_object },
 	[HOOK_NF_PREROUTING] = { &plane_netfilter_object, NULL },
 	[HOOK_NF_INPUT] = { &plane_netfilter_object, NULL },
 	[HOOK_NF_FORWARD] = { &plane_netfilter_object, NULL },
 	[HOOK_NF_OUTPUT] = { &plane_netfilter_object, NULL },
 	[HOOK_NF_POSTROUTING] = { &plane_netfilter_object, NULL },
-	[HOOK_CGROUP_INGRESS] = { &plane_cgroup_objects[0], &empty_cgroup_objects[0] },
-	[HOOK_CGROUP_EGRESS] = { &plane_cgroup_objects[1], &empty_cgroup_objects[1] },
-	[HOOK_CONNECT] = { &plane_connect_object, NULL, &plane_connect_plain_object },
-	[HOOK_BIND] = { &plane_bind_object, NULL, &plane_bind_plain_object },
+	[HOOK_CGROUP_INGRESS] = { &plane_cgroup_objects[0], &empty_cgroup_objects[0], &owners_cgroup_objects[0] },
+	[HOOK_CGROUP_EGRESS] = { &plane_cgroup_objects[1], &empty_cgroup_objects[1], &owners_cgroup_objects[1] },
+	[HOOK_CONNECT] = { &plane_connect_object, NULL },
+	[HOOK_BIND] = { &plane_bind_object, NULL },
 	[HOOK_SOCKET] = { &plane_socket_object, &empty_socket_object },
 };
 
@@ -60,9 +64,9 @@ const struct plane_object *plane_for_hook(enum hook hook)
 	return objects[hook].plane;
 }
 
-const struct plane_object *plane_plain_for_hook(enum hook hook)
+const struct plane_object *plane_with_owners(enum hook hook)
 {
-	return objects[hook].plain;
+	return objects[hook].owners;
 }
 
 const struct plane_object *plane_empty_for_hook(enum hook hook)

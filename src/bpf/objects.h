@@ -18,8 +18,8 @@ struct plane_object {
 
 /* The plane of a hook, to be linked with a classifier; NULL if it has none. */
 const struct plane_object *plane_for_hook(enum hook hook);
-/* The same for kernels before 6.2; NULL if it is the same. */
-const struct plane_object *plane_plain_for_hook(enum hook hook);
+/* The same, knowing the user: it can only be loaded if the kernel has types. NULL if there is none, or it is the same. */
+const struct plane_object *plane_with_owners(enum hook hook);
 
 /* A whole object, without a classifier: notes who makes and binds sockets. */
 const struct plane_object *plane_record(void);

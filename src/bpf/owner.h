@@ -3,7 +3,7 @@
  * The owner of a socket, read from the kernel's own structures: for the planes whose context leads to a struct sock. The
  * uid is the kernel's, whatever user namespace the socket is in.
  *
- * PLAIN: for kernels without bpf_rdonly_cast() (before 6.2). Each field is copied, where else it is read in place.
+ * config.plain: kernels before 6.2 have no bpf_rdonly_cast(). There each field is copied, where else it is read in place.
  */
 #ifndef WEIR_BPF_OWNER_H
 #define WEIR_BPF_OWNER_H
@@ -16,8 +16,10 @@ struct sock_cgroup_data {
 	struct cgroup *cgroup;
 } KERNEL;
 
+enum { STATE_TIME_WAIT = 6, STATE_NEW_SYN_RECV = 12 };
+
 struct sock_common {
-	volatile unsigned char skc_state;
+	unsigned char skc_state;
 	struct sock *skc_listener;
 } KERNEL;
 
@@ -36,20 +38,39 @@ struct sock {
 	struct sock_cgroup_data sk_cgrp_data;
 } KERNEL;
 
-#if PLAIN
-#define CAST(type, object) ((type *)(object))
-#define READ(object, field) ({ \
-	typeof((object)->field) read_value = { 0 }; \
-	bpf_probe_read_kernel(&read_value, sizeof read_value, __builtin_preserve_access_index(&(object)->field)); \
-	read_value; \
-})
-#else
-extern void *bpf_rdonly_cast(void *object, __u32 type) __ksym;
+extern void *bpf_rdonly_cast(void *object, __u32 type) __ksym __weak;
 
 #define CAST(type, object) \
-	((type *)bpf_rdonly_cast((object), __builtin_btf_type_id(*(type *)0, 1 /* of the kernel */)))
-#define READ(object, field) ((object)->field)
-#endif
+	((type *)(config.plain ? (object) : \
+		  bpf_rdonly_cast((object), __builtin_btf_type_id(*(type *)0, 1 /* of the kernel */))))
+#define READ(object, field) ({ \
+	typeof((object)->field) read_value = { 0 }; \
+	if (config.plain) \
+		bpf_probe_read_kernel(&read_value, sizeof read_value, \
+				      __builtin_preserve_access_index(&(object)->field)); \
+	else \
+		read_value = (object)->field; \
+	read_value; \
+})
+
+/* The kernel's own of a socket that the context has: for the verifier a pointer that was computed with is a number. */
+static __always_inline struct sock *kernel_socket(struct bpf_sock *sk)
+{
+	__u64 address = (__u64)sk;
+
+	if (!config.plain)
+		return CAST(struct sock, sk);
+	asm volatile("%0 = -%0\n%0 = -%0" : "+r"(address));
+	return (struct sock *)address;
+}
+
+/* A full socket: a listener for what answers in its name; NULL: there is none. */
+static __always_inline struct sock *full_socket(struct sock *sk)
+{
+	if (sk && READ(sk, __sk_common.skc_state) == STATE_NEW_SYN_RECV)
+		sk = CAST(struct sock, READ(sk, __sk_common.skc_listener)); /* in a union: no type of its own */
+	return sk && READ(sk, __sk_common.skc_state) != STATE_TIME_WAIT ? sk : NULL;
+}
 
 static __always_inline __u64 ancestor_id(struct sock *sk, int level)
 {

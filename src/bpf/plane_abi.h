@@ -193,7 +193,7 @@ struct plane_config {
 	__u8 notes;          /* calls note who a socket belongs to (bpf/note_abi.h): else there is no such map */
 	__u8 chunk_bits;     /* of counters; 0: each for itself */
 	__u8 trees;          /* a rule asks from what a socket's owner descends (bpf/lineage.h): else there are no such maps */
-	__u8 reserved;
+	__u8 plain;          /* the kernel has no bpf_rdonly_cast(): its structures are copied from */
 	__u32 sets;          /* named sets in maps `sets_*`, `tries_*`; 0: no set has timeouts, no step changes one */
 	__u16 call;          /* connect, bind: enum bpf_attach_type that the program is loaded for */
 	__u16 reserved2;

@@ -2,7 +2,7 @@
 /*
  * What plane.h asks of the planes whose context is a struct __sk_buff: TC, cgroup and socket. A socket
  * filter's data begins at the transport header: its file defines SKB_LENGTH, and SKB_OF_SOCKET to have bytes
- * copied from the IP header on.
+ * copied from the IP header on. OWNERS: sockets are looked into, for which the kernel must have types.
  */
 #ifndef WEIR_BPF_SKB_H
 #define WEIR_BPF_SKB_H
@@ -32,9 +32,9 @@ static __always_inline int source_copy(parse_source *source, __u32 offset, void 
 
 #include "bpf/lineage.h"
 #include "bpf/note.h"
-
-/* The owner's uid is this one too when there is no owner (net/core/filter.c, bpf_get_socket_uid). */
-enum { OVERFLOW_UID = 65534 };
+#if OWNERS
+#include "bpf/owner.h"
+#endif
 
 static __always_inline struct view skb_view(struct __sk_buff *skb, bool fast)
 {
@@ -48,12 +48,21 @@ static __always_inline struct view skb_view(struct __sk_buff *skb, bool fast)
 	};
 }
 
-/* Both sides ask the kernel for the same full socket, so an ancestor at level 0 says whether there is one. */
+/*
+ * The kernel's own uid: bpf_get_socket_uid() gives that of the user namespace which the socket's network namespace belongs to,
+ * and there anybody is root who made it. OWNERS 0: nobody asks, or the kernel has no types.
+ */
 static __always_inline __u32 skb_owner(struct __sk_buff *skb)
 {
-	__u32 uid = bpf_get_socket_uid(skb);
+#if OWNERS
+	struct bpf_sock *there = skb->sk;
+	struct sock *sk = there ? full_socket(kernel_socket(there)) : NULL;
 
-	return uid == OVERFLOW_UID && !bpf_skb_ancestor_cgroup_id(skb, 0) ? ABSENT_OWNER : uid;
+	return sk ? READ(sk, sk_uid.val) : ABSENT_OWNER;
+#else
+	(void)skb;
+	return ABSENT_OWNER;
+#endif
 }
 
 /* What calls have noted of the packet's socket, or NULL. */
@@ -61,9 +70,7 @@ static __always_inline void *skb_noted(struct __sk_buff *skb, void *map)
 {
 	struct bpf_sock *sk = skb->sk;
 
-	if (sk)
-		sk = bpf_sk_fullsock(sk);
-	return sk ? bpf_sk_storage_get(map, sk, NULL, 0) : NULL;
+	return sk ? bpf_sk_storage_get(map, sk, NULL, 0) : NULL; /* which knows that only full sockets have any */
 }
 
 static __always_inline const struct owner_note *skb_note(struct __sk_buff *skb)

@@ -99,7 +99,7 @@ static int resolve(struct kernel *kernel, const struct install_hook *hook, struc
 
 	if (fd < 0)
 		return fd;
-	error = object_check_hook(kernel, hook->hook);
+	error = object_check_hook(kernel, hook);
 	if (error)
 		return error;
 	if (fstat(fd, &status))

@@ -27,7 +27,7 @@ static const uint32_t hook_numbers[HOOK_COUNT] = {
 static int resolve(struct kernel *kernel, const struct install_hook *hook, struct places *places)
 {
 	static const uint32_t families[] = { NFPROTO_IPV4, NFPROTO_IPV6 };
-	int error = object_check_hook(kernel, hook->hook);
+	int error = object_check_hook(kernel, hook);
 	uint64_t netns = attach_netns();
 
 	for (size_t i = 0; !error && i < 2; i++) {

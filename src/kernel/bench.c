@@ -88,7 +88,7 @@ static int load_all(struct bench *bench)
 	}
 	if (hook->hook == HOOK_XDP)
 		return load_xdp(bench, &load);
-	error = tester_load(bench->kernel, object_plane(hook->hook), &load, &bench->object, &bench->prog);
+	error = tester_load(bench->kernel, object_plane(hook), &load, &bench->object, &bench->prog);
 	return error ? error : load_empty(bench, plane_empty_for_hook(hook->hook), &load);
 }
 

@@ -108,11 +108,6 @@ bool kernel_has_may_goto(void)
 	return fd >= 0;
 }
 
-static bool has_types(void)
-{
-	return path_exists("/sys/kernel/btf/vmlinux");
-}
-
 /* Whether a whole object loads, as it is. */
 static bool loads(const struct plane_object *plane)
 {
@@ -163,7 +158,7 @@ static const struct probe {
 	{ "batch map operations", "5.6", has_batches },
 	{ "bpf_loop", "5.17", has_loop },
 	{ "may_goto", "6.9", kernel_has_may_goto },
-	{ "kernel types", "5.2", has_types },
+	{ "kernel types", "5.2", kernel_has_types },
 	{ "notes on sockets", "5.11", has_recorder },
 	{ "process trace points", "5.11", has_lineage },
 	{ "jit", "4.18", has_jit },

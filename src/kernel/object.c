@@ -162,6 +162,9 @@ int object_link(struct kernel *kernel, const struct plane_object *plane, const s
 
 	if (!plane)
 		return problem_set(kernel, -EOPNOTSUPP, "there is no data plane for this hook yet");
+	if (plane == plane_with_owners(hook->hook) && !kernel_has_types())
+		return problem_set(kernel, -EOPNOTSUPP, "who the user is at %s is known only on a kernel with type information "
+				   "(/sys/kernel/btf/vmlinux, CONFIG_DEBUG_INFO_BTF)", hook_table[hook->hook].name);
 	verifier_messages_clear();
 	if (hook->record)
 		return copy_elf(plane, ret_elf);
@@ -354,6 +357,7 @@ static void fill_config(struct plane_config *config, const struct load *load)
 	config->observe = install->observe;
 	config->notes = state_find(install, NOTES_MAP) != NULL;
 	config->trees = state_find(install, LINEAGE_MAP) != NULL;
+	config->plain = kernel_version() < KERNEL_VERSION(6, 2, 0) || secure_getenv("WEIR_TEST_PLAIN"); /* as there */
 	config->bare = load->bare;
 	config->paces = load->paces;
 	config->call = (uint16_t)load->call;
@@ -575,29 +579,45 @@ uint32_t kernel_version(void)
 	return KERNEL_VERSION(major, minor, patch > 255 ? 255 : patch);
 }
 
-/* WEIR_TEST_PLAIN: as on kernels before 6.2. */
-const struct plane_object *object_plane(enum hook hook)
+bool kernel_has_types(void)
 {
-	const struct plane_object *plain = plane_plain_for_hook(hook);
-
-	return plain && (kernel_version() < KERNEL_VERSION(6, 2, 0) || secure_getenv("WEIR_TEST_PLAIN")) ? plain :
-													   plane_for_hook(hook);
+	return path_exists("/sys/kernel/btf/vmlinux");
 }
 
-int object_check_hook(struct kernel *kernel, enum hook hook)
+/* Events and captures name the user. */
+static bool tells(const struct install_hook *hook)
 {
-	unsigned minor = hook_table[hook].call ? 1 : 4; /* where a cgroup's ancestors are; netfilter programs */
+	for (size_t i = 0; i < hook->step_count; i++)
+		if (hook->steps[i].kind == STEP_LOG || hook->steps[i].kind == STEP_CAPTURE)
+			return true;
+	return false;
+}
+
+/* Looking into sockets takes the kernel's types, which takes time: where nobody asks for it, it is left out. */
+const struct plane_object *object_plane(const struct install_hook *hook)
+{
+	const struct plane_object *owners = plane_with_owners(hook->hook);
+
+	bool asks = hook->needed & FIELD_BIT(FIELD_USER) || (tells(hook) && kernel_has_types());
+
+	return owners && asks ? owners : plane_for_hook(hook->hook);
+}
+
+int object_check_hook(struct kernel *kernel, const struct install_hook *hook)
+{
+	const struct hook_info *info = &hook_table[hook->hook];
+	unsigned minor = info->call ? 1 : 4; /* where a cgroup's ancestors are; netfilter programs */
 	struct utsname name = { 0 };
 
-	if (!hook_is_netfilter(hook) && !hook_table[hook].call)
+	if (!hook_is_netfilter(hook->hook) && !info->call)
 		return 0;
 	uname(&name);
 	if (kernel_version() < KERNEL_VERSION(6, minor, 0))
 		return problem_set(kernel, -EOPNOTSUPP, "hook %s needs Linux 6.%u or later, this is %s; hook at tc or "
-				   "cgroup instead", hook_table[hook].name, minor, name.release);
-	if (!path_exists("/sys/kernel/btf/vmlinux"))
+				   "cgroup instead", info->name, minor, name.release);
+	if (!kernel_has_types())
 		return problem_set(kernel, -EOPNOTSUPP, "hook %s needs a kernel with type information "
 				   "(/sys/kernel/btf/vmlinux, CONFIG_DEBUG_INFO_BTF); hook at tc or cgroup instead",
-				   hook_table[hook].name);
+				   info->name);
 	return 0;
 }

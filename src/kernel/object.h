@@ -67,11 +67,14 @@ bool kernel_has_may_goto(void);
 /* Version of the running kernel, as KERNEL_VERSION(). */
 uint32_t kernel_version(void);
 
-/* The plane of a hook for the running kernel. */
-const struct plane_object *object_plane(enum hook hook);
+/* Whether its structures can be looked into. */
+bool kernel_has_types(void);
+
+/* The plane that a hook's rules want. */
+const struct plane_object *object_plane(const struct install_hook *hook);
 
 /* Whether what a hook needs from the kernel can be there at all; a sentence if not. */
-int object_check_hook(struct kernel *kernel, enum hook hook);
+int object_check_hook(struct kernel *kernel, const struct install_hook *hook);
 
 static inline bool hook_is_netfilter(uint32_t hook)
 {

@@ -14,14 +14,14 @@ static int pin(struct kernel *kernel, const struct install *install, const char 
 	const struct install_hook *hook = &install->hooks[0];
 	const struct load load = { .install = install, .hook = hook, .plane = hook->hook };
 	struct bpf_object *object = NULL;
-	int prog, error = object_check_hook(kernel, hook->hook);
+	int prog, error = object_check_hook(kernel, hook);
 
 	if (hook_table[hook->hook].call)
 		return problem_set(kernel, -EOPNOTSUPP, "hook %s is several programs of the kernel's: apply a policy with "
 				   "`on %s PATH`", hook_table[hook->hook].name, hook_table[hook->hook].name);
 
 	if (!error)
-		error = tester_load(kernel, object_plane(hook->hook), &load, &object, &prog);
+		error = tester_load(kernel, object_plane(hook), &load, &object, &prog);
 	if (!error && bpf_obj_pin(prog, path)) {
 		error = -errno;
 		problem_set(kernel, error, "cannot pin %s: %s", path, strerror(-error));

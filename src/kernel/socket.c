@@ -23,7 +23,7 @@ static int load(struct kernel *kernel, const struct install *install, int *ret_p
 	const struct install_hook *hook = &install->hooks[0];
 	const struct load load = { .install = install, .hook = hook, .plane = hook->hook };
 	struct bpf_object *object = NULL;
-	int prog, error = tester_load(kernel, object_plane(hook->hook), &load, &object, &prog);
+	int prog, error = tester_load(kernel, object_plane(hook), &load, &object, &prog);
 
 	if (!error) {
 		*ret_prog = fcntl(prog, F_DUPFD_CLOEXEC, 3);

@@ -260,7 +260,7 @@ static int load_places(struct staging *staging, uint32_t source, const struct el
 static int load_hook(struct staging *staging, uint32_t source)
 {
 	const struct install_hook *hook = &staging->install->hooks[source];
-	const struct plane_object *plane = hook->record ? plane_record() : object_plane(hook->hook);
+	const struct plane_object *plane = hook->record ? plane_record() : object_plane(hook);
 	struct elf elf;
 	int error = object_link(staging->change->kernel, plane, hook, &elf);
 

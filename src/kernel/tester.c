@@ -80,7 +80,7 @@ static int load_stand_in(struct kernel_tester *tester, const struct load *load)
 	if (!error)
 		error = shares_add(&shares, "trace", tester->trace);
 	if (!error)
-		error = tester_load(tester->kernel, object_plane(HOOK_XDP), &other, &tester->stand_in,
+		error = tester_load(tester->kernel, plane_for_hook(HOOK_XDP), &other, &tester->stand_in,
 				    &tester->stand_in_prog);
 	shares_free(&shares);
 	return error;
@@ -91,10 +91,10 @@ static int load_all(struct kernel_tester *tester, const struct install *install)
 	const struct install_hook *hook = &install->hooks[0];
 	const struct load load = { .install = install, .hook = hook, .plane = hook->hook, .trace = true,
 				   .bare = hook->hook == HOOK_SOCKET };
-	int error = object_check_hook(tester->kernel, hook->hook);
+	int error = object_check_hook(tester->kernel, hook);
 
 	if (!error)
-		error = tester_load(tester->kernel, object_plane(hook->hook), &load, &tester->object,
+		error = tester_load(tester->kernel, object_plane(hook), &load, &tester->object,
 				    &tester->prog);
 	if (error)
 		return error;

@@ -72,7 +72,7 @@ const struct field_info field_table[FIELD_COUNT] = {
 	[FIELD_MARK] = { "mark", 32, AT(mark), PRESENT_ALWAYS, 0, FORM_NUMBER, false, SKB, "linux/bpf.h __sk_buff" },
 	[FIELD_KNOCKED] = { "knocked", 8, AT(knocked), PRESENT_IP, 0, FORM_NUMBER, false, ARRIVING, "ir/ir.h" },
 	[FIELD_USER] = { "user", 32, AT(user), PRESENT_VALUE, ABSENT_OWNER, FORM_NUMBER, true, OWNED,
-			 "linux/bpf.h bpf_get_socket_uid" },
+			 "net/sock.h sk_uid" },
 	/* Not in the socket: calls know them, and note them for packets of the same policy. Its file has a group, too. */
 	[FIELD_GROUP] = { "group", 32, AT(group), PRESENT_VALUE, ABSENT_OWNER, FORM_NUMBER, true,
 			  NOTED | CALLS | HOOK_BIT(HOOK_NF_OUTPUT), "linux/cred.h gid", NOTED },

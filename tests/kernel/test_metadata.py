@@ -56,6 +56,18 @@ def credentials(address):
         return errno.errorcode[error.errno]
 
 
+def sends_raw():
+    """What comes of a packet that no call could judge, made by hand."""
+    packet = ipv4(17, udp_header(80, b"x"), inbound=False)
+    packet = packet[:16] + socket.inet_aton(ADDRESS) + packet[20:]
+    with socket.socket(IPV4, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
+        try:
+            raw.sendto(packet, (ADDRESS, 0))
+        except OSError as error:
+            return errno.errorcode[error.errno]
+    return "done"
+
+
 def in_child(work, prepare=lambda: None):
     """What `work` returns in a child, after `prepare`."""
     reader, writer = os.pipe()
@@ -165,11 +177,7 @@ class Metadata(TestCase):
 
     def test_raw_sockets_do_not_get_around(self):
         self.apply()
-        packet = ipv4(17, udp_header(80, b"x"), inbound=False)
-        packet = packet[:16] + socket.inet_aton(ADDRESS) + packet[20:]
-        with socket.socket(IPV4, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
-            with self.assertRaises(PermissionError):
-                raw.sendto(packet, (ADDRESS, 0))
+        self.assertEqual(sends_raw(), "EPERM")
 
     def test_a_container(self):
         """A process in a user and network namespace of its own, root there, behind a veth pair."""
@@ -187,7 +195,7 @@ class Metadata(TestCase):
             run("ip", "addr", "add", "10.78.0.2/24", "dev", "inner0")
             run("ip", "link", "set", "inner0", "up")
             run("ip", "route", "add", "default", "via", "10.78.0.1")
-            return "%d %s" % (os.getuid(), credentials(ADDRESS))
+            return "%d %s %s" % (os.getuid(), credentials(ADDRESS), sends_raw())
 
         def arrange():
             child = os.read(ready[0], 32).decode()
@@ -214,9 +222,10 @@ class Metadata(TestCase):
                 text = file.read()
             os.waitpid(child, 0)
             run("ip", "link", "del", "outer0", check=False)
-        self.assertEqual(text, "0 EPERM")
-        event, = self.events()
-        self.assertEqual((event["hook"], event["user"], event["pid"]), ("connect", NOBODY, child))
+        self.assertEqual(text, "0 EPERM EPERM")
+        by_call, by_packet = self.events()
+        self.assertEqual((by_call["hook"], by_call["user"], by_call["pid"]), ("connect", NOBODY, child))
+        self.assertEqual((by_packet["hook"], by_packet["user"]), ("cgroup-egress", NOBODY))
 
 
 if __name__ == "__main__":
