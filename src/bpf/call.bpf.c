@@ -175,7 +175,7 @@ static __always_inline struct weight plane_weigh(struct bpf_sock_addr *call)
 enum { PORTS_SIZE = 4 };
 
 /* The headers of the packet that the call leads to, as far as they are known: readers of events want no other form. */
-static __always_inline void write_packet(const struct packet *packet, struct event *event)
+static __always_inline void plane_describe_parsed(const struct packet *packet, struct event *event)
 {
 	__u8 *at = event->data;
 	bool ipv6 = packet->family == FAMILY_IPV6;
@@ -202,14 +202,11 @@ static __always_inline void write_packet(const struct packet *packet, struct eve
 static __always_inline void plane_describe(struct bpf_sock_addr *call, struct event *event)
 {
 	struct owner_note note;
-	struct packet packet;
 	struct sock *sk = socket_of(call);
 
-	plane_parse(call, &packet);
 	take_note(this_task(), &note, true);
 	describe_note(&note, event);
 	event->user = sk ? READ(sk, sk_uid.val) : ABSENT_OWNER;
-	write_packet(&packet, event);
 }
 
 /* There is no packet to copy: such a rule is another hook's (ir/split.h). */

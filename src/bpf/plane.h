@@ -93,6 +93,8 @@ static __always_inline struct weight plane_weigh(plane_context *context);
 static __always_inline struct weight plane_weigh_parsed(plane_context *context, const struct packet *packet);
 /* Fills an event's interfaces, owner, mark, length and first bytes. */
 static __always_inline void plane_describe(plane_context *context, struct event *event);
+/* The same of a packet that is none yet, from what is known of it; where the file defines PLANE_OF_CALLS. */
+static __always_inline void plane_describe_parsed(const struct packet *packet, struct event *event);
 /* As long as plane_describe() says. */
 static __always_inline __u32 plane_length(plane_context *context);
 /* Copies bytes of the packet; offset 0 is where plane_describe() begins, `size` at least 1. */
@@ -230,12 +232,21 @@ static __always_inline void event_lost(void)
 		__sync_fetch_and_add(&all->events_lost, 1);
 }
 
-VERIFIED_ONCE int plane_write_event(plane_context *context, __u32 rule, __u32 log, __u32 verdict)
+#ifndef PLANE_OF_CALLS
+static __always_inline void plane_describe_parsed(const struct packet *packet, struct event *event)
+{
+	(void)packet;
+	(void)event;
+}
+#endif
+
+VERIFIED_ONCE int plane_write_event(plane_context *context, const struct packet *packet, __u32 rule, __u32 log,
+				    __u32 verdict)
 {
 	struct log_limit *limit = bpf_map_lookup_elem(&logs, &log);
 	struct event *event;
 
-	if (!limit || !limit_allows(limit))
+	if (!packet || !limit || !limit_allows(limit))
 		return 0;
 	event = bpf_ringbuf_reserve(&events, sizeof *event, 0);
 	if (!event) {
@@ -249,6 +260,7 @@ VERIFIED_ONCE int plane_write_event(plane_context *context, __u32 rule, __u32 lo
 	event->verdict = verdict;
 	event->hook = config.hook;
 	plane_describe(context, event);
+	plane_describe_parsed(packet, event);
 	bpf_ringbuf_submit(event, 0);
 	return 0;
 }
@@ -478,7 +490,7 @@ static long take_step(__u32 index, struct run *unaligned)
 	if (step->kind == STEP_COUNT)
 		step_count(run, step);
 	else if (step->kind == STEP_LOG)
-		plane_write_event(run->context, step->slot - (SLOT_RULES - 1), step->a, step->b);
+		plane_write_event(run->context, run->packet, step->slot - (SLOT_RULES - 1), step->a, step->b);
 	else if (step->kind == STEP_MARK)
 		step_mark(run, step);
 	else if (step->kind == STEP_CAPTURE)

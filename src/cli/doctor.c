@@ -109,7 +109,7 @@ static const struct {
 	{ "batch map operations", "changing large sets fast", "Linux 5.6" },
 	{ "bpf_loop", "every policy; log, count, mark, capture", "Linux 5.17" },
 	{ "may_goto", "tables that the kernel checks fast", "Linux 6.9" },
-	{ "kernel types", "policies on netfilter, connect and bind; group, program", "a kernel with CONFIG_DEBUG_INFO_BTF" },
+	{ "kernel types", "policies on netfilter, connect and bind; user, group and program at tc and cgroup", "a kernel with CONFIG_DEBUG_INFO_BTF" },
 	{ "notes on sockets", "group and program of packets", "CAP_PERFMON and a kernel with CONFIG_DEBUG_INFO_BTF" },
 	{ "process trace points", "program in tree of",
 	  "CAP_PERFMON and a kernel with CONFIG_DEBUG_INFO_BTF and CONFIG_BPF_EVENTS" },

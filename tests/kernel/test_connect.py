@@ -264,6 +264,15 @@ class Plain(InCgroup):
     test_owner = Connect.test_owner
     test_log_says_who = Connect.test_log_says_who
 
+    def test_packets(self):
+        for on in ('cgroup "%s" egress', "tc weir0 egress"):
+            self.apply('policy t {\n on ' + on + '\n default accept\n log drop if user == 65534 and udp.dst_port == 7001\n}')
+            attempt(IPV4, DGRAM, PEER4, BAD, by_sendto)
+            as_user(NOBODY, lambda: attempt(IPV4, DGRAM, PEER4, BAD, by_sendto))
+            self.assertEqual(Counts("t").packets(1), 1, on)
+            self.assertEqual(json.loads(weir("log", "--json").stdout)["user"], NOBODY)
+            weir("delete", "t")
+
     def test_cgroups_and_unknown_ones(self):
         inner = self.cgroup.path + "/inner"
         os.mkdir(inner)

@@ -5,6 +5,7 @@
 import http.client
 import http.server
 import threading
+import unittest.mock
 
 from weirtest import *
 
@@ -226,6 +227,11 @@ class Metadata(TestCase):
         by_call, by_packet = self.events()
         self.assertEqual((by_call["hook"], by_call["user"], by_call["pid"]), ("connect", NOBODY, child))
         self.assertEqual((by_packet["hook"], by_packet["user"]), ("cgroup-egress", NOBODY))
+
+    def test_a_container_on_older_kernels(self):
+        """By the programs for kernels before 6.2."""
+        with unittest.mock.patch.dict(os.environ, {"WEIR_TEST_PLAIN": "1"}):
+            self.test_a_container()
 
 
 if __name__ == "__main__":
