@@ -34,7 +34,8 @@ const void *api_rule_index(struct arena *arena, const struct ruleset *ruleset, c
 			   size_t *ret_size)
 {
 	const struct chain *main = &ruleset->chains[0];
-	struct rule_index head = { .rules = (uint32_t)main->rule_count, .at = ruleset->span.offset, .size = ruleset->span.length };
+	struct rule_index head = { .rules = (uint32_t)main->rule_count, .chains = (uint32_t)ruleset->chain_count,
+				   .at = ruleset->span.offset, .size = ruleset->span.length };
 	size_t names_size, marks_size = main->rule_count * sizeof(struct rule_mark);
 	const void *names = noted_encode(arena, bundle->names, &names_size);
 	struct rule_mark *marks;
@@ -76,7 +77,7 @@ static bool read_edited(struct applying *applying)
 
 	if (!bundle_first_is(applying->source.data, applying->source.size, applying->file->name, &file) ||
 	    !rule_index_read(applying->index.data, applying->index.size, &applying->head, &applying->marks,
-			     &applying->names))
+			     &applying->names) || applying->head.chains > 1)
 		return false;
 	applying->edited = edited_built(applying->in_place.call->arena, &file,
 					(struct span){ NULL, applying->head.at, applying->head.size }, applying->marks,
@@ -354,7 +355,7 @@ static bool put_addition(struct difference *difference, uint32_t index, struct r
 			      .verdict = rule_ending_verdict(rule), .hash = difference->hashes[index],
 			      .named = difference->named };
 
-	if (!in_place_give(in_place, places_order(places, op.number - 1), places_order(places, op.number), &op))
+	if (!in_place_give(in_place, places_order(places, op.number), &op))
 		return false;
 	*ret_op = op;
 	places_apply(places, &op);

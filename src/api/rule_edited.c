@@ -119,7 +119,7 @@ size_t edited_place(const struct edited *edited, const struct edited_rule *rule)
 static size_t edit_for(struct edited *edited, const struct rule_op *op)
 {
 	uint32_t count = edited->places.count, number = op->number;
-	bool last = op->operation == WEIR_RULE_ADD && number > count;
+	bool last = op->operation == WEIR_RULE_ADD && op->last;
 	struct source given = { "rule", op_text(op), op->length };
 	struct rule_change change = { .operation = (enum weir_rule_operation)op->operation, .number = !last,
 				      .rule = { &given, 0, op->length } };
@@ -130,7 +130,7 @@ static size_t edit_for(struct edited *edited, const struct rule_op *op)
 	struct text_edit edit;
 
 	if (count) {
-		const struct edited_rule rule = edited_rule(edited, last ? count : number);
+		const struct edited_rule rule = edited_rule(edited, last ? number - 1 : number);
 
 		at = edited_place(edited, &rule);
 		size = rule.size;

@@ -39,19 +39,30 @@ static size_t drop_blank(const char *text, size_t to)
 	}
 }
 
+/* In the order of the text. */
+static const struct span *rule_spans(struct arena *arena, const struct ruleset *ruleset)
+{
+	struct span *spans = ARENA_ARRAY(arena, struct span, ruleset->rule_count);
+
+	for (size_t i = 0; i < ruleset->chain_count; i++)
+		for (size_t j = 0; j < ruleset->chains[i].rule_count; j++)
+			spans[ruleset->chains[i].rules[j].number - 1] = ruleset->chains[i].rules[j].span;
+	return spans;
+}
+
 /* The text without the rules; what is between them and blank goes, too. */
 static struct source *without_rules(struct arena *arena, const struct ruleset *ruleset)
 {
 	const struct source *source = ruleset->span.source;
 	struct source *frame = ARENA_NEW(arena, struct source);
-	const struct chain *main = &ruleset->chains[0];
+	const struct span *rules = rule_spans(arena, ruleset);
 	char *text = arena_alloc(arena, source->length + 1);
 	size_t at = 0, length = 0;
 
-	for (size_t i = 0; i <= main->rule_count; i++) {
-		size_t end = i < main->rule_count ? main->rules[i].span.offset : source->length;
+	for (size_t i = 0; i <= ruleset->rule_count; i++) {
+		size_t end = i < ruleset->rule_count ? rules[i].offset : source->length;
 		size_t from = i ? skip_blank(source->text, at, end) : 0;
-		size_t to = !i && main->rule_count ? drop_blank(source->text, end) : end;
+		size_t to = !i && ruleset->rule_count ? drop_blank(source->text, end) : end;
 
 		if (from < to) {
 			text[length] = '\n';
@@ -59,10 +70,20 @@ static struct source *without_rules(struct arena *arena, const struct ruleset *r
 			memcpy(text + length, source->text + from, to - from);
 			length += to - from;
 		}
-		at = i < main->rule_count ? end + main->rules[i].span.length : end;
+		at = i < ruleset->rule_count ? end + rules[i].length : end;
 	}
 	*frame = (struct source){ source->name, text, length };
 	return frame;
+}
+
+/* Something must lead to each chain, of which there is nothing left but its name. */
+static const char *jumps_to_all(struct arena *arena, const struct ruleset *ruleset)
+{
+	const char *jumps = "";
+
+	for (size_t i = 1; i < ruleset->chain_count; i++)
+		jumps = arena_printf(arena, "%s\njump %s\n", jumps, ruleset->chains[i].name);
+	return jumps;
 }
 
 /* First the place of the policy's closing brace. */
@@ -71,24 +92,42 @@ const void *api_frame(struct arena *arena, const struct ruleset *ruleset, const 
 	const struct source *source = ruleset->span.source;
 	size_t behind = source ? source->length - (ruleset->span.offset + ruleset->span.length) : 0;
 	struct bundle frame = { 0 };
+	struct text_edit edit = { .text = "" };
+	const struct source *text;
 	const void *data;
 	size_t size;
 	uint64_t brace;
 	char *blob;
 
-	if (ruleset->chain_count > 1 || !source || source != bundle->files.items[0])
+	if (!source || source != bundle->files.items[0])
 		return NULL;
-	VEC_PUSH(arena, &frame.files) = without_rules(arena, ruleset);
+	text = without_rules(arena, ruleset);
+	edit.from = edit.to = text->length - behind - 1;
+	edit.text = jumps_to_all(arena, ruleset);
+	text = rule_text_apply(arena, text, &edit);
+	VEC_PUSH(arena, &frame.files) = text;
 	for (size_t i = 1; i < bundle->files.count; i++)
 		VEC_PUSH(arena, &frame.files) = bundle->files.items[i];
 	if (bundle_encode(arena, &frame, &data, &size) || size > FRAME_MAX)
 		return NULL;
-	brace = frame.files.items[0]->length - behind - 1;
+	brace = text->length - behind - 1;
 	blob = arena_alloc(arena, sizeof brace + size);
 	memcpy(blob, &brace, sizeof brace);
 	memcpy(blob + sizeof brace, data, size);
 	*ret_size = sizeof brace + size;
 	return blob;
+}
+
+/* The last rule of the main chain, as if there were no other. */
+static void keep_last(struct arena *arena, struct ruleset *ruleset)
+{
+	struct chain *main = arena_copy(arena, ruleset->chains, sizeof *main);
+	struct rule *rule = arena_copy(arena, &main->rules[main->rule_count - 1], sizeof *rule);
+
+	rule->number = 1;
+	main->rules = rule;
+	main->rule_count = ruleset->chain_count = ruleset->rule_count = 1;
+	ruleset->chains = main;
 }
 
 /* The frame with one rule in it. `ret_named`: the machine was asked for names. */
@@ -112,7 +151,10 @@ static int compile_rule(struct call *call, const struct rules_state *state, cons
 	status = api_recompile(call, policy, &bundle, ret_ruleset);
 	rule_point(call->diags, edited, brace + 1, rule);
 	*ret_named = bundle.names->count;
-	return !status && ret_ruleset->comparison_count ? RULE_REBUILD : status; /* of tunables: no program asks yet */
+	if (status || ret_ruleset->comparison_count) /* of tunables: no program asks yet */
+		return status ? status : RULE_REBUILD;
+	keep_last(call->arena, ret_ruleset);
+	return WEIR_OK;
 }
 
 /* --- changes --------------------------------------------------------------------------------------------------- */
@@ -122,7 +164,7 @@ struct one {
 	const struct rule_change *change;
 	struct rule_op op;
 	struct ruleset ruleset; /* of the new rule */
-	uint32_t gone;          /* order */
+	uint32_t gone, behind;  /* orders: of the rule that goes, and of what the new one comes before */
 	struct weir_rule_result *result;
 	int status;
 };
@@ -140,13 +182,18 @@ void in_place_read(struct in_place *in_place)
 
 	in_place->places = places_built(in_place->call->arena, header->rules, header->stride);
 	in_place->places.first = header->first;
+	if (header->sites)
+		places_take_sites(&in_place->places, (const void *)(in_place->state->tables[0].words + header->sites), header->site_count);
 	while ((op = op_next(&cursor)))
 		places_apply(&in_place->places, op);
 }
 
-bool in_place_give(struct in_place *in_place, uint32_t before, uint32_t behind, struct rule_op *op)
+bool in_place_give(struct in_place *in_place, uint32_t behind, struct rule_op *op)
 {
-	op->order = places_between(&in_place->places, before, behind);
+	bool takes_over = op->operation == WEIR_RULE_REPLACE && behind % in_place->places.stride;
+
+	op->order = !behind || takes_over ? behind : places_before(&in_place->places, behind);
+	op->chain = op->order ? places_chain(&in_place->places, op->order) : 0;
 	op->slot = in_place->state->slots - RULE_CHANGES_MAX + in_place->places.came;
 	op->log = in_place->state->logs - RULE_CHANGES_MAX + in_place->places.came;
 	return op->order && in_place->places.came < RULE_CHANGES_MAX;
@@ -244,8 +291,7 @@ uint32_t rule_ending_verdict(const struct rule *rule)
 static int prepare_rule(struct one *one)
 {
 	struct rule_op *op = &one->op;
-	const struct rule_places *places = &one->in_place.places;
-	bool replaces = op->operation == WEIR_RULE_REPLACE, named;
+	bool named;
 	int status = compile_rule(one->in_place.call, one->in_place.state, one->in_place.policy, one->change->rule,
 				  &one->ruleset, &named);
 
@@ -255,8 +301,7 @@ static int prepare_rule(struct one *one)
 	op->verdict = rule_ending_verdict(&one->ruleset.chains[0].rules[0]);
 	op->length = one->change->rule.length;
 	op->hash = rule_hash(&one->ruleset, &one->ruleset.chains[0].rules[0]);
-	return in_place_give(&one->in_place, places_order(places, replaces ? op->number : op->number - 1),
-			     places_order(places, replaces ? op->number + 1 : op->number), op) ? WEIR_OK : RULE_REBUILD;
+	return in_place_give(&one->in_place, one->behind, op) ? WEIR_OK : RULE_REBUILD;
 }
 
 static int prepare(struct one *one)
@@ -269,12 +314,16 @@ static int prepare(struct one *one)
 	int status = WEIR_OK;
 
 	op->operation = one->change->operation;
-	op->number = one->change->number ? one->change->number : in_place->places.count + 1;
+	op->last = !one->change->number;
+	op->number = op->last ? places_last(&in_place->places) : one->change->number;
+	one->gone = places_order(&in_place->places, op->number);
+	one->behind = op->last ? places_order(&in_place->places, in_place->places.count + 1) : one->gone;
+	if (!op->number || !one->behind)
+		return RULE_REBUILD;
 	if (op->operation != WEIR_RULE_DELETE)
 		status = prepare_rule(one);
 	if (status)
 		return status;
-	one->gone = places_order(&in_place->places, op->number);
 	orders[1] = op->order;
 	slots[1] = op->slot;
 	logs[1] = op->log;
@@ -386,7 +435,8 @@ static const struct meta_rule *describe_rules(struct editing *editing)
 
 	edited_rules(edited, 1, count, now, begins);
 	for (uint32_t i = 0; i < count; i++) {
-		rules[i] = now[i].op ? (struct meta_rule){ .slot = now[i].op->slot, .verdict = now[i].op->verdict } :
+		rules[i] = now[i].op ? (struct meta_rule){ .slot = now[i].op->slot, .verdict = now[i].op->verdict,
+							   .chain = now[i].op->chain } :
 				       editing->rules[now[i].built - 1];
 		rules[i].at = begins[i];
 		rules[i].size = now[i].size;

@@ -46,11 +46,29 @@ const char *edits_log_text(const void *edits, size_t size, uint32_t log)
 
 struct rule_places places_built(struct arena *arena, uint32_t rules, uint32_t stride)
 {
-	struct rule_places places = { .arena = arena, .stride = stride, .built = rules, .count = rules };
+	struct rule_places places = { .arena = arena, .stride = stride, .site_count = rules + 1, .built = rules,
+				      .count = rules };
 
 	if (rules)
 		VEC_PUSH(arena, &places.runs) = (struct rule_run){ .first = 1, .count = rules };
 	return places;
+}
+
+void places_take_sites(struct rule_places *places, const struct table_site *sites, uint32_t count)
+{
+	bool *seen = ARENA_ARRAY(places->arena, bool, (size_t)places->built + 1);
+
+	places->sites = sites;
+	places->site_count = count;
+	places->site_of = ARENA_ARRAY(places->arena, uint32_t, (size_t)places->built + 1);
+	for (uint32_t i = 0; i < count; i++) {
+		uint32_t rule = sites[i].rule;
+
+		if (rule && rule <= places->built) {
+			places->site_of[rule] = seen[rule] ? 0 : i + 1;
+			seen[rule] = true;
+		}
+	}
 }
 
 /* Makes a run begin with the rule of that number; its index. */
@@ -83,14 +101,14 @@ static void take_out(struct rule_places *places, uint32_t number)
 	places->count--;
 }
 
-static void put_in(struct rule_places *places, uint32_t number, uint32_t order, uint32_t slot)
+static void put_in(struct rule_places *places, uint32_t number, const struct rule_op *op)
 {
 	size_t i = split(places, number);
 
 	VEC_PUSH(places->arena, &places->runs) = (struct rule_run){ 0 };
 	memmove(&places->runs.items[i + 1], &places->runs.items[i],
 		(places->runs.count - 1 - i) * sizeof *places->runs.items);
-	places->runs.items[i] = (struct rule_run){ .count = 1, .order = order, .slot = slot };
+	places->runs.items[i] = (struct rule_run){ .count = 1, .order = op->order, .slot = op->slot, .chain = op->chain };
 	places->count++;
 	places->came++;
 }
@@ -102,7 +120,7 @@ void places_apply(struct rule_places *places, const struct rule_op *op)
 	if (op->operation != WEIR_RULE_ADD)
 		take_out(places, op->number);
 	if (op->operation != WEIR_RULE_DELETE)
-		put_in(places, op->number, op->order, op->slot);
+		put_in(places, op->number, op);
 }
 
 static uint32_t moved(uint32_t number, const struct rule_op *op)
@@ -148,33 +166,72 @@ struct rule_run *places_find(const struct rule_places *places, uint32_t number, 
 	return NULL;
 }
 
+/* The main chain's rules are judged in one place. */
+static bool is_main(const struct rule_places *places, const struct rule_run *run, uint32_t index)
+{
+	uint32_t site;
+
+	if (!places->sites)
+		return true;
+	if (!run->first)
+		return !run->chain;
+	site = places->site_of[run->first + index];
+	return site && !places->sites[site - 1].chain;
+}
+
+uint32_t places_last(const struct rule_places *places)
+{
+	uint32_t number = places->count;
+
+	for (size_t i = places->runs.count; i-- > 0;)
+		for (uint32_t index = places->runs.items[i].count; index-- > 0; number--)
+			if (is_main(places, &places->runs.items[i], index))
+				return number + 1;
+	return !places->count;
+}
+
 uint32_t places_order(const struct rule_places *places, uint32_t number)
 {
 	uint32_t index;
 	const struct rule_run *run = places_find(places, number, &index);
 
-	if (!number)
-		return places->first;
 	if (!run)
-		return (places->built + 1) * places->stride;
-	return run->first ? (run->first + index) * places->stride : run->order;
+		return places->site_count * places->stride;
+	if (!run->first)
+		return run->order;
+	return (places->sites ? places->site_of[run->first + index] : run->first + index) * places->stride;
+}
+
+/* The greatest order below that one, of what was built or is there now. */
+static uint32_t order_below(const struct rule_places *places, uint32_t behind)
+{
+	uint32_t below = (behind - 1) / places->stride * places->stride;
+
+	below = below > places->first ? below : places->first;
+	for (size_t i = 0; i < places->runs.count; i++) {
+		const struct rule_run *run = &places->runs.items[i];
+
+		if (!run->first && run->order > below && run->order < behind)
+			below = run->order;
+	}
+	return below;
 }
 
 enum { NEAR = 16 }; /* rules that come one after the other in one place are put so near each other */
 
-uint32_t places_between(const struct rule_places *places, uint32_t before, uint32_t behind)
+uint32_t places_before(const struct rule_places *places, uint32_t behind)
 {
-	uint32_t gap = behind - before, near = gap / 2 < NEAR ? gap / 2 : NEAR, order = before + gap / 2;
+	uint32_t before = order_below(places, behind), gap = behind - before, near = gap / 2 < NEAR ? gap / 2 : NEAR;
 	bool built_before = before == places->first || before % places->stride == 0, built_behind = behind % places->stride == 0;
 
-	if (gap < 2)
+	if (!behind || gap < 2)
 		return 0;
 	if (built_before && !built_behind)
-		order = behind - near;
-	else if (built_behind && !built_before)
-		order = before + near;
-	if (order % places->stride)
-		return order;
-	/* That of a rule that was built and went. */
-	return order + 1 < behind ? order + 1 : order - 1 > before ? order - 1 : 0;
+		return behind - near;
+	return built_behind && !built_before ? before + near : before + gap / 2;
+}
+
+uint32_t places_chain(const struct rule_places *places, uint32_t order)
+{
+	return places->sites ? places->sites[order / places->stride].chain : 0;
 }

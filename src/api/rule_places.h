@@ -26,6 +26,8 @@ struct rule_op {
 	uint64_t hash;      /* of what it means: rule_hash() */
 	uint32_t named;     /* it asked for names of the machine that the index does not keep */
 	uint32_t log;       /* index of its log statement, if it has one */
+	uint32_t chain;     /* that the new rule stands in */
+	uint32_t last;      /* it came behind the last rule of the main chain, not before the one that had its number */
 };
 
 static inline bool op_is_of_rule(const struct rule_op *op)
@@ -50,7 +52,7 @@ size_t op_size(uint32_t length);
 struct rule_run {
 	uint32_t first;       /* number as built; 0: came later */
 	uint32_t count;
-	uint32_t order, slot; /* of one that came later */
+	uint32_t order, slot, chain; /* of one that came later */
 	uint32_t size;        /* and, in struct edited, its text */
 	const char *text;
 	const struct rule_op *op;
@@ -60,6 +62,9 @@ struct rule_places {
 	struct arena *arena;
 	uint32_t stride;
 	uint32_t first; /* rules have orders above this one */
+	const struct table_site *sites; /* of the table; NULL: it has no chains */
+	uint32_t site_count;
+	uint32_t *site_of; /* by number built: its only site; 0: it has none, or several */
 	uint32_t built; /* rules */
 	uint32_t count; /* now */
 	uint32_t came;  /* rules that came, those that went again too */
@@ -67,15 +72,21 @@ struct rule_places {
 };
 
 struct rule_places places_built(struct arena *arena, uint32_t rules, uint32_t stride);
+/* The table has chains, and these are its sites. */
+void places_take_sites(struct rule_places *places, const struct table_site *sites, uint32_t count);
 void places_apply(struct rule_places *places, const struct rule_op *op);
 /* The present number of the rule that has, or had, this counter slot; the last one if it is gone. */
 uint32_t places_number(const void *edits, size_t size, uint32_t slot);
 /* The rule of that number: its run, and its place in it. NULL: there is none. */
 struct rule_run *places_find(const struct rule_places *places, uint32_t number, uint32_t *ret_index);
-/* Order of the rule of that number, or what lies before the first and behind the last. */
+/* The number that a rule gets behind all of the main chain; 0: that has no rules, but there are others. */
+uint32_t places_last(const struct rule_places *places);
+/* Order of the rule of that number, or of the main chain's end; 0: it is judged in several places. */
 uint32_t places_order(const struct rule_places *places, uint32_t number);
-/* An order for a new rule between two others; 0: there is none left. */
-uint32_t places_between(const struct rule_places *places, uint32_t before, uint32_t behind);
+/* An order for a new rule right before what has that order; 0: there is none left. */
+uint32_t places_before(const struct rule_places *places, uint32_t behind);
+/* The chain in which rules of that order stand. */
+uint32_t places_chain(const struct rule_places *places, uint32_t order);
 
 /* --- changing them: rule_in_place.c ------------------------------------------------------------------------------ */
 
@@ -94,8 +105,8 @@ struct in_place {
 int in_place_open(struct in_place *in_place, struct kernel *kernel);
 /* Fills in the places. Only inside arena_run(). */
 void in_place_read(struct in_place *in_place);
-/* Gives a new rule its order, between those, its slot and an index for a log statement. False if there is none. */
-bool in_place_give(struct in_place *in_place, uint32_t before, uint32_t behind, struct rule_op *op);
+/* Gives a new rule its order, right before that one, its chain, slot and an index for a log statement. False if there is none. */
+bool in_place_give(struct in_place *in_place, uint32_t behind, struct rule_op *op);
 /* Adds to the edit: the op, and its text if it has a length; or what the log statements of the op's rule say. */
 void in_place_put(struct in_place *in_place, const struct rule_op *op, const char *text);
 void in_place_put_logs(struct in_place *in_place, const struct rule_op *op, const struct rule *rule);
@@ -114,7 +125,9 @@ uint64_t rule_hash(const struct ruleset *ruleset, const struct rule *rule);
 
 /* The index that is kept beside a frame; in front of the marks. */
 struct rule_index {
-	uint32_t rules;      /* marks */
+	uint32_t rules;      /* marks: of the main chain's */
+	uint32_t chains;     /* of the policy */
+	uint32_t reserved;
 	uint32_t names_size; /* behind them: noted_encode() */
 	uint32_t at, size;   /* of the policy in its file */
 };

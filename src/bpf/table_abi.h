@@ -120,8 +120,9 @@ enum { TABLE_YES = 1 << 3 };
 #define TABLE_GOES_ON (1ull << 63)
 
 enum {
-	TABLE_HEADER = 256,      /* bytes: tests begin behind it */
+	TABLE_HEADER = 320,      /* bytes: tests begin behind it */
 	TABLE_HIDES = 1 << 14,   /* in `value` of an entry: trees lack something behind it */
+	TABLE_OPEN = 1 << 12,    /* of an entry: steps may jump over it, so it hides nothing */
 	TABLE_GONE = 1 << 13,    /* of a version's: a rule that was built and is no more; judging goes on behind it */
 	TABLE_TAGS = 127,
 	TABLE_TAG_SHIFT = 1,     /* bit 0 is the data plane's */
@@ -138,13 +139,25 @@ struct table_name {
 	char text[56]; /* ends in NUL */
 };
 
+/*
+ * Where a rule is judged, once for each way of jumps to it, or where a chain ends; in the order in which that is judged. Site n,
+ * counted from 1, has order n * stride. Without chains, and without a list of them, site n is rule n, and the last one the end.
+ */
+struct table_site {
+	__u32 rule;  /* number; 0: the chain ends */
+	__u32 jump;  /* site of the rule that led to the chain; 0: the main one */
+	__u32 chain; /* index */
+	__u32 reserved;
+};
+
 /* At the beginning of the blob. */
 struct table_header {
 	__u64 latest;         /* index of the newest struct table_version; 0: none. All that the walker reads of this. */
 	__u64 needed;         /* plane_config.needed */
-	__u32 stride;         /* rule number n of those built has order n * stride; 0: rules cannot be changed in place */
+	__u32 stride;         /* orders from site to site; 0: rules cannot be changed in place */
 	__u32 rules;          /* as built, of those that users see */
 	__u32 first;          /* those have orders above this one */
+	__u32 sites, site_count; /* index of struct table_site, or 0; and how many there are, the main chain's end included */
 	__u32 room, room_end; /* words that versions may take */
 	__u32 entries[2];     /* index of each family's entries: records by order, flagged with TABLE_HIDES */
 	__u32 entry_count[2];
@@ -200,6 +213,7 @@ _Static_assert(sizeof(struct table_test) == 32, "ABI");
 _Static_assert(sizeof(struct table_config) == 72, "ABI");
 _Static_assert(sizeof(struct table_header) <= TABLE_HEADER, "ABI");
 _Static_assert(sizeof(struct table_name) == 64, "ABI");
+_Static_assert(sizeof(struct table_site) == 16, "ABI");
 _Static_assert(sizeof(struct table_version) == 64, "ABI");
 
 #endif

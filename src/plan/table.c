@@ -318,7 +318,16 @@ static void try_shapes(struct table_work *table, struct plan *plan, struct attem
 
 /* --- for later changes of single rules -------------------------------------------------------------------------- */
 
-/* What is not IP is judged by code. Every `return` ends that, too. */
+static bool names_link(const struct ruleset *ruleset)
+{
+	for (size_t i = 0; i < ruleset->chain_count; i++)
+		for (size_t j = 0; j < ruleset->chains[i].rule_count; j++)
+			if (ruleset->chains[i].rules[j].names_link)
+				return true;
+	return false;
+}
+
+/* What is not IP is judged by code, if any rule names the link layer. Every `return` ends that, too. */
 static bool meets_link(const struct rule *rule)
 {
 	const struct action *terminal = rule_terminal(rule);
@@ -326,16 +335,23 @@ static bool meets_link(const struct rule *rule)
 	return rule->names_link || (terminal && terminal->kind == ACTION_RETURN);
 }
 
+static void note_link(const struct rule *rule, struct table_header *header)
+{
+	if (!meets_link(rule))
+		return;
+	if (header->link_count == TABLE_LINKS)
+		header->stride = 0;
+	else
+		header->links[header->link_count++] = rule->number;
+}
+
 static void note_links(const struct ruleset *ruleset, struct table_header *header)
 {
-	for (size_t i = 0; i < ruleset->chains[0].rule_count && header->stride; i++) {
-		if (!meets_link(&ruleset->chains[0].rules[i]))
-			continue;
-		if (header->link_count == TABLE_LINKS)
-			header->stride = 0;
-		else
-			header->links[header->link_count++] = ruleset->chains[0].rules[i].number;
-	}
+	if (!names_link(ruleset))
+		return;
+	for (size_t i = 0; i < ruleset->chain_count; i++)
+		for (size_t j = 0; j < ruleset->chains[i].rule_count && header->stride; j++)
+			note_link(&ruleset->chains[i].rules[j], header);
 }
 
 static void put_entries(const struct table_work *table, struct attempt_table *best, unsigned index,
@@ -350,7 +366,7 @@ static void put_entries(const struct table_work *table, struct attempt_table *be
 	for (size_t i = 0; i < family->entries.count; i++) {
 		struct table_entry entry = family->entries.items[i];
 
-		entry.value |= best->hides[index][i] ? TABLE_HIDES : 0;
+		entry.value |= (best->hides[index][i] ? TABLE_HIDES : 0) | (entry.ends ? 0 : TABLE_OPEN);
 		entry_put(&best->blob.items[at + i * words], &entry, family->six, false);
 	}
 }
@@ -391,6 +407,16 @@ static void put_names(struct table_work *table, struct attempt_table *best, stru
 			 (struct table_name){ .number = SLOT_RULES + header->rules + i, .kind = TABLE_COUNTER });
 }
 
+static void put_sites(struct table_work *table, struct attempt_table *best, struct table_header *header)
+{
+	size_t words = sizeof(struct table_site) / 8, count = table->sites.count;
+
+	if (!count)
+		return;
+	header->sites = (uint32_t)blob_extend(table->work->arena, &best->blob, count * words, 1);
+	memcpy(&best->blob.items[header->sites], table->sites.items, count * sizeof(struct table_site));
+}
+
 static bool rejects(const struct answers *answers)
 {
 	for (size_t i = 0; i < answers->codes.count; i++)
@@ -418,7 +444,8 @@ static bool put_header(struct table_work *table, const struct plan *plan, struct
 	size_t steps = table->answers->steps.count, room = room_words(table);
 	size_t start = table->extras.count * (sizeof(struct table_test) / 8);
 	struct table_header header = {
-		.stride = table->stride, .rules = ruleset_shown(ruleset), .first = ruleset->hidden_count, .scale = best->config.scale,
+		.stride = table->stride, .rules = ruleset_shown(ruleset), .first = ruleset->hidden_count,
+		.site_count = table->site_count, .scale = best->config.scale,
 		.hook = table->work->hook, .needed = plan->needed, .rejects = rejects(table->answers), .captures = ruleset->captures_size != 0,
 		.levels = table_levels(ruleset),
 		.steps = (uint32_t)steps, .steps_end = (uint32_t)steps + ROOM_STEPS,
@@ -429,8 +456,10 @@ static bool put_header(struct table_work *table, const struct plan *plan, struct
 	note_links(ruleset, &header);
 	for (unsigned i = 0; i < 2 && header.stride; i++)
 		put_entries(table, best, i, &header);
-	if (header.stride)
+	if (header.stride) {
 		put_names(table, best, &header);
+		put_sites(table, best, &header);
+	}
 	memcpy(best->blob.items, &header, sizeof header);
 	return header.stride;
 }

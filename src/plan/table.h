@@ -72,8 +72,11 @@ struct table_work {
 	uint32_t yes, no;                   /* answers */
 	uint32_t questions;                 /* number that the first of the rests is asked by; each has two */
 	uint32_t order;                     /* the next one */
-	uint32_t *orders;                   /* by rule number, where each rule's is given (no chains but the main one) */
-	uint32_t stride;                    /* between them as they are built; 0: rules cannot be changed in place */
+	uint32_t *orders;                   /* by rule number, where each rule's is given (no chains but the main one); or NULL */
+	const uint32_t *chain_sites;        /* by chain: how many it takes, its end included */
+	uint32_t site_count;                /* of all that is judged, the end included */
+	uint32_t stride;                    /* between sites as they are built; 0: rules cannot be changed in place */
+	VEC(struct table_site) sites;       /* if there are chains */
 	bool resumes;
 	const char *refused;                /* why no table can be made, or NULL */
 };

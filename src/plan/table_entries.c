@@ -7,7 +7,7 @@
  */
 #include "plan/table.h"
 
-enum { STRIDE_MAX = 4096 };
+enum { STRIDE_MAX = 4096, SITES_RULE = 4, SITES_LEAST = 200000 };
 static const uint32_t orders_max = 0x78000000; /* below TABLE_GOES_ON */
 
 /* A place that steps resume at, known once it is reached. */
@@ -17,6 +17,7 @@ struct laying {
 	struct table_work *table;
 	struct table_family *family;
 	uint64_t number;                               /* of the family */
+	uint32_t site;                                 /* of the rule being laid, if rules have orders by their sites */
 	VEC(uint32_t) places;                          /* by label: order */
 	VEC(struct { size_t step; label to; uint32_t from; }) resumes;
 };
@@ -86,6 +87,52 @@ static void enter_resume(struct laying *laying, const struct boxes *boxes, const
 	enter_run(laying, boxes, rule, first, false, without);
 }
 
+/* --- sites ------------------------------------------------------------------------------------------------------ */
+
+static const struct action *jump_of(const struct rule *rule)
+{
+	const struct action *action = rule_terminal(rule);
+
+	return action && (action->kind == ACTION_JUMP || action->kind == ACTION_GOTO) ? action : NULL;
+}
+
+static bool is_hidden(const struct table_work *table, const struct rule *rule)
+{
+	return rule->number > ruleset_shown(table->work->ruleset);
+}
+
+/* How many the rule takes: one, and those of the chain that it leads to. */
+static uint32_t rule_sites(const struct table_work *table, const struct rule *rule)
+{
+	const struct action *jump = jump_of(rule);
+
+	return !is_hidden(table, rule) + (jump ? table->chain_sites[jump->chain] : 0);
+}
+
+static bool by_sites(const struct laying *laying)
+{
+	return laying->table->stride && !laying->table->orders;
+}
+
+/* What is judged next has the order of the next site. */
+static void next_site(struct laying *laying)
+{
+	if (by_sites(laying))
+		laying->table->order = ++laying->site * laying->table->stride;
+}
+
+/* Hidden rules are in front of the first site. */
+static void place_rule(struct laying *laying, const struct rule *rule)
+{
+	struct table_work *table = laying->table;
+
+	if (table->orders)
+		table->order = table->orders[rule->number];
+	else if (by_sites(laying))
+		table->order = is_hidden(table, rule) ? rule->number - ruleset_shown(table->work->ruleset) :
+							laying->site * table->stride;
+}
+
 /* --- rules ------------------------------------------------------------------------------------------------------ */
 
 static void lay_chain(struct laying *laying, const struct frame *frame);
@@ -110,6 +157,7 @@ static void lay_jump(struct laying *laying, const struct frame *frame, const str
 	enter_resume(laying, boxes, rule, body, after);
 	place(laying, body);
 	lay_chain(laying, &inner);
+	next_site(laying);
 	place(laying, inner.end);
 	if (action->kind == ACTION_GOTO)
 		enter_resume(laying, boxes, NULL, frame->end, frame->end);
@@ -174,8 +222,7 @@ static void lay_rule(struct laying *laying, const struct frame *frame, const str
 		boxes = boxes_meet(laying->table, &frame->boxes, test);
 	if (!boxes.count)
 		return;
-	if (laying->table->orders)
-		laying->table->order = laying->table->orders[rule->number];
+	place_rule(laying, rule);
 	switch (terminal ? terminal->kind : ACTION_COUNT) {
 	case ACTION_JUMP:
 	case ACTION_GOTO:
@@ -191,8 +238,14 @@ static void lay_rule(struct laying *laying, const struct frame *frame, const str
 
 static void lay_chain(struct laying *laying, const struct frame *frame)
 {
-	for (size_t i = 0; i < frame->chain->rule_count && !laying->table->refused; i++)
-		lay_rule(laying, frame, &frame->chain->rules[i]);
+	for (size_t i = 0; i < frame->chain->rule_count && !laying->table->refused; i++) {
+		const struct rule *rule = &frame->chain->rules[i];
+		uint32_t last = by_sites(laying) ? laying->site + rule_sites(laying->table, rule) : 0;
+
+		laying->site += by_sites(laying) && !is_hidden(laying->table, rule);
+		lay_rule(laying, frame, rule);
+		laying->site = last;
+	}
 }
 
 /* --- families --------------------------------------------------------------------------------------------------- */
@@ -205,23 +258,31 @@ static void resolve(struct laying *laying)
 			laying->places.items[laying->resumes.items[i].to];
 }
 
-/* An entry that a step jumps over hides nothing. Without chains none does. */
+/* Counted in sites, if orders are given by them. */
+static uint32_t step_of(const struct laying *laying, uint32_t order, bool next)
+{
+	uint32_t stride = by_sites(laying) ? laying->table->stride : 1;
+
+	return (order + (next ? stride - 1 : 0)) / stride;
+}
+
+/* An entry that a step jumps over hides nothing. */
 static void find_jumped(struct laying *laying)
 {
 	struct table_work *table = laying->table;
-	int32_t *over = ARENA_ARRAY(table->work->arena, int32_t, (size_t)table->order + 2);
+	int32_t *over = ARENA_ARRAY(table->work->arena, int32_t, (size_t)step_of(laying, table->order, true) + 3);
 	int32_t open = 0;
-	uint32_t order = 0;
+	uint32_t step = 0;
 
 	for (size_t i = 0; i < laying->resumes.count; i++) {
-		over[laying->resumes.items[i].from + 1]++;
-		over[laying->places.items[laying->resumes.items[i].to]]--;
+		over[step_of(laying, laying->resumes.items[i].from, false) + 1]++;
+		over[step_of(laying, laying->places.items[laying->resumes.items[i].to], true)]--;
 	}
 	for (size_t i = 0; i < laying->family->entries.count; i++) {
 		struct table_entry *entry = &laying->family->entries.items[i];
 
-		while (order <= entry->order)
-			open += over[order++];
+		while (step <= step_of(laying, entry->order, false))
+			open += over[step++];
 		entry->ends &= !open;
 	}
 }
@@ -236,28 +297,69 @@ void entries_lay(struct table_work *table, struct table_family *family)
 	lay_chain(&laying, &frame);
 	if (table->orders)
 		table->order = table->orders[ruleset_shown(table->work->ruleset)] + table->stride;
+	next_site(&laying);
 	place(&laying, frame.end);
 	resolve(&laying);
-	if (!table->orders)
+	if (table->work->ruleset->chain_count > 1)
 		find_jumped(&laying);
 }
 
+/* --- orders ----------------------------------------------------------------------------------------------------- */
+
+/* How many sites each chain takes; chains lead to no chain that leads to them. */
+static uint64_t count_sites(const struct table_work *table, uint32_t chain, uint32_t *counts)
+{
+	const struct chain *from = &table->work->ruleset->chains[chain];
+	uint64_t count = 1;
+
+	for (size_t i = 0; i < from->rule_count && !counts[chain] && count < orders_max; i++) {
+		const struct action *jump = jump_of(&from->rules[i]);
+
+		count += !is_hidden(table, &from->rules[i]) + (jump ? count_sites(table, jump->chain, counts) : 0);
+	}
+	if (!counts[chain])
+		counts[chain] = count < orders_max ? (uint32_t)count : orders_max;
+	return counts[chain];
+}
+
+static void list_sites(struct table_work *table, uint32_t chain, uint32_t jump)
+{
+	const struct chain *from = &table->work->ruleset->chains[chain];
+	struct arena *arena = table->work->arena;
+
+	for (size_t i = 0; i < from->rule_count; i++) {
+		const struct action *action = jump_of(&from->rules[i]);
+
+		if (is_hidden(table, &from->rules[i]))
+			continue;
+		VEC_PUSH(arena, &table->sites) = (struct table_site){ from->rules[i].number, jump, chain, 0 };
+		if (action)
+			list_sites(table, action->chain, (uint32_t)table->sites.count);
+	}
+	VEC_PUSH(arena, &table->sites) = (struct table_site){ 0, jump, chain, 0 };
+}
+
 /*
- * Rules of one chain get orders with room between them, for those that come later. Hidden ones, whose numbers come last, are in
- * front of them all.
+ * Sites get orders with room between them, for rules that come later. Hidden rules, whose numbers come last, are in front of them
+ * all. Chains that are jumped to from everywhere would make too many.
  */
 static void give_orders(struct table_work *table)
 {
 	const struct ruleset *ruleset = table->work->ruleset;
-	uint32_t stride = orders_max / (ruleset->rule_count + 2), shown = ruleset_shown(ruleset);
+	uint32_t *counts = ARENA_ARRAY(table->work->arena, uint32_t, ruleset->chain_count);
+	uint64_t sites = count_sites(table, 0, counts);
+	uint32_t stride = orders_max / ((uint32_t)sites + 1);
 
+	if (sites > SITES_LEAST + (uint64_t)ruleset->rule_count * SITES_RULE)
+		return;
 	stride = stride < STRIDE_MAX ? stride : STRIDE_MAX;
-	if (ruleset->chain_count > 1 || ruleset->hidden_count >= stride / 2)
+	if (ruleset->hidden_count >= stride / 2)
 		return;
 	table->stride = stride;
-	table->orders = ARENA_ARRAY(table->work->arena, uint32_t, ruleset->rule_count + 1);
-	for (uint32_t i = 0; i <= ruleset->rule_count; i++)
-		table->orders[i] = i <= shown ? i * stride : i - shown;
+	table->chain_sites = counts;
+	table->site_count = (uint32_t)sites;
+	if (ruleset->chain_count > 1)
+		list_sites(table, 0, 0);
 }
 
 /* --- what classify_rest() does ---------------------------------------------------------------------------------- */

@@ -191,17 +191,34 @@ static bool bury(struct patching *patching, uint32_t order, uint32_t answer, boo
 	return true;
 }
 
+/* NULL: without chains. */
+static const struct table_site *site_of(const struct patching *patching, uint32_t site)
+{
+	const struct table_header *header = patching->header;
+
+	return header->sites && site ? (const struct table_site *)(patching->words + header->sites) + site - 1 : NULL;
+}
+
+/* What stands in the chain might be hidden, or hide. */
+static bool leads_to_chain(const struct patching *patching, uint32_t site)
+{
+	const struct table_site *next = site_of(patching, site + 1);
+
+	return next && next->jump == site;
+}
+
 static bool remove_rule(struct patching *patching, uint32_t order)
 {
 	const struct table_header *header = patching->header;
+	uint32_t site = order / header->stride, answer;
 	bool copied = forget(patching, order);
-	uint32_t answer;
-
 
 	if (order % header->stride)
 		return true; /* it came later: that is all there is of it */
+	if (leads_to_chain(patching, site))
+		return refuse(patching, "the rule leads to a chain");
 	for (uint32_t i = 0; i < header->link_count; i++)
-		if (header->links[i] == order / header->stride)
+		if (header->links[i] == (header->sites ? site_of(patching, site)->rule : site))
 			return refuse(patching, "the rule judges what is not IP, too");
 	answer = ANSWER_RUN(patching->steps_start + patching->steps.count);
 	VEC_PUSH(patching->arena, &patching->steps) = (struct step){ .kind = STEP_RESUME, .a = order + 1 };
@@ -338,15 +355,108 @@ static bool number_questions(struct patching *patching, struct table_work *table
 	return true;
 }
 
-static void take_laid(struct patching *patching, const struct table_work *table)
+/* --- rules that come into a chain -------------------------------------------------------------------------------- */
+
+static const struct table_test *test_at(const struct patching *patching, const struct table_work *table, uint32_t index)
+{
+	if ((size_t)index * TEST_WORDS < patching->header->room)
+		return (const struct table_test *)(patching->words + (size_t)index * TEST_WORDS);
+	return &table->extras.items[index];
+}
+
+/* A copy of the run, which goes on if `more`. How many tests it has. */
+static unsigned copy_run(struct patching *patching, struct table_work *table, uint32_t first, bool more)
+{
+	struct table_test test;
+	unsigned count = 0;
+
+	do {
+		test = *test_at(patching, table, first + count++);
+		VEC_PUSH(patching->arena, &table->extras) = test;
+	} while (test.more);
+	table->extras.items[table->extras.count - 1].more = more;
+	return count;
+}
+
+static bool join_tests(struct patching *patching, struct table_work *table, uint32_t a, uint32_t b, uint32_t *ret_tests)
+{
+	unsigned count;
+
+	*ret_tests = a | b;
+	if (!a || !b)
+		return true;
+	*ret_tests = (uint32_t)table->extras.count;
+	count = copy_run(patching, table, a, true) + copy_run(patching, table, b, false);
+	return count <= TABLE_TESTS_MAX || refuse(patching, "the rule and the jumps to it ask too much at once");
+}
+
+/* What agrees with both, which meet; all but the tests. */
+static void narrow(struct table_entry *entry, const struct table_entry *by)
+{
+	for (unsigned i = 0; i < 4; i++) {
+		if (by->shift[i] >= entry->shift[i])
+			continue;
+		entry->shift[i] = by->shift[i];
+		entry->address[i] = by->address[i];
+	}
+	for (unsigned i = 0; i < 2; i++) {
+		entry->port_lo[i] = entry->port_lo[i] > by->port_lo[i] ? entry->port_lo[i] : by->port_lo[i];
+		entry->port_hi[i] = entry->port_hi[i] < by->port_hi[i] ? entry->port_hi[i] : by->port_hi[i];
+	}
+	entry->value |= by->value & by->mask;
+	entry->mask |= by->mask;
+}
+
+/* Of the packets that the jump's entries let in. Steps may jump over what stands in a chain. */
+static bool enter_chain(struct patching *patching, struct table_work *table, const struct table_entry *entry, uint32_t jump,
+			bool six)
+{
+	const struct table_header *header = patching->header;
+	uint32_t order = jump * header->stride;
+
+	for (size_t i = find_entries(patching, order, six); i < header->entry_count[six]; i++) {
+		struct table_entry by, both = *entry;
+
+		entry_get(entry_at(patching, header->entries[six], i, six), six, &by);
+		if (by.order != order)
+			break;
+		if (!meets(&both, &by))
+			continue;
+		if (!join_tests(patching, table, both.tests, by.tests, &both.tests))
+			return false;
+		narrow(&both, &by);
+		both.value |= TABLE_OPEN;
+		both.ends = false;
+		VEC_PUSH(patching->arena, &patching->entries[six]) = both;
+	}
+	return true;
+}
+
+/* The chain that rules of the order stand in: the jump to it; 0: the main one. */
+static uint32_t jump_at(const struct patching *patching, uint32_t order)
+{
+	const struct table_site *behind = site_of(patching, order / patching->header->stride + 1);
+
+	return behind ? behind->jump : 0;
+}
+
+static bool take_entry(struct patching *patching, struct table_work *table, struct table_entry entry, bool six)
+{
+	uint32_t jump = jump_at(patching, entry.order);
+
+	entry.answer = real_answer(patching, entry.answer);
+	if (jump)
+		return enter_chain(patching, table, &entry, jump, six);
+	VEC_PUSH(patching->arena, &patching->entries[six]) = entry;
+	return true;
+}
+
+static bool take_laid(struct patching *patching, struct table_work *table)
 {
 	for (unsigned six = 0; six < 2; six++)
-		for (size_t i = 0; i < table->families[six].entries.count; i++) {
-			struct table_entry entry = table->families[six].entries.items[i];
-
-			entry.answer = real_answer(patching, entry.answer);
-			VEC_PUSH(patching->arena, &patching->entries[six]) = entry;
-		}
+		for (size_t i = 0; i < table->families[six].entries.count; i++)
+			if (!take_entry(patching, table, table->families[six].entries.items[i], six))
+				return false;
 	for (size_t i = 0; i < table->answers->steps.count; i++) {
 		struct step step = table->answers->steps.items[i];
 
@@ -356,6 +466,7 @@ static void take_laid(struct patching *patching, const struct table_work *table)
 			step.slot = real_slot(patching, step.slot);
 		VEC_PUSH(patching->arena, &patching->steps) = step;
 	}
+	return true;
 }
 
 static bool add_rules(struct patching *patching, struct table_work *table)
@@ -378,10 +489,7 @@ static bool add_rules(struct patching *patching, struct table_work *table)
 		entries_lay(table, &table->families[six]);
 	if (table->refused)
 		return refuse(patching, table->refused);
-	if (!number_questions(patching, table, first))
-		return false;
-	take_laid(patching, table);
-	return true;
+	return number_questions(patching, table, first) && take_laid(patching, table);
 }
 
 /* --- the version ------------------------------------------------------------------------------------------------- */
@@ -433,7 +541,7 @@ static bool put_tree(struct patching *patching, struct table_work *table, struct
 		struct table_entry *entry = &VEC_PUSH(patching->arena, &family->entries);
 
 		*entry = patching->entries[six].items[i];
-		entry->value &= (uint16_t)~TABLE_GONE;
+		entry->value &= (uint16_t)~(TABLE_GONE | TABLE_OPEN);
 	}
 	if (!trees_build(table, family, &shape, patching->header->scale, blob, &trees) || trees.longest > TABLE_SCAN_MAX)
 		return false;

@@ -173,7 +173,7 @@ void entry_get(const uint64_t *from, bool six, struct table_entry *ret_entry)
 	else
 		get_record4(from, ret_entry);
 	ret_entry->value &= (uint16_t)~TABLE_LAST;
-	ret_entry->ends = !ret_entry->tests && !(ret_entry->answer & ANSWER_STEPS);
+	ret_entry->ends = !(ret_entry->value & TABLE_OPEN) && !ret_entry->tests && !(ret_entry->answer & ANSWER_STEPS);
 }
 
 static uint64_t put_leaf(struct tree *tree, size_t first, size_t count)

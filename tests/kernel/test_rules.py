@@ -650,6 +650,58 @@ class Cases(TestCase):
         self.assertEqual(sorted(noted()), [(1, "newer", "log"), (5, "very last", "log")])
         self.assertEqual(source(), text.replace('"last"', '"very last"').replace("count some log", "count some\tlog"))
 
+    CHAINS = """policy t {
+    on tc weir0 ingress
+    on netfilter input
+    default accept
+    classifier = table
+    drop if udp.dst_port == 7008
+    chain early {
+        drop if udp.dst_port == 7101    # in early
+        return if udp.dst_port in { 7102-7109 }
+        log "early" if udp.dst_port == 7001
+    }
+    jump early if udp and src in { 10.77.0.0/16, fd77::/16 }
+    accept if udp.dst_port == 7007
+    chain twice { drop if udp.dst_port == 7201 }
+    jump twice if udp.dst_port in { 7200-7299 }
+    jump twice if tcp
+    chain empty {
+    }
+    jump empty if udp.dst_port in { 7003-7004 }
+}
+"""
+
+    def test_chains(self):
+        """Rules of the main chain, and of chains that are jumped to from one place; also where a chain has no rules."""
+        apply(self.CHAINS)
+        ports = [7001, 7002, 7003, 7004, 7101, 7102, 7201, 7202]
+        self.assertEqual(probe(ports), {7001, 7002, 7003, 7004, 7102, 7202})
+
+        self.assertTrue(change("add", "t", "drop if udp.dst_port == 7202")) # at the end of the main one, not of the text
+        self.assertTrue(change("add", "t", "before", "3", "drop if udp.dst_port in { 7002, 7102 }"))
+        self.assertTrue(change("add", "t", "before", "6", "drop if udp.dst_port == 7003")) # before the jump, in main
+        self.assertTrue(change("add", "t", "before", "2", "accept if udp.dst_port == 7101"))
+        self.assertEqual(probe(ports), {7001, 7004, 7101})
+        self.assertEqual(set(noted()), {(6, "early", "log")})
+        text = self.CHAINS.replace("    chain empty {\n    }\n    jump empty if udp.dst_port in { 7003-7004 }\n",
+                                   "    chain empty {\n    }\n    jump empty if udp.dst_port in { 7003-7004 }\n"
+                                   "    drop if udp.dst_port == 7202\n")
+        text = text.replace("        return if", "        drop if udp.dst_port in { 7002, 7102 }\n        return if")
+        text = text.replace("    jump early", "    drop if udp.dst_port == 7003\n    jump early").replace(
+            "        drop if udp.dst_port == 7101", "        accept if udp.dst_port == 7101\n        drop if udp.dst_port == 7101")
+        self.assertEqual(source(), text)
+        self.assertTrue(change("delete", "t", "5")) # `return`
+        self.assertTrue(change("replace", "t", "5", 'log "early" drop if udp.dst_port == 7001'))
+        self.assertTrue(change("delete", "t", "1"))
+        self.assertEqual(probe(ports), {7004, 7101})
+        self.assertEqual(noted(), [(4, "early", "drop")])
+        self.assertEqual([packets for text, packets in rules() if "early" not in text and "7007" not in text],
+                         [4, 1, 4, 2, 3, 7, 0, 8, 2])
+        for number, rule in ((7, "drop if udp.dst_port == 7204"), (6, "jump twice"), (6, "return")):
+            apply(self.CHAINS, "--reset-sets") # as the file says, anew
+            self.assertFalse(change("replace", "t", str(number), rule), rule)
+
     def test_knocks_come_first(self):
         """No rule that comes gets before the steps of knocks."""
         apply(self.FRAME % ("    accept if knocked(door) and udp.dst_port == 7001\n    drop if udp.dst_port == 7001"))

@@ -25,7 +25,8 @@ enum { RULES = 40, EDITS = 25, PACKETS = 60, SLOTS = 400, LIST_MAX = RULES + EDI
 struct entry {
 	const struct rule *rule;
 	bool came;
-	uint32_t order, slot;
+	uint32_t chain;
+	uint32_t order, slot; /* order 0: it is judged in several places, or nowhere */
 };
 
 struct round {
@@ -70,40 +71,75 @@ static void keep_possible(struct arena *arena, struct rule *rule)
 	rule->action_count = kept;
 }
 
-/* These rules, numbered anew. */
-static const struct ruleset *ruleset_of(struct round *round, const struct entry *list, size_t count)
+/* These rules, which are in the order of the chains, numbered anew. */
+static const struct ruleset *ruleset_of(struct round *round, const struct entry *list, size_t count, size_t chain_count)
 {
 	struct ruleset *ruleset = arena_copy(round->arena, round->all, sizeof *ruleset);
-	struct chain *chain = arena_copy(round->arena, round->all->chains, sizeof *chain);
+	struct chain *chains = arena_copy(round->arena, round->all->chains, chain_count * sizeof *chains);
 	struct rule *rules = ARENA_ARRAY(round->arena, struct rule, count + 1);
 
+	for (size_t i = 0; i < chain_count; i++)
+		chains[i].rule_count = 0;
 	for (size_t i = 0; i < count; i++) {
+		struct chain *chain = &chains[chain_count > 1 ? list[i].chain : 0];
+
+		if (!chain->rule_count++)
+			chain->rules = &rules[i];
 		rules[i] = *list[i].rule;
 		rules[i].number = (uint32_t)i + 1;
 		if (list[i].came)
 			keep_possible(round->arena, &rules[i]);
 	}
-	chain->rules = rules;
-	chain->rule_count = count;
-	ruleset->chains = chain;
+	ruleset->chains = chains;
+	ruleset->chain_count = chain_count;
 	ruleset->rule_count = (uint32_t)count;
 	ruleset->classifier = CLASSIFIER_TABLE;
 	return ruleset;
 }
 
+/* In several places, or none: 0. */
+static uint32_t order_of_site(const struct round *round, uint32_t rule, uint32_t chain)
+{
+	const struct table_header *header = round->header;
+	const struct table_site *sites = (const struct table_site *)(round->plan.table.words + header->sites);
+	uint32_t found = 0;
+
+	if (!header->sites)
+		return (rule ? rule : header->site_count) * header->stride;
+	for (uint32_t i = 0; i < header->site_count; i++) {
+		if (sites[i].rule != rule || sites[i].chain != chain)
+			continue;
+		if (found)
+			return 0;
+		found = i + 1;
+	}
+	return found * header->stride;
+}
+
+static void list_rules(struct round *round)
+{
+	for (uint32_t c = 0; c < round->all->chain_count; c++) {
+		const struct chain *chain = &round->all->chains[c];
+		size_t count = c ? chain->rule_count : chain->rule_count / 2;
+
+		for (size_t i = 0; i < count; i++)
+			round->list[round->count++] = (struct entry){ .rule = &chain->rules[i], .chain = c };
+	}
+	round->built = (uint32_t)round->count;
+	round->next = round->all->chains[0].rule_count / 2;
+}
+
 static bool build(struct round *round)
 {
-	const struct policy_options options = { .rules = RULES, .chains = 1, .exact_rules = true,
+	const struct policy_options options = { .rules = RULES, .chains = round->seed % 5 < 2 ? 3 : 1, .exact_rules = true,
 						.simple = round->seed % 2, .terminal_only = round->seed % 3 == 0,
 						.depth = 2, .rates = round->seed % 2 };
 	const struct plan *plan;
 	struct ruleset *wide;
 
 	round->all = policies_random(round->arena, round->seed, round->hook, &options);
-	for (; round->count < round->all->chains[0].rule_count / 2; round->count++)
-		round->list[round->count].rule = &round->all->chains[0].rules[round->count];
-	round->next = round->built = (uint32_t)round->count;
-	if (plan_build(round->arena, ruleset_of(round, round->list, round->count), round->hook, NULL,
+	list_rules(round);
+	if (plan_build(round->arena, ruleset_of(round, round->list, round->count, round->all->chain_count), round->hook, NULL,
 		       diags_new(round->arena), &plan) || !plan->table.step_room)
 		return false;
 	round->plan = *plan;
@@ -124,7 +160,7 @@ static bool build(struct round *round)
 	round->plan.ruleset = wide;
 	round->plan.slots = SLOTS;
 	for (size_t i = 0; i < round->count; i++) {
-		round->list[i].order = (uint32_t)(i + 1) * round->header->stride;
+		round->list[i].order = order_of_site(round, (uint32_t)i + 1, round->list[i].chain);
 		round->list[i].slot = SLOT_RULE((uint32_t)i + 1);
 	}
 	if (round->seed % 4 == 0) /* so little that versions must be settled */
@@ -164,30 +200,43 @@ static void drop_one(struct round *round)
 	size_t at = random_below(&round->random, (uint32_t)round->count);
 	const struct plan_delta delta = { .gone = &round->list[at].order, .gone_count = 1 };
 
-	if (!change(round, &delta))
+	if (!round->list[at].order || !change(round, &delta))
 		return;
 	round->count--;
 	memmove(&round->list[at], &round->list[at + 1], (round->count - at) * sizeof *round->list);
 }
 
-/* Any order between the neighbours' that was not a built rule's. */
-static uint32_t order_between(struct round *round, size_t at)
+/* Any order right before that one that was not a built rule's. */
+static uint32_t order_before(struct round *round, uint32_t behind)
 {
-	uint32_t before = at ? round->list[at - 1].order : 0;
-	uint32_t behind = at < round->count ? round->list[at].order : (round->header->rules + 1) * round->header->stride;
-	uint32_t order = behind - before < 2 ? 0 : before + 1 + random_below(&round->random, behind - before - 1);
+	uint32_t stride = round->header->stride, before = behind ? (behind - 1) / stride * stride : 0;
 
-	return order % round->header->stride ? order : 0;
+	for (size_t i = 0; i < round->count; i++)
+		if (round->list[i].order < behind && round->list[i].order > before)
+			before = round->list[i].order;
+	return behind - before < 2 ? 0 : before + 1 + random_below(&round->random, behind - before - 1);
+}
+
+/* Before the rule at `at`, or at the end of the chain that ends there. */
+static struct entry entry_at(struct round *round, size_t at)
+{
+	bool ends = at == round->count || (at && random_below(&round->random, 4) == 0);
+	uint32_t chain = round->count ? round->list[at - (at && ends)].chain : 0;
+	uint32_t behind = at < round->count && chain == round->list[at].chain ? round->list[at].order :
+										order_of_site(round, 0, chain);
+
+	return (struct entry){ &round->all->chains[0].rules[round->next], true, chain, order_before(round, behind),
+			       SLOT_RULE(round->built + 1 + (uint32_t)round->all->counter_count + round->came) };
 }
 
 static void add_one(struct round *round)
 {
 	size_t at = random_below(&round->random, (uint32_t)round->count + 1);
-	struct entry entry = { &round->all->chains[0].rules[round->next], true, order_between(round, at),
-			       SLOT_RULE(round->built + 1 + (uint32_t)round->all->counter_count + round->came) };
+	struct entry entry = entry_at(round, at);
 	uint32_t log = (uint32_t)round->plan.log_count - EDITS + round->came;
 	const uint32_t orders[] = { 0, entry.order }, slots[] = { 0, entry.slot }, logs[] = { 0, log };
-	const struct plan_delta delta = { .rules = ruleset_of(round, &entry, 1), .orders = orders, .slots = slots, .logs = logs };
+	const struct plan_delta delta = { .rules = ruleset_of(round, &entry, 1, 1), .orders = orders, .slots = slots,
+					  .logs = logs };
 
 	if (!entry.order || !change(round, &delta))
 		return;
@@ -232,12 +281,12 @@ static size_t take_named(const struct round *round, struct judged *judged)
 	return sum;
 }
 
-static size_t named_by(const struct round *round, const struct ruleset *ruleset, const struct model_result *truth)
+static size_t named_by(const struct round *round, const struct model_result *truth)
 {
 	size_t sum = 0;
 
 	for (size_t i = 0; i < truth->hit_count; i++) {
-		const struct rule *rule = &ruleset->chains[0].rules[truth->hits[i] - 1];
+		const struct rule *rule = round->list[truth->hits[i] - 1].rule;
 
 		for (size_t j = 0; j < rule->action_count; j++)
 			if (rule->actions[j].kind == ACTION_COUNT)
@@ -246,8 +295,7 @@ static size_t named_by(const struct round *round, const struct ruleset *ruleset,
 	return sum;
 }
 
-static const char *compare(const struct round *round, const struct ruleset *ruleset, const struct model_result *truth,
-			   struct judged *judged)
+static const char *compare(const struct round *round, const struct model_result *truth, struct judged *judged)
 {
 	size_t named = take_named(round, judged);
 
@@ -259,7 +307,7 @@ static const char *compare(const struct round *round, const struct ruleset *rule
 		return arena_printf(round->arena, "slot %u, not %u", judged->slot, slot_of(round, truth->rule));
 	if (judged->mark != truth->mark)
 		return "another mark";
-	if (named != named_by(round, ruleset, truth))
+	if (named != named_by(round, truth))
 		return "other named counters";
 	if (judged->hit_count != truth->hit_count)
 		return arena_printf(round->arena, "%zu hits, not %zu", judged->hit_count, truth->hit_count);
@@ -278,7 +326,7 @@ static void draw_tokens(struct round *round)
 
 static void judge_packets(struct round *round)
 {
-	const struct ruleset *ruleset = ruleset_of(round, round->list, round->count);
+	const struct ruleset *ruleset = ruleset_of(round, round->list, round->count, round->all->chain_count);
 	struct model_state state = { .arena = round->arena, .granted = round->granted };
 	unsigned char buffer[PACKET_BYTES_MAX];
 	struct packet_source source;
@@ -303,7 +351,7 @@ static void judge_packets(struct round *round)
 		model_judge(round->arena, ruleset, round->hook, &input, &truth);
 		judged = judge_granting(&round->plan, packet, plan_evaluate, round->granted_slots);
 		judged.mark = fields.has[FIELD_MARK] ? judged.mark : truth.mark;
-		round->wrong = compare(round, ruleset, &truth, &judged);
+		round->wrong = compare(round, &truth, &judged);
 	}
 }
 
