@@ -97,6 +97,8 @@ int work_prepare(struct work *work)
 		work->options.diagram_budget = PLAN_DIAGRAM_BUDGET;
 	if (!work->options.inline_set_min)
 		work->options.inline_set_min = PLAN_INLINE_SET_MIN;
+	if (!work->options.bisect_min)
+		work->options.bisect_min = PLAN_BISECT_MIN;
 	if (!work->options.touched_min)
 		work->options.touched_min = PLAN_TOUCHED_MIN;
 	if (check_depth(work))

@@ -270,8 +270,9 @@ static void add_set(struct text *text, const struct plan *plan, const struct pla
 static void add_table(struct text *text, const struct plan_table *table)
 {
 	add(text, "table of %zu entries, %u trees for IPv4, %u for IPv6, %zu bytes: about %.1f nodes and %.1f records "
-		  "a packet, %.0f ns", table->entries, table->config.trees4, table->config.trees6,
-	    table->tree_words * sizeof *table->words, table->nodes, table->records, table->ns);
+		  "a packet, %.0f ns%s", table->entries, table->config.trees4, table->config.trees6,
+	    table->tree_words * sizeof *table->words, table->nodes, table->records, table->ns,
+	    table->bisects ? ", large since ranges overlap" : "");
 }
 
 char *plan_print_summary(struct arena *arena, const struct plan *plan)

@@ -14,6 +14,9 @@ enum {
 	THREAD_ENTRIES = 2048,         /* from which on a second thread builds half of them */
 	BYTES_TARGET = 64,             /* for an entry */
 	BYTES_MAX = 256,
+	BYTES_BISECTED = 4096,           /* but so many words in all: */
+	WORDS_BISECTED = 1 << 23,
+	BISECT_TRIES = 3,
 	WORDS_LEAST = 1 << 12,
 	ROOM_LEAST = 1 << 15,          /* words for versions of the table: at least so many, */
 	ROOM_MOST = 1 << 19,           /* at most so many, */
@@ -91,6 +94,7 @@ struct attempt_table {
 	struct blob blob;
 	const bool *hides[2];
 	double nodes, records, ns;
+	bool bisects;
 };
 
 static unsigned find_scale(uint32_t order)
@@ -211,8 +215,9 @@ static size_t words_for(const struct table_work *table, size_t bytes)
 	size_t units = table->families[0].entries.count + 2 * table->families[1].entries.count;
 	size_t words = units * bytes / 8 + table->extras.count * (sizeof(struct table_test) / 8) + room_words(table) +
 		       WORDS_LEAST;
+	size_t most = bytes > BYTES_MAX ? WORDS_BISECTED : TABLE_BASE_MAX;
 
-	return words < TABLE_BASE_MAX ? words : TABLE_BASE_MAX;
+	return words < most ? words : most;
 }
 
 /* Keeps the better one in *best. */
@@ -224,6 +229,7 @@ static bool try_shape(struct table_work *table, struct plan *plan, struct tree_s
 	shape.words_max = words_for(table, bytes);
 	if (!build_one(table, &shape, &attempt))
 		return false;
+	attempt.bisects = shape.bisects;
 	predict(table, plan, &attempt);
 	if (!best->blob.count || attempt.ns < best->ns)
 		*best = attempt;
@@ -301,6 +307,19 @@ static void try_halves(struct table_work *table, struct plan *plan, size_t count
 	*best = halves.near.best;
 }
 
+/*
+ * For ranges that overlap so that no cut alone makes a leaf shorter. The shortest leaves that do not outgrow the limit are
+ * best; where there is a table already, it is the first or none.
+ */
+static void try_bisecting(struct table_work *table, struct plan *plan, struct attempt_table *best)
+{
+	struct tree_shape shape = { .bisects = true, .leaf = 2 * table->work->options.bisect_min };
+	unsigned tries = best->blob.count ? 1 : BISECT_TRIES;
+
+	for (unsigned i = 0; i < tries && !try_shape(table, plan, shape, BYTES_BISECTED, best); i++)
+		shape.leaf *= 4;
+}
+
 /* Within the target if any shape is, then with more memory, at last without copies: then leaves are long lists. */
 static void try_shapes(struct table_work *table, struct plan *plan, struct attempt_table *best)
 {
@@ -314,6 +333,8 @@ static void try_shapes(struct table_work *table, struct plan *plan, struct attem
 			  best);
 	if (!best->blob.count)
 		try_shape(table, plan, (struct tree_shape){ .growth = 1, .leaf = UINT32_MAX }, BYTES_MAX, best);
+	if (!best->blob.count || best->records > table->work->options.bisect_min)
+		try_bisecting(table, plan, best);
 }
 
 /* --- for later changes of single rules -------------------------------------------------------------------------- */
@@ -496,7 +517,7 @@ bool table_build(struct work *work, struct answers *answers, struct plan *plan, 
 	plan->table = (struct plan_table){
 		.config = best.config, .words = best.blob.items, .word_count = best.blob.count,
 		.tree_words = tree_words, .step_room = changes ? ROOM_STEPS : 0,
-		.entries = entry_count(&table), .nodes = best.nodes, .records = best.records, .ns = best.ns,
+		.entries = entry_count(&table), .bisects = best.bisects, .nodes = best.nodes, .records = best.records, .ns = best.ns,
 	};
 	plan->items = table.items.items;
 	plan->item_count = table.items.count;

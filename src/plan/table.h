@@ -119,6 +119,7 @@ struct tree_shape {
 	unsigned threshold;   /* prefixes shorter than this are short; 0: all entries in one tree */
 	double growth;        /* most copies of an entry that one cut may make, on average */
 	unsigned leaf;        /* entries up to which nothing is cut */
+	bool bisects;         /* fields one after the other, whatever cuts promise: for ranges that overlap */
 	size_t words_max;     /* of the blob */
 };
 

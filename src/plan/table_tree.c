@@ -421,11 +421,66 @@ static void weigh_field(const struct tree *tree, unsigned field, size_t first, s
 			 (struct cut){ .field = field, .shift = starts[i], .bits = 1 }, best);
 }
 
+/* The packets of a node that an entry holds for, as far as one field tells. False: all of them. */
+static bool part_of(const struct tree *tree, uint32_t index, unsigned field, struct interval *ret_part)
+{
+	const struct table_entry *entry = &tree->family->entries.items[index];
+	struct region region = tree->regions[field];
+	struct interval all = { region.bits, region.bits | (low_bits(tree->family->fields[field].width) & ~region.mask) };
+
+	if (!entry_interval(tree->table, tree->family, entry, field, ret_part) ||
+	    (ret_part->lo <= all.lo && ret_part->hi >= all.hi))
+		return false;
+	ret_part->lo = ret_part->lo > all.lo ? ret_part->lo : all.lo;
+	ret_part->hi = ret_part->hi < all.hi ? ret_part->hi : all.hi;
+	return true;
+}
+
+/* Halves what is around; with the bits above, for what is known of a field is to stay an interval. */
+static struct cut half_of(const struct tree *tree, unsigned field, struct interval around)
+{
+	uint64_t open = low_bits(tree->family->fields[field].width) & ~tree->regions[field].mask;
+	unsigned top = 64 - (unsigned)__builtin_clzll(open), half = 63 - (unsigned)__builtin_clzll(around.lo ^ around.hi);
+	unsigned bits = top - half < CUT_BITS_MAX ? top - half : CUT_BITS_MAX;
+
+	return (struct cut){ .field = field, .shift = top - bits, .bits = bits };
+}
+
+/*
+ * Bisects the field in which most entries hold for a part of the node only. Lists of ranges that overlap get shorter some cuts
+ * later, where one of them covers a node and hides those behind it.
+ */
+static bool bisect(const struct tree *tree, size_t first, size_t count, struct cut *ret_cut)
+{
+	size_t step = count <= SAMPLE ? 1 : count / SAMPLE;
+	unsigned most = 0;
+
+	for (unsigned field = 0; field < tree->family->field_count; field++) {
+		struct interval around = { UINT64_MAX, 0 }, part;
+		unsigned parts = 0;
+
+		for (size_t i = 0; i < count; i += step) {
+			if (!part_of(tree, tree->stack.items[first + i], field, &part))
+				continue;
+			parts++;
+			around.lo = part.lo < around.lo ? part.lo : around.lo;
+			around.hi = part.hi > around.hi ? part.hi : around.hi;
+		}
+		if (parts <= most)
+			continue;
+		most = parts;
+		*ret_cut = half_of(tree, field, around);
+	}
+	return most;
+}
+
 static bool choose_cut(const struct tree *tree, size_t first, size_t count, struct cut *ret_cut)
 {
 	struct cut best = { .score = binary_log((double)count + 0.3) - 0.2 };
 	double worst = best.score;
 
+	if (tree->shape->bisects)
+		return bisect(tree, first, count, ret_cut);
 	for (unsigned field = 0; field < tree->family->field_count; field++)
 		weigh_field(tree, field, first, count, &best);
 	*ret_cut = best;
@@ -434,40 +489,65 @@ static bool choose_cut(const struct tree *tree, size_t first, size_t count, stru
 
 /* --- building --------------------------------------------------------------------------------------------------- */
 
-/* Whether the entry holds for every packet that gets here, as far as that can be told. */
-static bool covers(const struct tree *tree, const struct table_entry *entry)
+/* An entry that holds for all packets of a node whose protocol and ports' presence agree with `key` below `open`. */
+struct coverer {
+	uint32_t entry;
+	uint16_t open, key;
+};
+
+static bool find_coverer(const struct tree *tree, uint32_t index, struct coverer *ret_coverer)
 {
-	uint16_t open = entry->mask;
+	const struct table_entry *entry = &tree->family->entries.items[index];
+	struct interval part;
 
-	if (!entry->ends)
-		return false;
-	for (unsigned i = 0; i < tree->family->field_count; i++) {
-		const struct cut_field *field = &tree->family->fields[i];
+	*ret_coverer = (struct coverer){ index, entry->mask, entry->value & entry->mask };
+	for (unsigned i = 0; entry->ends && i < tree->family->field_count; i++) {
 		struct region region = tree->regions[i];
-		struct interval in;
 
-		if (field->box == BOX_PROTO && (region.mask & TABLE_PROTO) == TABLE_PROTO)
-			open &= (uint16_t)~TABLE_PROTO;
-		if (!entry_interval(tree->table, tree->family, entry, i, &in))
-			continue;
-		if (in.lo > region.bits || in.hi < (region.bits | (low_bits(field->width) & ~region.mask)))
+		if (tree->family->fields[i].box == BOX_PROTO) {
+			if ((region.bits ^ entry->value) & entry->mask & region.mask & TABLE_PROTO)
+				return false;
+			ret_coverer->open &= (uint16_t)~(region.mask & TABLE_PROTO);
+		} else if (part_of(tree, index, i, &part)) {
 			return false;
+		}
 	}
-	return !open;
+	return entry->ends;
 }
 
-/* Nothing behind an entry that covers the whole node is ever reached. */
+/* Whether it hides an entry behind it: all packets of the node that this holds for are its own. */
+static bool hides(const struct coverer *coverer, const struct table_entry *entry)
+{
+	return !(coverer->open & ~entry->mask) && !((coverer->key ^ entry->value) & coverer->open);
+}
+
+enum { COVERERS = 8 };
+
+/* Takes entries off the list that those before them hide in this node. */
 static size_t drop_hidden(const struct tree *tree, size_t first, size_t count)
 {
-	for (size_t i = 0; i + 1 < count; i++) {
-		uint32_t entry = tree->stack.items[first + i];
+	struct coverer coverers[COVERERS];
+	unsigned found = 0, by;
+	size_t kept = 0;
 
-		if (!covers(tree, &tree->family->entries.items[entry]))
+	for (size_t i = 0; i < count; i++) {
+		uint32_t index = tree->stack.items[first + i];
+
+		for (by = 0; by < found && !hides(&coverers[by], &tree->family->entries.items[index]); by++)
+			;
+		if (by < found) {
+			tree->hides[coverers[by].entry] = true;
 			continue;
-		tree->hides[entry] = true;
-		return i + 1;
+		}
+		tree->stack.items[first + kept++] = index;
+		if (found == COVERERS || !find_coverer(tree, index, &coverers[found]))
+			continue;
+		if (!coverers[found++].open && i + 1 < count) {
+			tree->hides[index] = true;
+			break;
+		}
 	}
-	return count;
+	return kept;
 }
 
 /* A list of entries dealt out to children. */

@@ -17,6 +17,7 @@ enum { PLAN_DIAGRAM_BUDGET = 100000 };
  * random values, 7 on a repeated one; hash of 1,000: 21 and 12; LPM trie of 1,000: 89, tree of 4,096 leaves: 53.
  */
 enum { PLAN_INLINE_SET_MIN = 256, PLAN_INLINE_LPM_MIN = 2048 };
+enum { PLAN_BISECT_MIN = 32 };
 enum { PLAN_TOUCHED_MIN = 1 << 19 };   /* bytes: the second-level cache of small processors */
 
 enum { PLAN_INLINE_MAPS_MAX = 32 };  /* maps, named ones included, from which on constants are compared */

@@ -4,7 +4,7 @@
  * which gets there, or the leaf's packets are suspects.
  *
  * The records of a tree are dealt out anew from its root on: to each child those that some of its packets may agree with.
- * What stands behind a record that hides and agrees with all packets of a node is dropped.
+ * What stands behind a record that hides is dropped in a node if that agrees with all its packets that agree with this.
  */
 #include <string.h>
 
@@ -72,14 +72,45 @@ static bool must_agree(const struct bound *bound, const struct known *known)
 	return !bound->wraps && bound->lo <= least && most <= bound->hi;
 }
 
-static bool covers(const struct member *member, const struct known *known)
+/* Whether all packets that agree with the record are within the bound. */
+static bool has_bound(const struct record *record, const struct bound *bound)
+{
+	for (unsigned i = 0; i < record->bound_count; i++) {
+		const struct bound *own = &record->bounds[i];
+
+		if (own->word == bound->word && own->mask == bound->mask && !own->wraps && own->lo >= bound->lo && own->hi <= bound->hi)
+			return true;
+	}
+	return false;
+}
+
+/* Bounds of a record that hides which packets of a node need not be within; UNMET_MAX + 1: many, or it does not hide. */
+enum { UNMET_MAX = 3 };
+
+struct coverer {
+	const struct bound *unmet[UNMET_MAX];
+	unsigned count;
+};
+
+static void find_unmet(const struct member *member, const struct known *known, struct coverer *ret_coverer)
 {
 	const struct record *record = &member->record;
 
-	if (!member->hides || record->never || record->question_count)
-		return false;
-	for (unsigned i = 0; i < record->bound_count; i++)
-		if (!must_agree(&record->bounds[i], known))
+	ret_coverer->count = !member->hides || record->never || record->question_count ? UNMET_MAX + 1 : 0;
+	for (unsigned i = 0; i < record->bound_count && ret_coverer->count <= UNMET_MAX; i++) {
+		if (must_agree(&record->bounds[i], known))
+			continue;
+		if (ret_coverer->count < UNMET_MAX)
+			ret_coverer->unmet[ret_coverer->count] = &record->bounds[i];
+		ret_coverer->count++;
+	}
+}
+
+/* Whether all packets of the node that agree with the record agree with the one that hides. */
+static bool covers(const struct coverer *coverer, const struct record *record)
+{
+	for (unsigned i = 0; i < coverer->count; i++)
+		if (!has_bound(record, coverer->unmet[i]))
 			return false;
 	return true;
 }
@@ -263,12 +294,41 @@ static void deal_children(struct dealing *dealing, const struct table_node *node
 	dealing->stack.count = bottom;
 }
 
-static size_t drop_hidden(const struct dealing *dealing, struct hand hand, const struct known *known)
+enum { COVERERS = 8 }; /* of a node: those of fewest unmet bounds, first to last */
+
+static void add_coverer(struct coverer *coverers, unsigned *count, const struct coverer *coverer)
 {
-	for (size_t i = 0; i < hand.count; i++)
-		if (covers(member_at(dealing, hand.first + i), known))
-			return i + 1;
-	return hand.count;
+	unsigned at = *count;
+
+	if (coverer->count > UNMET_MAX || (at == COVERERS && coverers[at - 1].count <= coverer->count))
+		return;
+	if (at == COVERERS)
+		at--;
+	else
+		++*count;
+	for (; at > 0 && coverers[at - 1].count > coverer->count; at--)
+		coverers[at] = coverers[at - 1];
+	coverers[at] = *coverer;
+}
+
+static size_t drop_hidden(struct dealing *dealing, struct hand hand, const struct known *known)
+{
+	struct coverer coverers[COVERERS], coverer;
+	unsigned found = 0, by;
+	size_t kept = 0;
+
+	for (size_t i = 0; i < hand.count && !(found && !coverers[0].count); i++) {
+		const struct member *member = member_at(dealing, hand.first + i);
+
+		for (by = 0; by < found && !covers(&coverers[by], &member->record); by++)
+			;
+		if (by < found)
+			continue;
+		dealing->stack.items[hand.first + kept++] = dealing->stack.items[hand.first + i];
+		find_unmet(member, known, &coverer);
+		add_coverer(coverers, &found, &coverer);
+	}
+	return kept;
 }
 
 /* Records that the bound lets be skipped though they may be better. */

@@ -29,6 +29,7 @@ static const struct way ways[] = {
 	{ "list with maps", CLASSIFIER_LIST, { .inline_set_min = 2 } },
 	{ "table", CLASSIFIER_TABLE, { 0 } },
 	{ "table with maps", CLASSIFIER_TABLE, { .inline_set_min = 2, .touched_min = 1 } },
+	{ "table that bisects", CLASSIFIER_TABLE, { .bisect_min = 1 } },
 	{ "small budget", CLASSIFIER_AUTO, { .diagram_budget = 40 } },
 };
 enum { WAYS = sizeof ways / sizeof ways[0], PACKETS = 120 };

@@ -595,6 +595,52 @@ static void chains_are_looked_into(void **state)
 
 /* --- size ----------------------------------------------------------------------------------------------- */
 
+enum { NESTED = 600, NESTED_MIDDLE = 32768 };
+
+/* Ranges of both ports, each within the one behind it. */
+static int nested_ranges(void *context)
+{
+	struct call *call = context;
+	static const struct action accept = { .kind = ACTION_VERDICT, .verdict = VERDICT_ACCEPT };
+	static const struct span nowhere;
+	struct rule *rules = ARENA_ARRAY(arena, struct rule, NESTED);
+	struct chain *chain = ARENA_NEW(arena, struct chain);
+	struct ruleset *ruleset = ARENA_NEW(arena, struct ruleset);
+
+	for (uint32_t i = 0; i < NESTED; i++) {
+		const uint32_t lo = NESTED_MIDDLE - 1 - i, hi = NESTED_MIDDLE + 1 + i;
+		const struct cond *from = cond_match(arena, FIELD_SRC_PORT, lo, hi, nowhere);
+		const struct cond *to = cond_match(arena, FIELD_DST_PORT, lo, hi, nowhere);
+
+		rules[i] = (struct rule){ .number = i + 1, .actions = &accept, .action_count = 1,
+					  .cond = cond_pair(arena, COND_AND, from, to, nowhere) };
+	}
+	*chain = (struct chain){ .name = "main", .rules = rules, .rule_count = NESTED };
+	*ruleset = (struct ruleset){ .name = "p", .chains = chain, .chain_count = 1, .rule_count = NESTED,
+				     .classifier = CLASSIFIER_TABLE };
+	call->ruleset = ruleset;
+	return build(call);
+}
+
+static void ranges_that_overlap_are_bisected(void **state)
+{
+	struct call call = { .hook = HOOK_XDP };
+
+	(void)state;
+	assert_int_equal(arena_run(arena, nested_ranges, &call), 0);
+	assert_true(call.plan->table.bisects);
+	assert_true(call.plan->table.records < 64); /* half of all rules otherwise */
+	for (uint32_t from = 0; from <= NESTED + 1; from += 7)
+		for (uint32_t to = 0; to <= NESTED + 1; to += 11) {
+			struct packet packet = tcp_packet(0x0a000001, (uint16_t)(NESTED_MIDDLE + to));
+			uint32_t outer = from > to ? from : to, rule = outer ? outer : 1;
+
+			packet.src_port = NESTED_MIDDLE - from;
+			assert_int_equal(answer(call.plan, packet), rule > NESTED ? ANSWER(ANSWER_DROP, SLOT_DEFAULT) :
+										    ANSWER(ANSWER_ACCEPT, SLOT_RULE(rule)));
+		}
+}
+
 static int many_exact_rules(void *context)
 {
 	struct call *call = context;
@@ -666,7 +712,7 @@ int main(void)
 		TEST(hidden_rules_are_named),
 		TEST(what_can_match_is_not_warned_about),
 		TEST(chains_are_looked_into),
-		TEST(ten_thousand_rules_fit),
+		TEST(ranges_that_overlap_are_bisected), TEST(ten_thousand_rules_fit),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

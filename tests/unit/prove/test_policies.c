@@ -24,6 +24,7 @@ static const struct way {
 	{ "diagram with maps", CLASSIFIER_DIAGRAM, { .inline_set_min = 2 } },
 	{ "list with maps", CLASSIFIER_LIST, { .inline_set_min = 2 } },
 	{ "table", CLASSIFIER_TABLE, { 0 } },
+	{ "table that bisects", CLASSIFIER_TABLE, { .bisect_min = 1 } },
 	{ "table with maps", CLASSIFIER_TABLE, { .inline_set_min = 2, .touched_min = 1 } },
 };
 enum { WAYS = sizeof ways / sizeof ways[0] };
