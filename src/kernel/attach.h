@@ -46,6 +46,8 @@ bool place_attached(const char *folder, const struct record *record, uint32_t in
 int attach_remove_filter(struct kernel *kernel, const struct place *place);
 bool attach_filter_there(const struct place *place);
 
+/* Where the unified hierarchy is mounted; false: nowhere. */
+bool attach_cgroup_mount(struct path *ret_path);
 /* Is the cgroup still the one of that path? A removed one goes on filtering the sockets that were made in it. */
 bool attach_cgroup_there(const struct place *place);
 

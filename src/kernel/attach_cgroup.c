@@ -13,7 +13,7 @@
 #include "kernel/attach.h"
 #include "kernel/object.h"
 
-static bool find_mount(struct path *ret_path)
+bool attach_cgroup_mount(struct path *ret_path)
 {
 	FILE *mounts = setmntent("/proc/self/mounts", "r");
 	const struct mntent *entry;
@@ -34,7 +34,7 @@ bool attach_cgroup_there(const struct place *place)
 	struct path mount, path;
 	struct stat status;
 
-	if (!find_mount(&mount))
+	if (!attach_cgroup_mount(&mount))
 		return false;
 	path_join(&path, mount.text, "%s", place->target + (place->target[0] == '/'));
 	return !stat(path.text, &status) && status.st_ino == place->cgroup;
@@ -45,7 +45,7 @@ static int open_cgroup(struct kernel *kernel, const char *target)
 	struct path mount, path;
 	int fd, error;
 
-	if (!find_mount(&mount)) {
+	if (!attach_cgroup_mount(&mount)) {
 		problem_set(kernel, -ENOENT, "the unified cgroup hierarchy is not mounted");
 		problem_hint(kernel, "as root: mount -t cgroup2 cgroup2 /sys/fs/cgroup");
 		return -ENOENT;

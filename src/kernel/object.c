@@ -18,6 +18,7 @@
 
 #include "bpf/bench_abi.h"
 #include "kernel/counters.h"
+#include "kernel/levels.h"
 #include "kernel/object.h"
 #include "kernel/setmap.h"
 #include "kernel/statemap.h"
@@ -342,7 +343,8 @@ static int configure_map(struct bpf_map *map, const struct load *load)
 	return error;
 }
 
-static void fill_config(struct plane_config *config, const struct load *load)
+/* `above`: rules count cgroups from the root that is mounted, the kernel from its own. */
+static void fill_config(struct plane_config *config, const struct load *load, unsigned above)
 {
 	const struct install *install = load->install;
 
@@ -365,7 +367,8 @@ static void fill_config(struct plane_config *config, const struct load *load)
 	config->captures = install->captures_size > 0;
 	config->trace = load->trace;
 	config->sets = sets_of_plane(load);
-	memcpy(config->levels, install->levels, sizeof config->levels);
+	for (uint32_t i = 0; i < install->level_count; i++)
+		config->levels[i] = (uint8_t)(install->levels[i] + above);
 	config->level_count = install->level_count;
 	for (size_t i = 0; i < install->rate_count; i++)
 		config->rated |= (uint8_t)(1 << install->rates[i].key);
@@ -399,7 +402,7 @@ static void *rodata(struct bpf_object *object, const char *section, size_t size)
 	return there >= size ? value : NULL;
 }
 
-static int configure(struct bpf_object *object, const struct load *load)
+static int configure(struct bpf_object *object, const struct load *load, unsigned above)
 {
 	struct plane_config *config = rodata(object, ".rodata.config", sizeof *config);
 	struct plane_comparisons *comparisons = rodata(object, MAP_TUNED, sizeof *comparisons);
@@ -411,7 +414,7 @@ static int configure(struct bpf_object *object, const struct load *load)
 	struct bpf_map *map;
 
 	if (config)
-		fill_config(config, load);
+		fill_config(config, load, above);
 	if (flow)
 		fill_flow_config(flow, load);
 	if (table && load->hook->table)
@@ -540,8 +543,11 @@ int object_load(struct kernel *kernel, const struct elf *elf, const struct load 
 	LIBBPF_OPTS(bpf_object_open_opts, options, .object_name = "weir");
 	struct bpf_program *program;
 	struct bpf_object *object;
-	int error;
+	unsigned above = 0;
+	int error = load->install->level_count && !load->trace ? levels_above(kernel, &above) : 0;
 
+	if (error)
+		return error;
 	verifier_messages_clear();
 	object = bpf_object__open_mem(elf->data, elf->size, &options);
 	if (!object)
@@ -549,7 +555,7 @@ int object_load(struct kernel *kernel, const struct elf *elf, const struct load 
 				   verifier_messages());
 	error = prepare_program(kernel, object, load, &program);
 	if (!error)
-		error = configure(object, load);
+		error = configure(object, load, above);
 	if (!error)
 		error = bpf_object__load(object);
 	if (error)

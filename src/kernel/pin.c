@@ -25,7 +25,9 @@ static int pin(struct kernel *kernel, const struct install *install, const char 
 	if (!error && bpf_obj_pin(prog, path)) {
 		error = -errno;
 		problem_set(kernel, error, "cannot pin %s: %s", path, strerror(-error));
-		problem_hint(kernel, "the path must be new and in a mounted bpffs such as /sys/fs/bpf");
+		problem_hint(kernel, strchr(strrchr(path, '/') ? strrchr(path, '/') : path, '.') ?
+					     "names in bpffs have no dots" :
+					     "the path must be new and in a mounted bpffs such as /sys/fs/bpf");
 	}
 	if (!error && hook->hook == HOOK_SOCKET && chmod(path, SOCKET_MODE)) {
 		error = problem_set(kernel, -errno, "cannot let other users read %s: %s", path, strerror(errno));
