@@ -350,7 +350,8 @@ static int protect_units(struct cli *cli, const struct protection *protection)
 	return status ? status : daemon_reload(cli);
 }
 
-static void print_protection(const struct cli *cli, const struct protection *protection)
+/* Before they are written. */
+static void print_drop_ins(const struct protection *protection)
 {
 	for (size_t i = 0; i < protection->count; i++) {
 		const struct drop_in *item = &protection->items[i];
@@ -358,6 +359,11 @@ static void print_protection(const struct cli *cli, const struct protection *pro
 		printf("%s%s:\n%s", i ? "\n" : "", item->path, item->text);
 	}
 	printf("\n");
+	fflush(stdout);
+}
+
+static void print_protection(const struct cli *cli, const struct protection *protection)
+{
 	for (size_t i = 0; i < protection->count && !cli->set.dry_run; i++) {
 		const struct unit *unit = &protection->items[i].unit;
 
@@ -398,6 +404,8 @@ static int protect(struct cli *cli)
 		status = check_units(cli, &protection);
 	for (size_t i = 0; i < protection.count; i++)
 		protection.items[i].text = drop_in_text(&cli->set, protection.items[i].kind);
+	if (!status && !cli->set.json)
+		print_drop_ins(&protection);
 	if (!status && !cli->set.dry_run)
 		status = protect_units(cli, &protection);
 	if (!status && cli->set.json)

@@ -388,6 +388,22 @@ class Recorder(InCgroup):
         # connect() itself and its packet; nobody knows of packet sockets
         self.assertEqual((counts.packets(1), counts.packets(2), counts.packets(3)), (2, 0, 1))
 
+    def test_user_and_cgroup_at_every_hook(self):
+        """Of two senders, one who is asked for and one who is not."""
+        inner = self.cgroup.path + "/inner"
+        os.mkdir(inner)
+        self.addCleanup(os.rmdir, inner)
+        for on in ("netfilter output", 'cgroup "@" egress', "tc weir0 egress", 'connect "@"'):
+            for condition, prepare in (("user == 4321", lambda: os.setuid(4321)),
+                                       ('cgroup == "@/inner"', lambda: write(inner + "/cgroup.procs", "0"))):
+                self.apply('policy t {\n on ' + on + '\n default accept\n accept if udp.dst_port == 7001 and ' + condition +
+                           '\n accept if udp.dst_port == 7001\n}')
+                for prepared in (prepare, lambda: None):
+                    as_user(0, lambda first=prepared: (first(), attempt(IPV4, DGRAM, PEER4, BAD, by_sendto)))
+                counts = Counts("t")
+                self.assertEqual((counts.packets(1), counts.packets(2)), (1, 1), (on, condition))
+                weir("delete", "t")
+
     def test_the_group_at_every_hook(self):
         """The real group of who made the socket, whatever the hook has it from."""
         for on in ("netfilter output", 'cgroup "@" egress', 'connect "@"'):

@@ -66,13 +66,18 @@ def unit(name, text):
     systemctl("daemon-reload")
 
 
-def ask(port, source="127.0.0.1"):
+def ask(port, source="127.0.0.1", wait=SHORT):
     """What the server says, or None if it does not answer."""
     try:
-        with socket.create_connection(("127.0.0.1", port), SHORT, (source, 0)) as client:
+        with socket.create_connection(("127.0.0.1", port), wait, (source, 0)) as client:
             return client.recv(64).decode()
     except TimeoutError:
         return None
+
+
+def answer(port, source="127.0.0.1"):
+    """The same where an answer will come; a server that is started by the question takes its time."""
+    return ask(port, source, 20 * SLOW)
 
 
 def wait_for(what):
@@ -125,12 +130,12 @@ class TestCase(unittest.TestCase):
         systemctl("reset-failed")
 
     def assertFiltered(self):
-        self.assertIsNotNone(ask(OPEN))
+        self.assertIsNotNone(answer(OPEN))
         self.assertIsNone(ask(SHUT))
 
     def assertOpen(self):
-        self.assertIsNotNone(ask(OPEN))
-        self.assertIsNotNone(ask(SHUT))
+        self.assertIsNotNone(answer(OPEN))
+        self.assertIsNotNone(answer(SHUT))
 
 
 PROTECT = ("systemd", "protect", "srv", "--ingress", "tcp && dst_port == %d" % OPEN)
@@ -192,7 +197,7 @@ class Protect(TestCase):
         weir(*PROTECT)
         weir("systemd", "protect", "srv", "--ingress", "tcp && dst_port == %d" % SHUT)
         self.assertIsNone(ask(OPEN))
-        self.assertIsNotNone(ask(SHUT))
+        self.assertIsNotNone(answer(SHUT))
 
     def test_what_it_may_send(self):
         Server().start()
@@ -266,22 +271,22 @@ class Sockets(TestCase):
         self.assertIn("/etc/systemd/system/srv.socket.d/50-weir.conf", done.stdout)
         self.assertIn("srv.socket: filtered from now on", done.stdout)
         self.assertIsNone(ask(OPEN, "127.0.0.2"))
-        self.assertIsNotNone(ask(OPEN))
+        self.assertIsNotNone(answer(OPEN))
         self.assertIsNone(ask(OPEN, "127.0.0.2"))
         systemctl("stop", "srv.service")
         systemctl("restart", "srv.socket")
         self.assertIsNone(ask(OPEN, "127.0.0.2"))
-        self.assertIsNotNone(ask(OPEN))
+        self.assertIsNotNone(answer(OPEN))
 
     def test_the_service_alone_would_not_do(self):
         weir("systemd", "protect", "srv", "--ingress", "src == 127.0.0.1")
         weir("delete", "srv_socket")
-        self.assertIsNotNone(ask(OPEN, "127.0.0.2"))
+        self.assertIsNotNone(answer(OPEN, "127.0.0.2"))
 
     def test_unprotect(self):
         weir("systemd", "protect", "srv", "--ingress", "src == 127.0.0.1")
         weir("systemd", "unprotect", "srv")
-        self.assertIsNotNone(ask(OPEN, "127.0.0.2"))
+        self.assertIsNotNone(answer(OPEN, "127.0.0.2"))
         self.assertFalse(os.path.exists("/etc/systemd/system/srv.socket.d"))
 
 
@@ -380,7 +385,7 @@ class Boot(TestCase):
         write("/etc/weir/web.weir", self.TEXT % OPEN)
         systemctl("reload", "weir@web")
         self.assertIsNone(ask(OPEN))
-        self.assertIsNotNone(ask(SHUT))
+        self.assertIsNotNone(answer(SHUT))
         systemctl("stop", "weir@web")
         self.assertEqual(self.policies(), [])
         self.assertOpen()
@@ -501,6 +506,29 @@ class Refresh(TestCase):
         self.assertEqual(done.returncode, 1)
         self.assertIn("did you mean `owner`?", done.stderr)
 
+    def test_the_path_unit_notices_an_upgrade(self):
+        """Another file in the program's place, and the package manager's note of it."""
+        run("cp", "/bin/ping", "/usr/local/bin/srvping")
+        self.addCleanup(os.unlink, "/usr/local/bin/srvping")
+        write("/run/agent.weir", 'policy agent {\n on connect "/"\n default accept\n accept if program == '
+                                 '"/usr/local/bin/srvping"\n reject if udp.dst_port == 1025 and user == 20002\n}\n')
+        weir("apply", "/run/agent.weir")
+        systemctl("start", "weir-refresh.path")
+        self.addCleanup(systemctl, "stop", "weir-refresh.path")
+        run("cp", "/bin/ping", "/usr/local/bin/srvping.new")
+        os.rename("/usr/local/bin/srvping.new", "/usr/local/bin/srvping")
+        self.assertIn("is another file now", weir("list").stderr)
+        with open("/var/lib/dpkg/status", "a") as status:
+            status.write("\n")
+        wait_for(lambda: "is another file now" not in weir("list").stderr)
+
+    def test_a_unit_that_runs(self):
+        Server().start()
+        write("/run/unit.weir", 'policy unit {\n on cgroup "/" ingress\n default accept\n'
+                                ' drop if unit == "srv.service" and tcp.dst_port == %d\n}\n' % SHUT)
+        weir("apply", "/run/unit.weir")
+        self.assertFiltered()
+
     def test_the_path_unit_notices(self):
         systemctl("start", "weir-refresh.path")
         self.passwd("20003")
@@ -557,6 +585,19 @@ class Articles(TestCase):
                    "-p", "IPEgressFilterPath=/sys/fs/bpf/weir-filter/%s-egress" % name, "/bin/ping", "-c", "1", "-W", "1",
                    "127.0.0.1", check=False)
         self.assertNotEqual(done.returncode, 0)
+
+    def test_a_program_that_somebody_pinned(self):
+        """As IPEgressFilterPath= and as BPFProgram=, which lets the service run without one, too."""
+        pin = "/sys/fs/bpf/pinned"
+        weir("load", "--hook", "cgroup-egress", "--pin", pin, "!icmp")
+        self.addCleanup(os.unlink, pin)
+        for lines, pinged in (("IPEgressFilterPath=" + pin, False), ("BPFProgram=egress:" + pin, False),
+                              ("IPEgressFilterPath=/sys/fs/bpf/nosuch", False), ("BPFProgram=egress:/sys/fs/bpf/nosuch", True)):
+            self.ping_unit("ping6.service", ("", lines + "\n"))
+            self.assertEqual(self.pings("ping6.service"), pinged, lines)
+        done = weir("load", "--hook", "cgroup-egress", "--pin", "/sys/fs/bpf/a.b", "!icmp", check=False)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("names in bpffs have no dots", done.stderr)
 
     def test_no_filter_no_service(self):
         self.ping_unit("ping4.service", ("", "IPIngressFilterPath=/sys/fs/bpf/weir-filter/nosuch-ingress\n"))
