@@ -114,14 +114,19 @@ static __always_inline struct sock *socket_of(struct bpf_sock_addr *call)
 	return call->sk ? kernel_socket(call->sk) : NULL;
 }
 
-/* For the packets behind the call. */
-static __always_inline void leave_note(struct bpf_sock_addr *call, const struct owner_note *note)
+/* For the packets behind the call. The rest is written in place: the stack has no room for it (Linux 6.1). */
+static __always_inline void leave_note(struct bpf_sock_addr *call, struct task_struct *task, const struct owner_note *note)
 {
 	struct owner_note *there;
 
 	there = bpf_sk_storage_get(&state_owners, call->sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
-	if (there)
-		*there = *note;
+	if (!there)
+		return;
+	there->program = note->program;
+	there->device = note->device;
+	there->generation = note->generation;
+	there->group = note->group;
+	complete_note(task, there);
 }
 
 static __always_inline void set_process(struct bpf_sock_addr *call, struct packet *packet)
@@ -130,14 +135,14 @@ static __always_inline void set_process(struct bpf_sock_addr *call, struct packe
 	struct owner_note note;
 
 	if (config.notes || config.needed & NEEDS_NOTE) {
-		take_note(task, &note, config.notes);
+		take_note(task, &note);
 		set_noted(&note, packet);
 	}
 	if (config.trees)
 		packet->tree = lineage_of(task->tgid);
 	if (!config.notes || !call->sk)
 		return;
-	leave_note(call, &note);
+	leave_note(call, task, &note);
 	if (config.trees)
 		leave_lineage(call->sk, packet->tree);
 }
@@ -204,7 +209,8 @@ static __always_inline void plane_describe(struct bpf_sock_addr *call, struct ev
 	struct owner_note note;
 	struct sock *sk = socket_of(call);
 
-	take_note(this_task(), &note, true);
+	take_note(this_task(), &note);
+	complete_note(this_task(), &note);
 	describe_note(&note, event);
 	event->user = sk ? READ(sk, sk_uid.val) : ABSENT_OWNER;
 }

@@ -21,8 +21,8 @@ static __always_inline void leave_lineage(struct bpf_sock *sk, __u32 tree)
 		*there = tree;
 }
 
-/* Read where the kernel keeps it: each helper is a call, which costs more. `whole`: also what only events and packets want. */
-static __always_inline void take_note(struct task_struct *task, struct owner_note *note, bool whole)
+/* What rules ask for. Read where the kernel keeps it: each helper is a call, which costs more. */
+static __always_inline void take_note(struct task_struct *task, struct owner_note *note)
 {
 	struct inode *inode = task_program(task);
 
@@ -30,8 +30,11 @@ static __always_inline void take_note(struct task_struct *task, struct owner_not
 	note->device = inode ? inode->i_sb->s_dev : 0;
 	note->generation = inode ? inode->i_generation : 0;
 	note->group = task->cred->gid.val;
-	if (!whole)
-		return;
+}
+
+/* The rest, which events want. */
+static __always_inline void complete_note(struct task_struct *task, struct owner_note *note)
+{
 	note->cgroup = task->cgroups->dfl_cgrp->kn->id;
 	note->pid = task->tgid;
 	bpf_get_current_comm(note->command, sizeof note->command);

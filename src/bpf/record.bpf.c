@@ -16,8 +16,10 @@ int weir_record(struct bpf_sock *sk)
 	struct owner_note *note = bpf_sk_storage_get(&state_owners, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	struct task_struct *task = this_task();
 
-	if (note)
-		take_note(task, note, true);
+	if (note) {
+		take_note(task, note);
+		complete_note(task, note);
+	}
 	if (config.trees)
 		leave_lineage(sk, lineage_of(task->tgid));
 	return RECORD_PASS;
