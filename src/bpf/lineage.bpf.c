@@ -32,7 +32,7 @@ static __always_inline __u32 roots_run(struct task_struct *task)
 
 	if (!inode)
 		return 0;
-	for (__u32 i = 0; i < TREES_MAX; i++)
+	for (__u32 i = 0; i < TREES_MAX && i < roots.count; i++)
 		if (plane_program_is(&roots, i, inode->i_ino, inode->i_sb->s_dev, inode->i_generation))
 			run |= TREE_IN(i);
 	return run;

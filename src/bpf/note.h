@@ -25,7 +25,7 @@ static __always_inline __u32 program_place(const struct owner_note *note)
 {
 	if (!note->program)
 		return ABSENT_PROGRAM;
-	for (__u32 i = 0; i < PLANE_PROGRAMS; i++)
+	for (__u32 i = 0; i < PLANE_PROGRAMS && i < programs.count; i++)
 		if (plane_program_is(&programs, i, note->program, note->device, note->generation))
 			return PROGRAM_FIRST + i;
 	return PROGRAM_OTHER;
