@@ -168,7 +168,8 @@ struct table_header {
 	__u32 captures;       /* there is a ring for them */
 	__u32 levels;         /* cgroup levels, one a byte, and how many */
 	__u32 names, name_count; /* index of struct table_name */
-	__u32 link_count;     /* rules that judge what is not IP, too: they cannot be changed in place */
+	__u32 link;           /* some rule names the link layer: chains may judge what is not IP, too */
+	__u32 link_count;     /* of the main chain: rules that judge what is not IP, too: they cannot be changed in place */
 	__u32 links[TABLE_LINKS];
 };
 

@@ -368,11 +368,9 @@ static void note_link(const struct rule *rule, struct table_header *header)
 
 static void note_links(const struct ruleset *ruleset, struct table_header *header)
 {
-	if (!names_link(ruleset))
-		return;
-	for (size_t i = 0; i < ruleset->chain_count; i++)
-		for (size_t j = 0; j < ruleset->chains[i].rule_count && header->stride; j++)
-			note_link(&ruleset->chains[i].rules[j], header);
+	header->link = names_link(ruleset);
+	for (size_t i = 0; i < ruleset->chains[0].rule_count && header->stride && header->link; i++)
+		note_link(&ruleset->chains[0].rules[i], header);
 }
 
 static void put_entries(const struct table_work *table, struct attempt_table *best, unsigned index,

@@ -217,6 +217,8 @@ static bool remove_rule(struct patching *patching, uint32_t order)
 		return true; /* it came later: that is all there is of it */
 	if (leads_to_chain(patching, site))
 		return refuse(patching, "the rule leads to a chain");
+	if (header->link && header->sites && site_of(patching, site)->jump)
+		return refuse(patching, "the rule's chain may judge what is not IP, too");
 	for (uint32_t i = 0; i < header->link_count; i++)
 		if (header->links[i] == (header->sites ? site_of(patching, site)->rule : site))
 			return refuse(patching, "the rule judges what is not IP, too");
@@ -445,6 +447,8 @@ static bool take_entry(struct patching *patching, struct table_work *table, stru
 	uint32_t jump = jump_at(patching, entry.order);
 
 	entry.answer = real_answer(patching, entry.answer);
+	if (jump && patching->header->link)
+		return refuse(patching, "the rule's chain may judge what is not IP, too");
 	if (jump)
 		return enter_chain(patching, table, &entry, jump, six);
 	VEC_PUSH(patching->arena, &patching->entries[six]) = entry;

@@ -702,6 +702,14 @@ class Cases(TestCase):
             apply(self.CHAINS, "--reset-sets") # as the file says, anew
             self.assertFalse(change("replace", "t", str(number), rule), rule)
 
+    def test_chains_that_judge_more_than_ip(self):
+        """Where a rule names the link layer, chains judge what is not IP, by code that is not changed in place."""
+        apply(self.CHAINS.replace("    on netfilter input\n", "").replace("jump early if udp", "jump early if arp or udp"))
+        self.assertFalse(change("add", "t", "before", "2", "drop"))
+        self.assertFalse(change("delete", "t", "2"))
+        self.assertTrue(change("add", "t", "before", "1", "drop if udp.dst_port == 7003"))
+        self.assertEqual(probe([7001, 7003, 7101]), {7001})
+
     def test_knocks_come_first(self):
         """No rule that comes gets before the steps of knocks."""
         apply(self.FRAME % ("    accept if knocked(door) and udp.dst_port == 7001\n    drop if udp.dst_port == 7001"))
