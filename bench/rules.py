@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What it takes to change one rule of a policy in force, as a command, in milliseconds.
 
-    bench/rules.py FOLDER [--classifier KIND] [--rounds N] [SET...]
+    bench/rules.py FOLDER [--classifier KIND] [--rounds N] [--beside WHAT]... [SET...]
 
 FOLDER is that of bench/classbench.py. For each set: `weir apply`; `weir version` (what any command takes); then `weir rule`
 add (a random rule before a random rule), delete of a rule that came, delete of a rule that was built, and `weir apply` of the
 file with one rule more, each N times: median of the time from start to end, of the time on the processor in brackets, and how
-many were in place. Runs in namespaces of its own; needs root, and WEIR or build/src/cli/weir.
+many were in place. `--beside` puts a set, a log or a chain with rules that use it into the policy, and with `set` and `log` the
+rules that come use it, too. Runs in namespaces of its own; needs root, and WEIR or build/src/cli/weir.
 """
 
 import argparse
@@ -24,6 +25,14 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 FOLDER = tempfile.gettempdir()
 NAME = os.path.join(FOLDER, "weir-bench-rules-%d.weir" % os.getpid())
 WEIR = os.environ.get("WEIR", os.path.join(ROOT, "build/src/cli/weir"))
+
+
+# Declarations, a rule, and what rules that come begin with and ask for.
+BESIDE = {
+    "set": ("set blocked : prefix { 192.0.2.0/24, 198.51.100.0/24, 2001:db8::/32 }", "drop if src in blocked", "", " && src in blocked"),
+    "log": ("", 'log "odd" rate 1/s if udp.dst_port == 7', 'log "new" rate 1/s ', ""),
+    "chain": ("chain late { drop if udp.dst_port == 9 }", "jump late if udp && src == 192.0.2.0/24", "", ""),
+}
 
 
 def own_world():
@@ -57,12 +66,16 @@ def policy(options, name):
     path = path if os.path.exists(path) else path + ".gz"
     text = subprocess.run([os.path.join(ROOT, "bench/classbench.py"), "rules", path, "--classifier", options.classifier],
                           stdout=subprocess.PIPE, text=True, check=True).stdout
-    return text.replace("on xdp lo", "on tc lo ingress").replace("default drop", "default accept")
+    text = text.replace("on xdp lo", "on tc lo ingress").replace("default drop", "default accept")
+    for what in options.beside:
+        text = text.replace("\taccept", "\t%s\n\t%s\n\taccept" % BESIDE[what][:2], 1)
+    return text
 
 
-def random_rule():
-    return "accept if src == 10.%d.%d.0/24 && dst == 192.168.%d.%d && proto == 6 && dst_port == %d" % (
-        *(random.randrange(256) for _ in range(4)), random.randrange(65536))
+def random_rule(beside):
+    begin, more = ("".join(BESIDE[what][i] for what in beside) for i in (2, 3))
+    return begin + "accept if src == 10.%d.%d.0/24 && dst == 192.168.%d.%d && proto == 6 && dst_port == %d%s" % (
+        *(random.randrange(256) for _ in range(4)), random.randrange(65536), more)
 
 
 class Times:
@@ -103,13 +116,13 @@ def measure(options, name):
     for _ in range(options.rounds):
         version.run("version")
         number = str(random.randrange(count) + 1)
-        add.change("add", "classbench", "before", number, random_rule())
+        add.change("add", "classbench", "before", number, random_rule(options.beside))
         own.change("delete", "classbench", number)
         built.change("delete", "classbench", str(random.randrange(count) + 1))
         count -= 1
     first.apply(text)
     for _ in range(min(options.rounds, 5)):
-        text = text.replace("\taccept", "\t%s\n\taccept" % random_rule(), 1)
+        text = text.replace("\taccept", "\t%s\n\taccept" % random_rule(options.beside), 1)
         again.apply(text)
     weir("delete", "classbench")
     print("%-10s %7d" % (name, count), first, version, add, own, built, again, flush=True)
@@ -120,6 +133,7 @@ def main():
     parser.add_argument("folder")
     parser.add_argument("sets", nargs="*")
     parser.add_argument("--classifier", default="auto")
+    parser.add_argument("--beside", action="append", choices=sorted(BESIDE), default=[])
     parser.add_argument("--rounds", type=int, default=11)
     options = parser.parse_intermixed_args()
     own_world()

@@ -13,7 +13,7 @@
 
 /* --- the frame --------------------------------------------------------------------------------------------------- */
 
-enum { FRAME_MAX = 256 << 10 };
+enum { FRAME_MAX = 4 << 20 }; /* with the elements of sets that the file lists */
 
 /* Behind blanks and comments. */
 static size_t skip_blank(const char *text, size_t from, size_t to)

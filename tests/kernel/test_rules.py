@@ -672,6 +672,15 @@ class Cases(TestCase):
 }
 """
 
+    def test_a_long_list_of_elements(self):
+        """What is compiled with a rule has them all."""
+        elements = ", ".join("10.%d.%d.%d" % (number >> 16, number >> 8 & 255, number & 255) for number in range(30000))
+        text = self.FRAME.replace("192.0.2.0/24", elements + ", 192.0.2.0/24") % "    drop if src in blocked and udp.dst_port == 7101"
+        apply(text)
+        self.assertTrue(change("add", "t", "drop if src in blocked and udp.dst_port == 7001"))
+        self.assertTrue(self.applied(text.replace("7101", "7102")))
+        self.assertEqual(probe([7001, 7102]), {7001})
+
     def test_chains(self):
         """Rules of the main chain, and of chains that are jumped to from one place; also where a chain has no rules."""
         apply(self.CHAINS)
