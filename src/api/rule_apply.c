@@ -22,6 +22,7 @@ struct difference {
 	uint32_t *olds_at;              /* where they begin */
 	uint32_t old_count;
 	const struct rule *news;
+	const uint32_t *chains; /* of the new ones */
 	uint32_t new_count;
 	uint64_t *hashes; /* of the new ones */
 	uint32_t *match;  /* by new rule: index of the same old one + 1, or 0 */
@@ -30,13 +31,31 @@ struct difference {
 
 /* --- the index: a head, a mark for each rule, names -------------------------------------------------------------- */
 
+/* By number; and the chain of each. */
+static const struct rule *rules_by_number(struct arena *arena, const struct ruleset *ruleset, const uint32_t **ret_chains)
+{
+	struct rule *rules = ARENA_ARRAY(arena, struct rule, ruleset->rule_count);
+	uint32_t *chains = ARENA_ARRAY(arena, uint32_t, ruleset->rule_count);
+
+	for (uint32_t i = 0; i < ruleset->chain_count; i++)
+		for (size_t j = 0; j < ruleset->chains[i].rule_count; j++) {
+			const struct rule *rule = &ruleset->chains[i].rules[j];
+
+			rules[rule->number - 1] = *rule;
+			chains[rule->number - 1] = i;
+		}
+	*ret_chains = chains;
+	return rules;
+}
+
 const void *api_rule_index(struct arena *arena, const struct ruleset *ruleset, const struct bundle *bundle,
 			   size_t *ret_size)
 {
-	const struct chain *main = &ruleset->chains[0];
-	struct rule_index head = { .rules = (uint32_t)main->rule_count, .chains = (uint32_t)ruleset->chain_count,
+	const uint32_t *chains;
+	const struct rule *rules = rules_by_number(arena, ruleset, &chains);
+	struct rule_index head = { .rules = ruleset->rule_count, .chains = (uint32_t)ruleset->chain_count,
 				   .at = ruleset->span.offset, .size = ruleset->span.length };
-	size_t names_size, marks_size = main->rule_count * sizeof(struct rule_mark);
+	size_t names_size, marks_size = ruleset->rule_count * sizeof(struct rule_mark);
 	const void *names = noted_encode(arena, bundle->names, &names_size);
 	struct rule_mark *marks;
 	char *data;
@@ -46,9 +65,9 @@ const void *api_rule_index(struct arena *arena, const struct ruleset *ruleset, c
 	data = arena_alloc(arena, *ret_size);
 	memcpy(data, &head, sizeof head);
 	marks = (struct rule_mark *)(data + sizeof head);
-	for (size_t i = 0; i < main->rule_count; i++)
-		marks[i] = (struct rule_mark){ main->rules[i].span.offset, main->rules[i].span.length,
-					       rule_hash(ruleset, &main->rules[i]) };
+	for (size_t i = 0; i < ruleset->rule_count; i++)
+		marks[i] = (struct rule_mark){ rules[i].span.offset, rules[i].span.length,
+					       rule_hash(ruleset, &rules[i], chains[i]) };
 	memcpy(data + sizeof head + marks_size, names, names_size);
 	return data;
 }
@@ -77,7 +96,7 @@ static bool read_edited(struct applying *applying)
 
 	if (!bundle_first_is(applying->source.data, applying->source.size, applying->file->name, &file) ||
 	    !rule_index_read(applying->index.data, applying->index.size, &applying->head, &applying->marks,
-			     &applying->names) || applying->head.chains > 1)
+			     &applying->names))
 		return false;
 	applying->edited = edited_built(applying->in_place.call->arena, &file,
 					(struct span){ NULL, applying->head.at, applying->head.size }, applying->marks,
@@ -106,7 +125,7 @@ static bool is_plain(const struct ruleset *ruleset)
 		if (ruleset->attaches[i].optional ||
 		    (ruleset->attaches[i].target && strpbrk(ruleset->attaches[i].target, "*?[")))
 			return false;
-	return !ruleset->tunable_count && ruleset->chain_count == 1;
+	return !ruleset->tunable_count;
 }
 
 /* Sets may have been changed at run time. */
@@ -323,7 +342,7 @@ static uint32_t *new_numbers(struct arena *arena)
 }
 
 /* From the last to the first. */
-static void put_deletions(struct difference *difference)
+static bool put_deletions(struct difference *difference)
 {
 	struct applying *applying = difference->applying;
 	struct rule_places *places = &applying->in_place.places;
@@ -338,11 +357,28 @@ static void put_deletions(struct difference *difference)
 
 		if (stays[old])
 			continue;
-		gone[delta->gone_count++] = places_order(places, op.number);
+		gone[delta->gone_count] = places_order(places, op.number);
+		if (!gone[delta->gone_count++])
+			return false;
 		places_apply(places, &op);
 		in_place_put(&applying->in_place, &op, NULL);
 	}
 	delta->gone = gone;
+	return true;
+}
+
+/* Of what the new rule comes before, in its chain: one that stays, or the chain's end. */
+static uint32_t order_behind(const struct difference *difference, uint32_t index, uint32_t number)
+{
+	const struct rule_places *places = &difference->applying->in_place.places;
+	uint32_t chain = difference->chains[index];
+
+	for (uint32_t i = index + 1; places->sites && i < difference->new_count; i++) {
+		if (difference->match[i] && difference->chains[i] == chain)
+			return places_order(places, number);
+		number += difference->match[i] != 0;
+	}
+	return places->sites ? places_end(places, chain) : places_order(places, number);
 }
 
 static bool put_addition(struct difference *difference, uint32_t index, struct rule_op *ret_op)
@@ -355,7 +391,7 @@ static bool put_addition(struct difference *difference, uint32_t index, struct r
 			      .verdict = rule_ending_verdict(rule), .hash = difference->hashes[index],
 			      .named = difference->named };
 
-	if (!in_place_give(in_place, places_order(places, op.number), &op))
+	if (!in_place_give(in_place, order_behind(difference, index, op.number), &op) || op.chain != difference->chains[index])
 		return false;
 	*ret_op = op;
 	places_apply(places, &op);
@@ -390,6 +426,7 @@ static bool put_additions(struct difference *difference)
 	chain->rules = rules;
 	chain->rule_count = ruleset->rule_count = count;
 	ruleset->chains = chain;
+	ruleset->chain_count = 1;
 	applying->in_place.delta.rules = count ? ruleset : NULL;
 	applying->in_place.delta.orders = orders;
 	applying->in_place.delta.slots = slots;
@@ -413,23 +450,20 @@ static void collect_olds(struct difference *difference)
 static int change(struct applying *applying)
 {
 	struct arena *arena = applying->in_place.call->arena;
-	const struct chain *main = &applying->ruleset->chains[0];
-	struct difference difference = { .applying = applying, .news = main->rules, .new_count = (uint32_t)main->rule_count };
+	struct difference difference = { .applying = applying, .new_count = applying->ruleset->rule_count };
 
+	difference.news = rules_by_number(arena, applying->ruleset, &difference.chains);
 	difference.old_count = applying->edited.places.count - applying->before - applying->behind;
 	difference.named = !noted_among(applying->bundle->names, applying->names, applying->head.names_size);
 	difference.hashes = ARENA_ARRAY(arena, uint64_t, difference.new_count + 1);
 	difference.match = ARENA_ARRAY(arena, uint32_t, difference.new_count + 1);
 	for (uint32_t i = 0; i < difference.new_count; i++)
-		difference.hashes[i] = rule_hash(applying->ruleset, &difference.news[i]);
+		difference.hashes[i] = rule_hash(applying->ruleset, &difference.news[i], difference.chains[i]);
 	collect_olds(&difference);
 	if (!find_matches(&difference))
 		return RULE_REBUILD;
 	in_place_read(&applying->in_place);
-	if (!put_texts(&difference))
-		return RULE_REBUILD;
-	put_deletions(&difference);
-	if (!put_additions(&difference))
+	if (!put_texts(&difference) || !put_deletions(&difference) || !put_additions(&difference))
 		return RULE_REBUILD;
 	return applying->in_place.edit.count ? in_place_commit(&applying->in_place) : WEIR_OK;
 }
@@ -446,7 +480,8 @@ static int run(void *context)
 	struct applying *applying = running->applying;
 
 	running->status = RULE_REBUILD;
-	if (!read_edited(applying) || (running->bundle && !stretch_read(applying, running->bundle)))
+	if (!read_edited(applying) ||
+	    (running->bundle && (applying->head.chains > 1 || !stretch_read(applying, running->bundle))))
 		return 0;
 	if (is_plain(applying->ruleset) && same_frame(applying) && sets_stay(applying))
 		running->status = change(applying);

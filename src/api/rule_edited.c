@@ -252,10 +252,10 @@ static uint64_t cond_hash(uint64_t hash, const struct ruleset *ruleset, const st
 }
 
 /* Actions are told apart by the rule's text. */
-uint64_t rule_hash(const struct ruleset *ruleset, const struct rule *rule)
+uint64_t rule_hash(const struct ruleset *ruleset, const struct rule *rule, uint32_t chain)
 {
 	const char *text = rule->span.source->text + rule->span.offset;
-	uint64_t hash = 17;
+	uint64_t hash = 17 + chain;
 
 	for (uint32_t i = 0; i < rule->span.length; i++)
 		hash = hash_mix(hash, (unsigned char)text[i]);

@@ -300,8 +300,10 @@ static int prepare_rule(struct one *one)
 	op->named = named;
 	op->verdict = rule_ending_verdict(&one->ruleset.chains[0].rules[0]);
 	op->length = one->change->rule.length;
-	op->hash = rule_hash(&one->ruleset, &one->ruleset.chains[0].rules[0]);
-	return in_place_give(&one->in_place, one->behind, op) ? WEIR_OK : RULE_REBUILD;
+	if (!in_place_give(&one->in_place, one->behind, op))
+		return RULE_REBUILD;
+	op->hash = rule_hash(&one->ruleset, &one->ruleset.chains[0].rules[0], op->chain);
+	return WEIR_OK;
 }
 
 static int prepare(struct one *one)

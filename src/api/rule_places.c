@@ -231,6 +231,22 @@ uint32_t places_before(const struct rule_places *places, uint32_t behind)
 	return built_behind && !built_before ? before + near : before + gap / 2;
 }
 
+uint32_t places_end(const struct rule_places *places, uint32_t chain)
+{
+	uint32_t found = 0;
+
+	if (!places->sites)
+		return places->site_count * places->stride;
+	for (uint32_t i = 0; i < places->site_count; i++) {
+		if (places->sites[i].rule || places->sites[i].chain != chain)
+			continue;
+		if (found)
+			return 0;
+		found = (i + 1) * places->stride;
+	}
+	return found;
+}
+
 uint32_t places_chain(const struct rule_places *places, uint32_t order)
 {
 	return places->sites ? places->sites[order / places->stride].chain : 0;

@@ -85,6 +85,8 @@ uint32_t places_last(const struct rule_places *places);
 uint32_t places_order(const struct rule_places *places, uint32_t number);
 /* An order for a new rule right before what has that order; 0: there is none left. */
 uint32_t places_before(const struct rule_places *places, uint32_t behind);
+/* Order of the chain's end; 0: it has several. Without chains, of the main one's. */
+uint32_t places_end(const struct rule_places *places, uint32_t chain);
 /* The chain in which rules of that order stand. */
 uint32_t places_chain(const struct rule_places *places, uint32_t order);
 
@@ -116,16 +118,16 @@ uint32_t rule_ending_verdict(const struct rule *rule);
 
 /* --- the text with its rules: rule_edited.c ---------------------------------------------------------------------- */
 
-/* What is kept of each rule of a policy with one chain, in their order. */
+/* What is kept of each rule of a policy, by number. */
 struct rule_mark {
 	uint32_t at, size; /* in the policy's file */
 	uint64_t hash;
 };
-uint64_t rule_hash(const struct ruleset *ruleset, const struct rule *rule);
+uint64_t rule_hash(const struct ruleset *ruleset, const struct rule *rule, uint32_t chain);
 
 /* The index that is kept beside a frame; in front of the marks. */
 struct rule_index {
-	uint32_t rules;      /* marks: of the main chain's */
+	uint32_t rules;      /* marks */
 	uint32_t chains;     /* of the policy */
 	uint32_t reserved;
 	uint32_t names_size; /* behind them: noted_encode() */

@@ -711,6 +711,39 @@ class Cases(TestCase):
             apply(self.CHAINS, "--reset-sets") # as the file says, anew
             self.assertFalse(change("replace", "t", str(number), rule), rule)
 
+    def test_an_edited_file_with_chains(self):
+        """Rules come and go in the main chain, in front of a chain and behind it, and in the chain."""
+        random.seed(os.environ.get("WEIR_SEED", "1"))
+        parts = [[random_rule() for _ in range(5)] for _ in range(3)]
+
+        def text():
+            front, inside, behind = ("".join("    %s%s\n" % (rule, random.choice(("", "", "  # so"))) for rule in part) for part in parts)
+            return EMPTY.replace("}", "    classifier = table\n%s    chain inner {\n%s    }\n    jump inner if udp\n%s}" % (
+                front, inside, behind))
+        apply(text())
+        in_place = 0
+        for turn in range(16):
+            for _ in range(random.randrange(4)):
+                part = random.choice(parts)
+                at = random.randrange(len(part))
+                if random.random() < 0.5:
+                    part.insert(at + (random.random() < 0.3), random_rule())
+                elif len(part) > 2:
+                    del part[at]
+            wanted = text()
+            in_place += self.applied(wanted)
+            self.assertEqual(source(), wanted)
+            listed = sum(parts, [])
+            self.assertEqual([rule for rule, _ in rules() if rule != "jump inner if udp"], listed)
+            self.assertEqual(probe(PORTS), {port for port in PORTS if decides(listed, port) < 0 or
+                                            listed[decides(listed, port)].startswith("accept")})
+            if turn % 4 == 3:
+                number = str(len(parts[0]) + random.randrange(len(parts[1])) + 1)
+                self.assertTrue(change("replace", "t", number, "drop if udp.dst_port == 7001"))
+                parts[1][int(number) - len(parts[0]) - 1] = "drop if udp.dst_port == 7001"
+        self.assertGreater(in_place, 10)
+        self.assertFalse(self.applied(text().replace("    jump inner if udp\n", "    jump inner if udp\n    jump inner if tcp\n")))
+
     def test_chains_that_judge_more_than_ip(self):
         """Where a rule names the link layer, chains judge what is not IP, by code that is not changed in place."""
         apply(self.CHAINS.replace("    on netfilter input\n", "").replace("jump early if udp", "jump early if arp or udp"))
