@@ -257,6 +257,62 @@ static __always_inline __u64 scan(struct packet *packet, const void *words, __u6
 	return TABLE_GOES_ON | index;
 }
 
+/* --- the hash --------------------------------------------------------------------------------------------------- */
+
+/* One word of the packet's key. Parts without a mask are none: the kernel removes them. */
+static __always_inline __u64 key_word(const struct packet *packet, const volatile struct table_key *key)
+{
+	__u64 word = 0, mask;
+
+#pragma unroll
+	for (int i = 0; i < TABLE_KEY_PARTS; i++) {
+		mask = key->masks[i];
+		if (mask)
+			word += shifted_left(((const __u64 *)packet)[key->words[i] & (WORDS - 1)] & mask, key->shifts[i]);
+	}
+	return word;
+}
+
+/* The slot of the key, as an index; beyond the blob if there is none. */
+static __always_inline __u64 slot_of(const void *words, const volatile struct table_hash *hash, __u64 sum)
+{
+	__u64 index = hash->pilots + shifted_right(sum, hash->shift);
+
+	asm volatile("" : "+r"(index));
+	if (index > (__u64)table_config.limit * 4)
+		return index;
+	return hash->base + table_hash_slot(sum, *(const __u16 *)(words + index * 2), hash->slots) * hash->stride;
+}
+
+/* The better of `best` and what is in the packet's slot. */
+static __always_inline __u64 search_hash(struct packet *packet, __u64 best, bool six)
+{
+	const volatile struct table_hash *hash = &table_config.hashes[six];
+	const void *words = blob();
+	const struct table_slot *slot;
+	__u64 key[TABLE_KEY_WORDS], index, sum = 0, differs = 0;
+
+	if (!words)
+		return best;
+#pragma unroll
+	for (int i = 0; i < TABLE_KEY_WORDS; i++)
+		if (hash->keys > i) {
+			key[i] = key_word(packet, &hash->key[i]);
+			sum += key[i] * hash->key[i].factor;
+		}
+	index = slot_of(words, hash, sum);
+	if (!inside(&index))
+		return best;
+	slot = words + index * 8;
+#pragma unroll
+	for (int i = 0; i < TABLE_KEY_WORDS; i++)
+		if (hash->keys > i)
+			differs |= slot->key[i] ^ key[i];
+	if (differs || take(packet, words, slot->order, 0, best) != TAKEN_BETTER)
+		return best;
+	return found_at(words, index);
+}
+
 /* --- trees ------------------------------------------------------------------------------------------------------ */
 
 enum { NO_LEAF = 0 };
@@ -484,6 +540,8 @@ static __always_inline __u64 search_all(struct packet *packet, __u64 best, bool 
 		starts[i] = six ? table_config.roots6[i] : table_config.roots4[i];
 	if (touched(six) && !read_ahead(packet, six, starts))
 		return best;
+	if (table_config.hashes[six].slots)
+		best = search_hash(packet, best, six);
 	if (trees > 0)
 		best = search(packet, starts[0], best, six);
 	if (trees > 1)

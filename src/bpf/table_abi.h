@@ -12,7 +12,10 @@
  * is built anew with each change and is searched first. It lies in the table's room, in words that no packet reads yet;
  * `latest` then leads to it, and the epoch puts it in force. docs/classifier.md, "Changing single rules".
  *
- * The blob: header, tests, room, trees; and for user space alone, beyond table_config.limit, the entries as records.
+ * Most of a family's records may be in a hash instead, which is looked at before the trees: all of them that fix the same bits
+ * of the packet. Records of other trees compete with the one that is found there, by order.
+ *
+ * The blob: header, tests, room, hashes, trees; and for user space alone, beyond table_config.limit, the entries as records.
  */
 #ifndef WEIR_BPF_TABLE_ABI_H
 #define WEIR_BPF_TABLE_ABI_H
@@ -187,6 +190,49 @@ struct table_version {
 	__u32 reserved;
 };
 
+/*
+ * A hash of records that fix the same fields of the packet and ask nothing else, one a slot. It has no collisions: each key
+ * that records name has a slot of its own. Of a packet,
+ *   key[i] = the sum of (word & mask) << shift, over the parts of that key word that have a mask; no two share a bit
+ *   sum    = the sum of key[i] * factor[i]
+ *   pilot  = pilots[sum >> shift]
+ *   slot   = table_hash_slot(sum, pilot, slots)
+ * and the record there agrees if it has the same key. Slots that would be empty have a copy of any other: what a record says
+ * is true wherever it stands.
+ */
+enum { TABLE_KEY_WORDS = 5, TABLE_KEY_PARTS = 3 };
+
+struct table_key {
+	__u64 masks[TABLE_KEY_PARTS]; /* of the word of struct packet; 0: no part */
+	__u64 factor;
+	__u8 words[4], shifts[4];
+};
+
+struct table_hash {
+	__u32 slots;  /* 0: there is no hash */
+	__u32 base;   /* index of the first slot */
+	__u32 pilots; /* where they begin, numbers of 2 bytes each, in units of these */
+	__u8 shift;   /* 32 .. 63 */
+	__u8 keys;    /* words of a key */
+	__u8 stride;  /* words from slot to slot */
+	__u8 reserved;
+	struct table_key key[TABLE_KEY_WORDS];
+};
+
+/* What is in a slot. */
+struct table_slot {
+	__u32 order;
+	__u32 answer;
+	__u64 key[]; /* table_hash.keys words */
+};
+
+static inline __attribute__((always_inline)) __u64 table_hash_slot(__u64 sum, __u64 pilot, __u64 slots)
+{
+	__u64 mixed = (sum ^ sum >> 32 ^ pilot) * 0x9e3779b97f4a7c15u;
+
+	return (mixed >> 32) * slots >> 32;
+}
+
 /* Set before load, in section .rodata.table. */
 struct table_config {
 	__u32 roots4[TABLE_TREES]; /* indexes of root nodes */
@@ -204,6 +250,7 @@ struct table_config {
 	__u8 touch4;    /* bit i: tree i is read ahead, together with others */
 	__u8 touch6;
 	__u8 reserved[5];
+	struct table_hash hashes[2]; /* IPv4, IPv6 */
 };
 
 #define TABLE_CONFIG ".rodata.table"
@@ -211,7 +258,7 @@ struct table_config {
 _Static_assert(sizeof(struct table_record4) == 32, "ABI");
 _Static_assert(sizeof(struct table_record6) == 64, "ABI");
 _Static_assert(sizeof(struct table_test) == 32, "ABI");
-_Static_assert(sizeof(struct table_config) == 72, "ABI");
+_Static_assert(sizeof(struct table_config) == 72 + 2 * 216, "ABI");
 _Static_assert(sizeof(struct table_header) <= TABLE_HEADER, "ABI");
 _Static_assert(sizeof(struct table_name) == 64, "ABI");
 _Static_assert(sizeof(struct table_site) == 16, "ABI");

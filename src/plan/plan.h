@@ -119,6 +119,7 @@ struct plan_table {
 	size_t step_room;      /* steps to be kept free behind the plan's own; 0: rules cannot be changed in place */
 	size_t entries;        /* of both families */
 	bool bisects;          /* so that ranges overlap less, at the cost of memory */
+	size_t hashed[2];      /* of them, IPv4's and IPv6's that are in a hash */
 	double nodes, records; /* visited on average, as predicted */
 	double ns;             /* a packet, as predicted */
 };
@@ -160,6 +161,7 @@ struct plan_options {
 	size_t inline_set_min; /* constants in one condition from which a map is used; 0: PLAN_INLINE_SET_MIN */
 	size_t touched_min;    /* bytes of a table from which on trees are read ahead; 0: PLAN_TOUCHED_MIN */
 	unsigned bisect_min;    /* records a packet from which on trees bisect, for ranges that overlap; 0: PLAN_BISECT_MIN */
+	size_t hash_min;       /* keys from which on a table has a hash; 0: where it is expected to be faster */
 };
 
 /*

@@ -267,12 +267,46 @@ static void add_set(struct text *text, const struct plan *plan, const struct pla
 	add(text, "\n");
 }
 
+/* Whether keys have some of the field. Both families' addresses are at the same place. */
+static bool is_hashed(const struct table_hash *hash, enum field field, bool six)
+{
+	const struct field_info *info = &field_table[field];
+	uint64_t mask = info->size < 8 ? ((uint64_t)1 << info->size * 8) - 1 : UINT64_MAX;
+
+	if (!info->size || info->presence == (six ? PRESENT_IPV4 : PRESENT_IPV6))
+		return false;
+	for (unsigned i = 0; i < hash->keys; i++)
+		for (unsigned j = 0; j < TABLE_KEY_PARTS; j++) {
+			unsigned word = hash->key[i].words[j], first = info->offset / 8u, last = (info->offset + info->size - 1u) / 8;
+
+			if (hash->key[i].masks[j] & mask << info->offset % 8 * 8 && word >= first && word <= last)
+				return true;
+		}
+	return false;
+}
+
+static void add_hash(struct text *text, const struct plan_table *table, bool six)
+{
+	const char *between = "by ";
+
+	add(text, "%zu in a hash ", table->hashed[six]);
+	for (int field = 0; field < FIELD_COUNT; field++)
+		if (is_hashed(&table->config.hashes[six], (enum field)field, six)) {
+			add(text, "%s%s", between, field_table[field].name);
+			between = " and ";
+		}
+	add(text, ", ");
+}
+
 static void add_table(struct text *text, const struct plan_table *table)
 {
-	add(text, "table of %zu entries, %u trees for IPv4, %u for IPv6, %zu bytes: about %.1f nodes and %.1f records "
-		  "a packet, %.0f ns%s", table->entries, table->config.trees4, table->config.trees6,
-	    table->tree_words * sizeof *table->words, table->nodes, table->records, table->ns,
-	    table->bisects ? ", large since ranges overlap" : "");
+	add(text, "table of %zu entries, ", table->entries);
+	for (unsigned six = 0; six < 2; six++)
+		if (table->hashed[six])
+			add_hash(text, table, six);
+	add(text, "%u trees for IPv4, %u for IPv6, %zu bytes: about %.1f nodes and %.1f records a packet, %.0f ns%s",
+	    table->config.trees4, table->config.trees6, table->tree_words * sizeof *table->words, table->nodes, table->records,
+	    table->ns, table->bisects ? ", large since ranges overlap" : "");
 }
 
 char *plan_print_summary(struct arena *arena, const struct plan *plan)

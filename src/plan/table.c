@@ -27,6 +27,9 @@ enum {
 /* What the prediction adds up, in ns; docs/classifier.md says how it was measured. */
 static const double ns_base = 10, ns_node = 7, ns_record = 3, ns_miss = 5;
 
+/* A little more than that in a small table; but a hash is where the trees beside it, being small, find room in caches. */
+static const double ns_slot = 6;
+
 /* The part of the packets that must enter a tree that is read ahead. */
 static const double touched_least = 0.4;
 
@@ -93,7 +96,7 @@ struct attempt_table {
 	struct table_config config;
 	struct blob blob;
 	const bool *hides[2];
-	double nodes, records, ns;
+	double nodes, records, slots, ns;
 	bool bisects;
 };
 
@@ -134,6 +137,7 @@ static size_t room_words(const struct table_work *table)
 
 static bool build_one(struct table_work *table, const struct tree_shape *shape, struct attempt_table *attempt)
 {
+	struct table_hash hashes[2] = { { 0 } };
 	struct trees trees[2];
 	unsigned scale = find_scale(table->order);
 	uint64_t end = (uint64_t)TABLE_BOUND_MAX << scale;
@@ -143,6 +147,9 @@ static bool build_one(struct table_work *table, const struct tree_shape *shape, 
 	*attempt = (struct attempt_table){ 0 };
 	put_extras(table, &attempt->blob);
 	blob_extend(table->work->arena, &attempt->blob, room_words(table), 1);
+	for (unsigned i = 0; i < 2; i++)
+		if (shape->hash && table->hashed[i])
+			hash_put(table->work->arena, table->hashed[i], &attempt->blob, &hashes[i]);
 	for (unsigned i = 0; i < 2; i++)
 		if (!trees_build(table, &table->families[i], shape, scale, &attempt->blob, &trees[i]))
 			return false;
@@ -156,6 +163,7 @@ static bool build_one(struct table_work *table, const struct tree_shape *shape, 
 	attempt->hides[1] = trees[1].hides;
 	memcpy(attempt->config.roots4, trees[0].roots, trees[0].count * sizeof *trees[0].roots);
 	memcpy(attempt->config.roots6, trees[1].roots, trees[1].count * sizeof *trees[1].roots);
+	memcpy(attempt->config.hashes, hashes, sizeof hashes);
 	return true;
 }
 
@@ -186,6 +194,7 @@ static void predict(const struct table_work *table, struct plan *plan, struct at
 	packets = (double)(visits.packets[0] + visits.packets[1]);
 	attempt->nodes = packets > 0 ? (double)visits.nodes / packets : 0;
 	attempt->records = packets > 0 ? (double)visits.records / packets : 0;
+	attempt->slots = packets > 0 ? (double)visits.slots / packets : 0;
 	if (bytes >= (double)table->work->options.touched_min) {
 		attempt->config.touch4 = choose_touched(attempt, &visits, false);
 		attempt->config.touch6 = choose_touched(attempt, &visits, true);
@@ -194,8 +203,8 @@ static void predict(const struct table_work *table, struct plan *plan, struct at
 		misses += 1 - bytes_near / bytes;
 	if (bytes > bytes_far)
 		misses += 4 * (1 - bytes_far / bytes);
-	attempt->ns = ns_base + ns_node * attempt->nodes + ns_record * attempt->records +
-		      ns_miss * misses * (attempt->nodes + attempt->records / 2) / 2;
+	attempt->ns = ns_base + ns_slot * attempt->slots + ns_node * attempt->nodes + ns_record * attempt->records +
+		      ns_miss * misses * (attempt->nodes + attempt->slots + attempt->records / 2) / 2;
 }
 
 /* --- the choice ------------------------------------------------------------------------------------------------- */
@@ -236,6 +245,32 @@ static bool try_shape(struct table_work *table, struct plan *plan, struct tree_s
 	return true;
 }
 
+static bool has_hash(const struct table_work *table)
+{
+	return table->hashed[0] || table->hashed[1];
+}
+
+/* Whether the trees have nothing to do then. */
+static bool hash_has_all(const struct table_work *table)
+{
+	for (unsigned i = 0; i < 2; i++)
+		if (table->families[i].entries.count > (table->hashed[i] ? table->hashed[i]->taken_count : 0))
+			return false;
+	return has_hash(table);
+}
+
+/* With a hash, if there can be one, and without. */
+static void try_both(struct table_work *table, struct plan *plan, struct tree_shape shape, struct attempt_table *best)
+{
+	shape.hash = has_hash(table);
+	if (shape.hash)
+		try_shape(table, plan, shape, BYTES_TARGET, best);
+	if (best->blob.count && (hash_has_all(table) || table->work->options.hash_min))
+		return;
+	shape.hash = false;
+	try_shape(table, plan, shape, BYTES_TARGET, best);
+}
+
 /* Some of the shapes, with memory of their own. */
 struct trial {
 	struct table_work table;
@@ -250,7 +285,7 @@ static int run_trial(void *context)
 	struct trial *trial = context;
 
 	for (size_t i = trial->first; i < trial->behind; i++)
-		try_shape(&trial->table, &trial->plan, shapes[i], BYTES_TARGET, &trial->best);
+		try_both(&trial->table, &trial->plan, shapes[i], &trial->best);
 	return 0;
 }
 
@@ -325,6 +360,8 @@ static void try_shapes(struct table_work *table, struct plan *plan, struct attem
 {
 	size_t count = entry_count(table) <= TRIAL_ENTRIES ? sizeof shapes / sizeof *shapes : 2;
 
+	if (hash_has_all(table))
+		count = 1; /* all are the same */
 	try_halves(table, plan, count, best);
 	for (size_t i = 0; i < count && !best->blob.count; i++)
 		try_shape(table, plan, shapes[i], BYTES_MAX, best);
@@ -500,6 +537,8 @@ bool table_build(struct work *work, struct answers *answers, struct plan *plan, 
 	if (!table.refused) {
 		find_fields(&table, &table.families[0]);
 		find_fields(&table, &table.families[1]);
+		for (unsigned i = 0; i < 2; i++)
+			table.hashed[i] = hash_build(&table, &table.families[i]);
 		try_shapes(&table, plan, &best);
 		if (!best.blob.count)
 			table.refused = "too many rules overlap: a table would need too much memory, or leaves too long";
@@ -517,6 +556,8 @@ bool table_build(struct work *work, struct answers *answers, struct plan *plan, 
 		.tree_words = tree_words, .step_room = changes ? ROOM_STEPS : 0,
 		.entries = entry_count(&table), .bisects = best.bisects, .nodes = best.nodes, .records = best.records, .ns = best.ns,
 	};
+	for (unsigned i = 0; i < 2; i++)
+		plan->table.hashed[i] = best.config.hashes[i].slots ? table.hashed[i]->count : 0;
 	plan->items = table.items.items;
 	plan->item_count = table.items.count;
 	plan->dims = work->dims.items;

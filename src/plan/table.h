@@ -58,6 +58,11 @@ struct table_family {
 	unsigned field_count;
 };
 
+struct blob {
+	uint64_t *items;
+	size_t count, capacity;
+};
+
 struct table_work {
 	struct work *work;
 	struct answers *answers;
@@ -78,6 +83,7 @@ struct table_work {
 	uint32_t stride;                    /* between sites as they are built; 0: rules cannot be changed in place */
 	VEC(struct table_site) sites;       /* if there are chains */
 	bool resumes;
+	const struct hashed *hashed[2];     /* or NULL */
 	const char *refused;                /* why no table can be made, or NULL */
 };
 
@@ -112,6 +118,24 @@ uint32_t table_question(const struct table_work *table, uint64_t rest);
 /* Lays out the rules for both families, and the program of classify_rest(). */
 void entries_build(struct table_work *table, struct plan *plan);
 
+/* --- table_hash.c: entries to a hash ---------------------------------------------------------------------------- */
+
+/* Entries of one family that fix the same fields. */
+struct hashed {
+	struct table_hash hash; /* without its places in the blob */
+	size_t count;           /* entries in it */
+	size_t taken_count;     /* and with those that it hides */
+	const uint64_t *words;  /* its slots */
+	const uint16_t *pilots;
+	bool *taken;            /* by entry: it is in the hash, or hidden by one that is: trees need not have it */
+	bool *hides;            /* by entry: it hides one that is nowhere */
+};
+
+/* NULL: there are too few such entries for it to be faster. */
+const struct hashed *hash_build(struct table_work *table, const struct table_family *family);
+/* Appends it to the blob. */
+void hash_put(struct arena *arena, const struct hashed *hashed, struct blob *blob, struct table_hash *ret_hash);
+
 /* --- table_tree.c: entries to trees ----------------------------------------------------------------------------- */
 
 /* How to build. */
@@ -121,11 +145,7 @@ struct tree_shape {
 	unsigned leaf;        /* entries up to which nothing is cut */
 	bool bisects;         /* fields one after the other, whatever cuts promise: for ranges that overlap */
 	size_t words_max;     /* of the blob */
-};
-
-struct blob {
-	uint64_t *items;
-	size_t count, capacity;
+	bool hash;            /* use table_work.hashed */
 };
 
 struct trees {
@@ -149,7 +169,7 @@ bool trees_build(struct table_work *table, const struct table_family *family, co
 /* --- table_walk.c: the walker in user space --------------------------------------------------------------------- */
 
 struct table_visits {
-	size_t nodes, records;
+	size_t nodes, records, slots;
 	size_t packets[2];              /* by family */
 	size_t entered[2][TABLE_TREES]; /* of them, those that went beyond the root */
 };

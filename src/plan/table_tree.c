@@ -653,9 +653,11 @@ static unsigned group_of(const struct table_family *family, const struct table_e
 
 static size_t push_group(struct tree *tree, unsigned group)
 {
+	const struct hashed *hashed = tree->shape->hash ? tree->table->hashed[tree->family->six] : NULL;
+
 	tree->stack.count = 0;
 	for (uint32_t i = 0; i < tree->family->entries.count; i++)
-		if (group_of(tree->family, &tree->family->entries.items[i], tree->shape->threshold) == group)
+		if (!(hashed && hashed->taken[i]) && group_of(tree->family, &tree->family->entries.items[i], tree->shape->threshold) == group)
 			VEC_PUSH(tree->table->work->arena, &tree->stack) = i;
 	return tree->stack.count;
 }
@@ -666,6 +668,8 @@ bool trees_build(struct table_work *table, const struct table_family *family, co
 	struct tree tree = { .table = table, .family = family, .shape = shape, .scale = scale, .blob = blob };
 
 	tree.hides = ARENA_ARRAY(table->work->arena, bool, family->entries.count);
+	if (shape->hash && table->hashed[family->six])
+		memcpy(tree.hides, table->hashed[family->six]->hides, family->entries.count * sizeof *tree.hides);
 	ret_trees->hides = tree.hides;
 	ret_trees->count = 0;
 	for (unsigned group = 0; group < TABLE_TREES && !tree.full; group++) {

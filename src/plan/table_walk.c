@@ -114,6 +114,31 @@ static void scan6(const struct walk *walk, uint64_t index, uint64_t *best)
 	}
 }
 
+static uint64_t key_word(const struct table_key *key, const struct packet *packet)
+{
+	uint64_t word = 0;
+
+	for (unsigned i = 0; i < TABLE_KEY_PARTS; i++)
+		word += (word_of(packet, key->words[i]) & key->masks[i]) << key->shifts[i];
+	return word;
+}
+
+static void look_up(const struct walk *walk, const struct table_hash *hash, uint64_t *best)
+{
+	const uint16_t *pilots = at(walk, 0);
+	const struct table_slot *slot;
+	uint64_t key[TABLE_KEY_WORDS], sum = 0;
+
+	walk->visits->slots++;
+	for (unsigned i = 0; i < hash->keys; i++) {
+		key[i] = key_word(&hash->key[i], walk->packet);
+		sum += key[i] * hash->key[i].factor;
+	}
+	slot = at(walk, hash->base + table_hash_slot(sum, pilots[hash->pilots + (sum >> hash->shift)], hash->slots) * hash->stride);
+	if (!memcmp(slot->key, key, hash->keys * sizeof *key))
+		take(walk, slot->order, slot->answer, 0, best);
+}
+
 /* Whether it went beyond the root. */
 static bool walk_tree(const struct walk *walk, uint64_t index, uint64_t *best)
 {
@@ -145,6 +170,8 @@ static void walk_trees(const struct walk *walk, bool six, uint64_t *best)
 	const uint32_t *roots = six ? config->roots6 : config->roots4, count = six ? config->trees6 : config->trees4;
 
 	walk->visits->packets[six]++;
+	if (config->hashes[six].slots)
+		look_up(walk, &config->hashes[six], best);
 	for (uint32_t i = 0; i < count; i++)
 		walk->visits->entered[six][i] += walk_tree(walk, roots[i], best);
 }

@@ -31,6 +31,9 @@ struct record {
 	uint32_t questions[QUESTIONS_MAX]; /* asked of classify_rest() by these numbers */
 };
 
+struct table_hash;
+struct known;
+
 struct table_node {
 	bool nowhere;    /* no such word */
 	unsigned bits;   /* 0: a leaf */
@@ -51,6 +54,7 @@ struct table {
 		const uint32_t *roots;
 		unsigned count;
 		size_t longest;  /* most records of a leaf that are read */
+		const struct table_hash *hash; /* NULL: none */
 	} families[2];       /* IPv4, IPv6 */
 };
 
@@ -59,6 +63,14 @@ const struct table *table_read(struct prove *prove);
 struct table_node table_node(const struct table *table, uint64_t index);
 /* False: the index is beyond what is read. */
 bool table_record(const struct table *table, bool six, uint64_t index, struct record *ret_record);
+/* What the hash looks at of each word of a packet is added. */
+void table_key_bits(const struct table_hash *hash, uint64_t looked[PACKET_WORDS]);
+/*
+ * The slot where packets are looked for of which that is known. False: it is not known, or there is none. The record in that
+ * slot; false: it is beyond what is read.
+ */
+bool table_slot_of(const struct table *table, bool six, const struct known *known, uint64_t *ret_slot);
+bool table_slot(const struct table *table, bool six, uint64_t slot, struct record *ret_record);
 /* The size of a record in words. */
 unsigned table_stride(bool six);
 /* Its bytes, as far as they tell it from others, for interning; in all `table_stride()` words. */
@@ -71,6 +83,8 @@ void table_deep(struct prove *prove, unsigned depth);
 /* --- the walker as diagrams (table_walk.c) -------------------------------------------------------------- */
 
 bdd_ref bound_set(struct prove *prove, const struct bound *bound);
+/* Whether packets that agree with what is in the slot are looked for there; all others find nothing in it. */
+bool is_at_home(struct prove *prove, const struct table *table, bool six, uint64_t slot, struct record *ret_record);
 /* Where the record agrees. */
 bdd_ref record_set(struct prove *prove, const struct record *record);
 /* What the walker's classify() returns; program_at() for tables. Exact, but large. */
@@ -137,13 +151,15 @@ void known_add(struct known *known, unsigned word, uint64_t mask, uint64_t bits)
 /* What the record's bounds say of single bits. */
 void known_record(struct known *known, const struct record *record);
 bdd_ref known_set(struct prove *prove, const struct known *known);
+/* The bits that all packets of the set have in common. */
+void known_of_set(struct prove *prove, bdd_ref set, struct known *ret_known);
 
 /* A record of the blob, wherever it stands; those of one order stand together. */
 struct member {
 	struct record record;
 	bool hides;  /* where it agrees, nothing of a higher order matters */
 	uint32_t item;
-	unsigned trees; /* bit i: it is in that tree */
+	unsigned trees; /* bit i: it is in that tree; none: it is in the hash */
 };
 #define NO_ITEM UINT32_MAX
 
@@ -154,7 +170,8 @@ struct family {
 	bdd_ref packets;     /* that there are */
 	bdd_ref likely;      /* as maps of constants are; packets that are not do not count either */
 	struct intern raws;  /* what table_raw() says: the number is the member's index in `members` */
-	VEC(struct member *) members;
+	VEC(struct member *) members; /* those of the trees, then those of the hash */
+	uint32_t *at_slot;   /* by slot: the member that packets may find there + 1, or 0 */
 	uint32_t *by_order;  /* indexes of members, by order ascending */
 	size_t mark;         /* of the diagrams */
 	uint64_t looked[PACKET_WORDS]; /* bits of struct packet that decide where to go, or are compared */

@@ -8,6 +8,7 @@
  */
 #include <string.h>
 
+#include "bpf/table_abi.h"
 #include "prove/table.h"
 
 struct dealing {
@@ -448,11 +449,41 @@ static bdd_ref seek(const struct seeking *seeking, uint64_t index, unsigned dept
 	return node.base ? seek_leaf(seeking, node.base, packets) : packets;
 }
 
+static bdd_ref seek_slot(const struct seeking *seeking, uint64_t slot, bdd_ref packets)
+{
+	const struct family *family = seeking->family;
+	uint32_t at = family->at_slot[slot];
+	const struct member *member = at ? family->members.items[at - 1] : NULL;
+
+	if (!member || !member->hides || member->item >= seeking->item)
+		return packets;
+	return bdd_ite(family->prove->bdd, record_set(family->prove, &member->record), BDD_FALSE, packets);
+}
+
+/* Most packets that are looked for have one key. */
+static bdd_ref seek_hash(const struct seeking *seeking, bdd_ref packets)
+{
+	const struct family *family = seeking->family;
+	const struct table_hash *hash = family->table->families[family->six].hash;
+	struct known known;
+	uint64_t slot;
+
+	if (!hash)
+		return packets;
+	known_of_set(family->prove, packets, &known);
+	if (table_slot_of(family->table, family->six, &known, &slot))
+		return seek_slot(seeking, slot, packets);
+	for (slot = 0; slot < hash->slots && packets != BDD_FALSE && !prove_stopped(family->prove); slot++)
+		packets = seek_slot(seeking, slot, packets);
+	return packets;
+}
+
 bdd_ref family_left(struct family *family, bdd_ref packets, uint32_t item)
 {
 	const struct table_trees *trees = &family->table->families[family->six];
 	struct seeking seeking = { .family = family, .item = item };
 
+	packets = seek_hash(&seeking, packets);
 	for (unsigned tree = 0; tree < trees->count && packets != BDD_FALSE; tree++)
 		if (seek(&seeking, trees->roots[tree], 0, packets) == BDD_FALSE)
 			return BDD_FALSE;

@@ -8,7 +8,8 @@
  *     Orders are those of the items. Where an answer resumes, the orders from there on are the items from there on.
  *  2. If an item holds, one of its records agrees, unless an item before it hides it: one whose record agrees, that
  *     decides, and that no answer resumes behind, so that a packet which meets it gets no further.
- *  3. In each tree the packet's leaf has every record of the tree that agrees, unless it is hidden there (table_deal.c);
+ *  3. What is in the hash is in the slot where its packets are looked for: all else there is not taken for a record.
+ *     In each tree the packet's leaf has every record of the tree that agrees, unless it is hidden there (table_deal.c);
  *     leaves are in order, and bounds let nothing be skipped that is better.
  * So the least order that agrees is the first item that holds, and so on after each resumption: the table does what the
  * rules say.
@@ -16,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bpf/table_abi.h"
 #include "prove/table.h"
 
 /* The records of one order. */
@@ -105,14 +107,11 @@ static void suspect_group(struct matching *matching, const struct group *group)
 		suspect_member(matching->family, family->members.items[family->by_order[group->first + i]]);
 }
 
-/* The bits that all packets of the set have in common. */
-static void suspect_set(struct family *family, bdd_ref set)
+void known_of_set(struct prove *prove, bdd_ref set, struct known *ret_known)
 {
-	struct prove *prove = family->prove;
-	bool *levels = ARENA_ARRAY(prove->arena, bool, LEVELS);
-	struct known known;
+	bool levels[LEVELS] = { false };
 
-	memset(&known, 0, sizeof known);
+	memset(ret_known, 0, sizeof *ret_known);
 	bdd_support(prove->bdd, set, levels);
 	for (unsigned bit = 0; bit < PACKET_WORDS * 64 && !prove_stopped(prove); bit++) {
 		uint64_t mask = (uint64_t)1 << bit % 64;
@@ -122,9 +121,16 @@ static void suspect_set(struct family *family, bdd_ref set)
 			continue;
 		one = bdd_and(prove->bdd, set, bit_set(prove, (source_bit)(SOURCE_PACKET + bit)));
 		if (one == set || one == BDD_FALSE)
-			known_add(&known, bit / 64, mask, one == set ? mask : 0);
+			known_add(ret_known, bit / 64, mask, one == set ? mask : 0);
 	}
-	suspect(prove, &family->suspects, &known);
+}
+
+static void suspect_set(struct family *family, bdd_ref set)
+{
+	struct known known;
+
+	known_of_set(family->prove, set, &known);
+	suspect(family->prove, &family->suspects, &known);
 }
 
 /* --- records by order ----------------------------------------------------------------------------------- */
@@ -171,6 +177,34 @@ static void collect_node(struct family *family, uint64_t index, unsigned tree, u
 		collect_node(family, node.base + child, tree, depth + 1, left);
 }
 
+/* What is in a slot and is looked for elsewhere is found by no packet. */
+static void collect_hash(struct family *family)
+{
+	const struct table_hash *hash = family->table->families[family->six].hash;
+	struct arena *arena = family->prove->arena;
+	struct record record;
+
+	if (!hash)
+		return;
+	table_key_bits(hash, family->looked);
+	if (hash->slots > family->table->count) {
+		prove_stop(family->prove, "the table has more slots than words");
+		return;
+	}
+	family->at_slot = ARENA_ARRAY(arena, uint32_t, hash->slots);
+	for (uint64_t slot = 0; slot < hash->slots; slot++) {
+		struct member *member;
+
+		if (!is_at_home(family->prove, family->table, family->six, slot, &record))
+			continue;
+		member = ARENA_NEW(arena, struct member);
+		member->record = record;
+		member->item = NO_ITEM;
+		VEC_PUSH(arena, &family->members) = member;
+		family->at_slot[slot] = (uint32_t)family->members.count;
+	}
+}
+
 static int by_order(const void *left, const void *right, void *context)
 {
 	const struct family *family = context;
@@ -205,6 +239,7 @@ void family_collect(struct family *family)
 		collect_node(family, trees->roots[tree], tree, 0, &left);
 	if (!left)
 		family->suspects.all = true;
+	collect_hash(family);
 	family->by_order = ARENA_ARRAY(arena, uint32_t, family->members.count);
 	for (uint32_t i = 0; i < family->members.count; i++)
 		family->by_order[i] = i;

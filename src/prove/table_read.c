@@ -19,6 +19,22 @@ _Static_assert(ABSENT_PORT == 1u << NO_PORTS && TABLE_HAS_PORTS == 1 << (NO_PORT
 
 /* --- the whole ------------------------------------------------------------------------------------------ */
 
+/* What is added must be told apart again. */
+static void check_keys(struct prove *prove, const struct table_hash *hash)
+{
+	for (unsigned i = 0; i < TABLE_KEY_WORDS && i < hash->keys; i++) {
+		uint64_t used = 0;
+
+		for (unsigned p = 0; p < TABLE_KEY_PARTS; p++) {
+			uint64_t mask = hash->key[i].masks[p], part = mask << (hash->key[i].shifts[p] & 63);
+
+			if (part >> (hash->key[i].shifts[p] & 63) != mask || part & used)
+				prove_stop(prove, "parts of a key in the table overlap");
+			used |= part;
+		}
+	}
+}
+
 static void read_family(struct table *table, bool six, const struct table_config *config)
 {
 	struct table_trees *trees = &table->families[six];
@@ -26,6 +42,9 @@ static void read_family(struct table *table, bool six, const struct table_config
 	trees->roots = six ? config->roots6 : config->roots4;
 	trees->count = six ? config->trees6 : config->trees4;
 	trees->longest = (six ? config->long6 : config->long4) ? TABLE_LEAF_MAX : TABLE_SCAN_MAX;
+	trees->hash = config->hashes[six].slots ? &config->hashes[six] : NULL;
+	if (trees->hash)
+		check_keys(table->prove, trees->hash);
 }
 
 static uint64_t word_at(const struct table *table, uint64_t index)
@@ -92,6 +111,47 @@ void table_deep(struct prove *prove, unsigned depth)
 {
 	if (depth >= TABLE_FOREVER)
 		prove_stop(prove, "a tree of the table is deeper than is walked");
+}
+
+/* --- hashes --------------------------------------------------------------------------------------------- */
+
+static unsigned key_words(const struct table_hash *hash)
+{
+	return hash->keys < TABLE_KEY_WORDS ? hash->keys : TABLE_KEY_WORDS;
+}
+
+void table_key_bits(const struct table_hash *hash, uint64_t looked[PACKET_WORDS])
+{
+	for (unsigned i = 0; i < key_words(hash); i++)
+		for (unsigned p = 0; p < TABLE_KEY_PARTS; p++)
+			looked[hash->key[i].words[p] & (PACKET_WORDS - 1)] |= hash->key[i].masks[p];
+}
+
+static uint64_t key_of(const struct table_key *key, const uint64_t words[PACKET_WORDS])
+{
+	uint64_t sum = 0;
+
+	for (unsigned p = 0; p < TABLE_KEY_PARTS; p++)
+		sum += (words[key->words[p] & (PACKET_WORDS - 1)] & key->masks[p]) << (key->shifts[p] & 63);
+	return sum;
+}
+
+bool table_slot_of(const struct table *table, bool six, const struct known *known, uint64_t *ret_slot)
+{
+	const struct table_hash *hash = table->families[six].hash;
+	uint64_t looked[PACKET_WORDS] = { 0 }, sum = 0, pilot;
+
+	table_key_bits(hash, looked);
+	for (unsigned word = 0; word < PACKET_WORDS; word++)
+		if (looked[word] & ~known->mask[word])
+			return false;
+	for (unsigned i = 0; i < key_words(hash); i++)
+		sum += key_of(&hash->key[i], known->bits) * hash->key[i].factor;
+	pilot = hash->pilots + (sum >> (hash->shift & 63));
+	if (pilot > (uint64_t)table->limit * 4)
+		return false;
+	*ret_slot = table_hash_slot(sum, word_at(table, pilot / 4) >> pilot % 4 * 16 & 0xffff, hash->slots);
+	return true;
 }
 
 /* --- records -------------------------------------------------------------------------------------------- */
@@ -231,6 +291,38 @@ bool table_record(const struct table *table, bool six, uint64_t index, struct re
 		read6(table, index, ret_record);
 	else
 		read4(table, index, ret_record);
+	return true;
+}
+
+static void read_key(const struct table_key *key, uint64_t value, struct record *record)
+{
+	for (unsigned p = 0; p < TABLE_KEY_PARTS; p++) {
+		uint64_t mask = key->masks[p];
+		unsigned shift = key->shifts[p] & 63;
+
+		if (mask)
+			add_equal(record, key->words[p] & (PACKET_WORDS - 1), mask, value >> shift);
+		value &= ~(mask << shift);
+	}
+	record->never |= value != 0;
+}
+
+_Static_assert((int)BOUNDS_MAX >= (int)TABLE_KEY_WORDS * (int)TABLE_KEY_PARTS, "room for all parts of a key");
+
+bool table_slot(const struct table *table, bool six, uint64_t slot, struct record *ret_record)
+{
+	const struct table_hash *hash = table->families[six].hash;
+	uint64_t index = hash->base + slot * hash->stride;
+	struct table_slot head;
+
+	*ret_record = (struct record){ .last = true };
+	if (index > table->limit)
+		return false;
+	copy_words(table, index, &head, sizeof head);
+	ret_record->order = head.order;
+	ret_record->answer = head.answer;
+	for (unsigned i = 0; i < key_words(hash); i++)
+		read_key(&hash->key[i], word_at(table, index + sizeof head / 8 + i), ret_record);
 	return true;
 }
 

@@ -127,6 +127,33 @@ static bdd_ref scan(const struct search *search, uint64_t index)
 	return result;
 }
 
+/* --- the hash ------------------------------------------------------------------------------------------- */
+
+bool is_at_home(struct prove *prove, const struct table *table, bool six, uint64_t slot, struct record *ret_record)
+{
+	struct known known;
+	uint64_t home;
+
+	memset(&known, 0, sizeof known);
+	if (!table_slot(table, six, slot, ret_record) || ret_record->never)
+		return false;
+	known_record(&known, ret_record);
+	bdd_look(prove->bdd);
+	return table_slot_of(table, six, &known, &home) && home == slot;
+}
+
+/* Each packet finds one slot at most, so it does not matter in which order they are gone through. */
+static bdd_ref look_up(const struct search *search, bdd_ref result)
+{
+	const struct table_hash *hash = search->table->families[search->six].hash;
+	struct record record;
+
+	for (uint64_t slot = 0; hash && slot < hash->slots && !prove_stopped(search->prove); slot++)
+		if (is_at_home(search->prove, search->table, search->six, slot, &record))
+			result = with_record(search, &record, result);
+	return result;
+}
+
 /* --- trees ---------------------------------------------------------------------------------------------- */
 
 static bdd_ref walk(struct search *search, uint64_t index, unsigned depth);
@@ -167,8 +194,10 @@ static bdd_ref walk(struct search *search, uint64_t index, unsigned depth)
 static bdd_ref walk_family(struct prove *prove, const struct table *table, bool six, uint32_t resume)
 {
 	struct search search = { .prove = prove, .table = table, .six = six, .resume = resume };
-	bdd_ref result = leaf_of_number(prove, table->start);
+	bdd_ref result;
 
+	search.best = table->start;
+	result = look_up(&search, leaf_of_number(prove, table->start));
 	for (unsigned tree = 0; tree < table->families[six].count && !prove_stopped(prove); tree++) {
 		size_t count;
 		const bdd_ref *leaves = bdd_leaves(prove->bdd, result, &count);

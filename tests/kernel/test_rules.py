@@ -4,6 +4,7 @@
 
 import json
 import random
+import tempfile
 import time
 
 from weirtest import *
@@ -198,6 +199,10 @@ def random_rule():
     return random.choice(("accept", "drop")) + " if " + port + source
 
 
+def exact_rule(ports=PORTS):
+    return random.choice(("accept", "drop")) + " if dst == 10.77.0.1 and udp.dst_port == %d" % random.choice(ports)
+
+
 def decides(rules, port):
     """The index of the first rule that a packet of the peer to this port meets; -1: none."""
     for index, rule in enumerate(rules):
@@ -266,14 +271,27 @@ class Tables(TestCase):
     def test_random_changes(self):
         """Numbers, text, verdicts and counts are those of the edited list, after each change."""
         random.seed(os.environ.get("WEIR_SEED", "1"))
-        listed = [random_rule() for _ in range(12)]
+        self.change_at_random([random_rule() for _ in range(12)])
+
+    def test_random_changes_beside_a_hash(self):
+        """The same where all rules are exact ones, some of them hidden by others."""
+        random.seed(os.environ.get("WEIR_SEED", "1"))
+        listed = [exact_rule((port,)) for port in (*PORTS, *range(9000, 9080))] + [exact_rule() for _ in range(12)]
+        random.shuffle(listed)
+        with tempfile.NamedTemporaryFile("w", suffix=".weir") as file:
+            file.write(table(listed))
+            file.flush()
+            self.assertIn(" in a hash by ", weir("compile", "--emit", "plan", "--hook", "tc-ingress", file.name).stdout)
+        self.change_at_random(listed, exact_rule)
+
+    def change_at_random(self, listed, draw=random_rule):
         expected = [0] * len(listed)
         apply(table(listed))
         in_place = 0
         for turn in range(60):
             number = random.randrange(len(listed)) + 1
             what = random.choice(("add", "delete", "replace"))
-            new = random_rule()
+            new = draw()
             if what == "add":
                 in_place += change("add", "t", "before", str(number), new)
                 listed.insert(number - 1, new)

@@ -30,6 +30,7 @@ static const struct way ways[] = {
 	{ "table", CLASSIFIER_TABLE, { 0 } },
 	{ "table with maps", CLASSIFIER_TABLE, { .inline_set_min = 2, .touched_min = 1 } },
 	{ "table that bisects", CLASSIFIER_TABLE, { .bisect_min = 1 } },
+	{ "table with a hash", CLASSIFIER_TABLE, { .hash_min = 1 } },
 	{ "small budget", CLASSIFIER_AUTO, { .diagram_budget = 40 } },
 };
 enum { WAYS = sizeof ways / sizeof ways[0], PACKETS = 120 };
@@ -41,7 +42,7 @@ struct round {
 	const struct policy_options *options;
 	const struct ruleset *ruleset;
 	const struct way *way;
-	size_t judged, diagrams;
+	size_t judged, diagrams, hashes;
 	const char *wrong; /* what differs, or NULL */
 };
 
@@ -129,6 +130,7 @@ static bool fails(const struct ruleset *ruleset, void *context)
 	plan = make_plan(round, ruleset);
 	if (plan) {
 		round->diagrams += plan->kind == PLAN_DIAGRAM;
+		round->hashes += plan->kind == PLAN_TABLE && plan->table.hashed[0] + plan->table.hashed[1];
 		judge_packets(round, ruleset, plan);
 	}
 	return round->wrong;
@@ -157,7 +159,7 @@ static int run_round(void *context)
 static void run_rounds(unsigned rounds, const struct policy_options *options)
 {
 	uint64_t first = random_setting("WEIR_SEED", 1);
-	size_t judged = 0, diagrams = 0;
+	size_t judged = 0, diagrams = 0, hashes = 0;
 
 	rounds *= (unsigned)random_setting("WEIR_ROUNDS", 1);
 	for (uint64_t seed = first; seed < first + rounds; seed++) {
@@ -169,10 +171,12 @@ static void run_rounds(unsigned rounds, const struct policy_options *options)
 		assert_int_equal(arena_run(arena, run_round, &round), 0);
 		judged += round.judged;
 		diagrams += round.diagrams;
+		hashes += round.hashes;
 		arena_free(arena);
 	}
-	print_message("# %zu packets judged, %zu diagrams\n", judged, diagrams);
+	print_message("# %zu packets judged, %zu diagrams, %zu hashes\n", judged, diagrams, hashes);
 	assert_true(judged > rounds * 100);
+	assert_true(hashes > rounds / 4);
 }
 
 static void small_policies_agree(void **state)

@@ -134,12 +134,13 @@ static bool build(struct round *round)
 	const struct policy_options options = { .rules = RULES, .chains = round->seed % 5 < 2 ? 3 : 1, .exact_rules = true,
 						.simple = round->seed % 2, .terminal_only = round->seed % 3 == 0,
 						.depth = 2, .rates = round->seed % 2 };
+	const struct plan_options how = { .hash_min = round->seed % 4 / 2 };
 	const struct plan *plan;
 	struct ruleset *wide;
 
 	round->all = policies_random(round->arena, round->seed, round->hook, &options);
 	list_rules(round);
-	if (plan_build(round->arena, ruleset_of(round, round->list, round->count, round->all->chain_count), round->hook, NULL,
+	if (plan_build(round->arena, ruleset_of(round, round->list, round->count, round->all->chain_count), round->hook, &how,
 		       diags_new(round->arena), &plan) || !plan->table.step_room)
 		return false;
 	round->plan = *plan;

@@ -26,6 +26,7 @@ static const struct way {
 	{ "table", CLASSIFIER_TABLE, { 0 } },
 	{ "table that bisects", CLASSIFIER_TABLE, { .bisect_min = 1 } },
 	{ "table with maps", CLASSIFIER_TABLE, { .inline_set_min = 2, .touched_min = 1 } },
+	{ "table with a hash", CLASSIFIER_TABLE, { .hash_min = 1 } },
 };
 enum { WAYS = sizeof ways / sizeof ways[0] };
 

@@ -80,6 +80,27 @@ static const struct hunt_policy policies[] = {
 	  "rule 7 reject if all(ip.dst = 10.3.0.1, not(ip.src in set \"hosts\"))\n"
 	  "rule 8 drop if all(proto = 50, not(ip.dst in set \"blocked\"), not(ipv6.dst in set \"blocked\"), "
 	  "not(ipv6.src in set \"hosts\")) } }" }, /* all that can be asked is */
+	{ "addresses and ports in a hash", HOOK_XDP, { .hash_min = 4 },
+	  "policy \"p\" { attach xdp \"lo\" default drop classifier table chain \"main\" {\n"
+	  "rule 1 accept if all(ip.dst = 192.0.2.1, proto = 6, dst_port = 80)\n"
+	  "rule 2 reject if all(ip.dst = 192.0.2.1, proto = 6, dst_port = 443)\n"
+	  "rule 3 drop if all(ip.src in {10.0.0.0/8}, ip.dst = 192.0.2.2)\n"
+	  "rule 4 accept if all(ip.dst = 192.0.2.2, proto = 6, dst_port = 80)\n"
+	  "rule 5 drop if all(ip.dst = 192.0.2.1, proto = 6, dst_port = 80)\n"
+	  "rule 6 reject if all(ip.dst in {192.0.2.3, 192.0.2.5}, proto = 6, dst_port in {22, 53})\n"
+	  "rule 7 accept if all(ip.dst = 192.0.2.3, proto = 17, dst_port = 53)\n"
+	  "rule 8 accept if all(ip.dst in {192.0.2.0/24}, proto = 6, dst_port in {1000-1999})\n"
+	  "rule 9 accept if all(ipv6.src = 2001:db8::1, ipv6.dst = fd00::1, proto = 6, src_port = 0, dst_port = 80)\n"
+	  "rule 10 reject if all(ipv6.src = 2001:db8::1, ipv6.dst = fd00::2, proto = 17, src_port = 53, dst_port = 0)\n"
+	  "rule 11 accept if all(ipv6.src = 2001:db8::2, ipv6.dst = fd00::1, proto = 6, src_port = 5, dst_port in {81, 83})\n"
+	  "rule 12 drop if ipv6.dst in {fd00::/64} } }" },
+	{ "frames in a hash", HOOK_TC_INGRESS, { .hash_min = 3 },
+	  "policy \"p\" { attach tc-ingress \"lo\" default accept counter \"seen\" classifier table chain \"main\" {\n"
+	  "rule 1 drop if all(eth.src = 02:00:00:00:00:66, vlan = 5, ttl = 1, dst_port = 7)\n"
+	  "rule 2 mark 0x10/0xf0 if all(eth.src = 02:00:00:00:00:67, vlan = 5, ttl = 1, dst_port = 7)\n"
+	  "rule 3 count \"seen\" if all(eth.src = 02:00:00:00:00:67, vlan = 5, ttl = 1, dst_port = 8)\n"
+	  "rule 4 reject if all(eth.src = 02:00:00:00:00:67, vlan = 5, ttl = 1, dst_port = 8)\n"
+	  "rule 5 drop if all(eth.src = 02:00:00:00:00:67, vlan = 6, ttl = 1, dst_port = 7) } }" },
 };
 enum { POLICIES = sizeof policies / sizeof policies[0], PACKETS = 500, SPARSE = 3 };
 
@@ -347,6 +368,102 @@ static void harm_config(struct hunt *hunt)
 #undef TRY_CONFIG
 }
 
+/* What a hash has: slots, those that no key has among them, and pilots. */
+static void harm_slots(struct hunt *hunt, const struct table_hash *hash)
+{
+	for (size_t i = 0; i < hash->slots; i++) {
+		size_t at = hash->base + i * hash->stride;
+		struct table_slot slot, harmed;
+		uint64_t moved[8];
+
+		memcpy(&slot, &hunt->words[at], sizeof slot);
+		TRY(slot, order, slot.order + 1, "order in a slot");
+		TRY(slot, order, slot.order - 1, "order in a slot");
+		TRY(slot, order, slot.order + 7 * 4096, "order in a slot");
+		TRY(slot, answer, slot.answer ^ 1, "verdict in a slot");
+		TRY(slot, answer, other_answer(hunt, slot.answer), "exchanged answer");
+		for (unsigned key = 1; key <= hash->keys; key++) {
+			try_node(hunt, at + key, hunt->words[at + key] ^ 1, "key in a slot");
+			try_node(hunt, at + key, hunt->words[at + key] ^ (uint64_t)1 << 63, "key in a slot");
+			try_node(hunt, at + key, __builtin_bswap64(hunt->words[at + key]), "byte order of a key");
+		}
+		memcpy(moved, &hunt->words[hash->base + (i + 1) % hash->slots * hash->stride], hash->stride * 8ul);
+		try_bytes(hunt, at, moved, hash->stride * 8ul, "slot with another's record");
+	}
+	for (size_t i = 0; i < (size_t)1 << (64 - hash->shift); i++) {
+		size_t at = hash->pilots / 4 + i / 4;
+		uint64_t one = (uint64_t)1 << i % 4 * 16;
+
+		try_node(hunt, at, hunt->words[at] ^ one, "pilot");
+		try_node(hunt, at, hunt->words[at] ^ one << 15, "pilot");
+	}
+}
+
+/* Parts that cannot be told apart are refused: nothing is said of what such a table does. */
+static bool parts_overlap(const struct table_key *key)
+{
+	uint64_t used = 0;
+
+	for (unsigned i = 0; i < TABLE_KEY_PARTS; i++) {
+		uint64_t part = key->masks[i] << key->shifts[i];
+
+		if (part >> key->shifts[i] != key->masks[i] || part & used)
+			return true;
+		used |= part;
+	}
+	return false;
+}
+
+static void harm_key(struct hunt *hunt, struct table_key *key)
+{
+	struct table_key old = *key;
+
+#define TRY_KEY(member, value) \
+	do { \
+		key->member = (value); \
+		hunt->open_max += parts_overlap(key); \
+		hunt_try(hunt, "key " #member, 0); \
+		*key = old; \
+	} while (0)
+	TRY_KEY(factor, old.factor + 2);
+	for (unsigned part = 0; part < TABLE_KEY_PARTS; part++) {
+		TRY_KEY(words[part], old.words[part] ^ 1);
+		TRY_KEY(shifts[part], (uint8_t)(old.shifts[part] + 1));
+		TRY_KEY(masks[part], old.masks[part] << 1);
+		TRY_KEY(masks[part], old.masks[part] & (old.masks[part] - 1));
+		TRY_KEY(masks[part], old.masks[part] | old.masks[part] << 1);
+	}
+#undef TRY_KEY
+}
+
+static void harm_hash(struct hunt *hunt, struct table_hash *hash)
+{
+	struct table_hash old = *hash;
+
+#define TRY_HASH(member, value) \
+	do { \
+		hash->member = (value); \
+		hunt_try(hunt, "hash " #member, 0); \
+		*hash = old; \
+	} while (0)
+	TRY_HASH(slots, 0);
+	TRY_HASH(slots, old.slots - 1);
+	TRY_HASH(slots, old.slots + 1);
+	TRY_HASH(base, old.base + old.stride);
+	TRY_HASH(base, old.base + 1);
+	TRY_HASH(base, 1 << 30);
+	TRY_HASH(pilots, old.pilots + 1);
+	TRY_HASH(pilots, 1 << 30);
+	TRY_HASH(shift, (uint8_t)(old.shift + 1));
+	TRY_HASH(keys, (uint8_t)(old.keys - 1));
+	TRY_HASH(keys, (uint8_t)(old.keys + 1));
+	TRY_HASH(stride, (uint8_t)(old.stride / 2));
+#undef TRY_HASH
+	for (unsigned i = 0; i < old.keys; i++)
+		harm_key(hunt, &hash->key[i]);
+	harm_slots(hunt, &old);
+}
+
 static void try_insn(struct hunt *hunt, size_t at, struct bpf_insn harmed, const char *what)
 {
 	struct bpf_insn old = hunt->insns[at];
@@ -420,6 +537,9 @@ static int plant(void *context)
 		harm_tree(hunt, hunt->config.roots4[i], false);
 	for (unsigned i = 0; i < hunt->config.trees6; i++)
 		harm_tree(hunt, hunt->config.roots6[i], true);
+	for (unsigned i = 0; i < 2; i++)
+		if (hunt->config.hashes[i].slots)
+			harm_hash(hunt, &hunt->config.hashes[i]);
 	harm_tests(hunt);
 	harm_config(hunt);
 	harm_code(hunt);
