@@ -175,6 +175,7 @@ struct weir_verification {
 	size_t rules;
 	size_t instructions;
 	uint64_t nanoseconds;
+	size_t walker_steps;    /* WEIR_PROVEN: the walker of its table is proven, too, in so many different steps; 0: no table */
 };
 
 /*

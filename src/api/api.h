@@ -110,8 +110,8 @@ struct built {
 };
 int api_build(struct call *call, const struct ruleset *ruleset, enum hook hook, struct built *ret_built);
 
-/* Proves what was built; see weir_verify(). */
-void api_prove(struct call *call, const struct built *built, unsigned milliseconds,
+/* Proves what was built, and on demand the walkers of its table; see weir_verify(). */
+void api_prove(struct call *call, const struct built *built, unsigned milliseconds, bool walkers,
 	       struct weir_verification *ret_verification);
 
 /* A difference is an error, what is not proven a warning. Takes from the time that is left. */

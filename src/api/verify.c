@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "api/api.h"
+#include "bpf/objects.h"
 #include "prove/prove.h"
 
 /* The proof has an arena of its own, which is gone before anything else is allocated. */
@@ -32,7 +33,12 @@ static const struct prove_map *maps_of(struct arena *arena, const struct plan *p
 	return maps;
 }
 
-static struct prove_input input_of(struct arena *arena, const struct built *built, unsigned milliseconds)
+static struct prove_object object_of(const struct plane_object *object)
+{
+	return (struct prove_object){ object->name, object->data, object->size };
+}
+
+static struct prove_input input_of(struct arena *arena, const struct built *built)
 {
 	const struct plan *plan = built->plan;
 
@@ -54,8 +60,14 @@ static struct prove_input input_of(struct arena *arena, const struct built *buil
 		.table = plan->kind == PLAN_TABLE ? &plan->table.config : NULL,
 		.table_words = plan->table.words,
 		.table_count = plan->table.word_count,
-		.milliseconds = milliseconds,
 	};
+}
+
+/* Which of them walks a table is known where it is loaded. */
+static void add_walkers(struct prove_input *input)
+{
+	input->walkers[0] = object_of(plane_table());
+	input->walkers[1] = object_of(plane_table_bounded());
 }
 
 static void keep(char to[TEXT_MAX], const char *text)
@@ -81,7 +93,7 @@ static const char *text_of(struct arena *arena, const char *text)
 	return *text ? arena_strndup(arena, text, strlen(text)) : NULL;
 }
 
-void api_prove(struct call *call, const struct built *built, unsigned milliseconds,
+void api_prove(struct call *call, const struct built *built, unsigned milliseconds, bool walkers,
 	       struct weir_verification *ret_verification)
 {
 	static const enum weir_proof proofs[] = {
@@ -90,7 +102,10 @@ void api_prove(struct call *call, const struct built *built, unsigned millisecon
 	};
 	struct proof *proof = ARENA_NEW(call->arena, struct proof);
 
-	proof->input = input_of(call->arena, built, milliseconds);
+	proof->input = input_of(call->arena, built);
+	proof->input.milliseconds = milliseconds;
+	if (walkers)
+		add_walkers(&proof->input);
 	proof->arena = arena_new();
 	if (!proof->arena || arena_run(proof->arena, run_proof, proof)) {
 		proof->result.outcome = PROVE_TOO_LARGE;
@@ -109,6 +124,7 @@ void api_prove(struct call *call, const struct built *built, unsigned millisecon
 		.rules = ruleset_shown(built->plan->ruleset),
 		.instructions = proof->result.insn_count,
 		.nanoseconds = proof->result.nanoseconds,
+		.walker_steps = proof->result.walker_steps,
 	};
 }
 
@@ -134,7 +150,7 @@ int api_require_proof(struct call *call, const struct built *built, unsigned *mi
 	struct diag *diag;
 
 	if (*milliseconds)
-		api_prove(call, built, *milliseconds, &verification);
+		api_prove(call, built, *milliseconds, false, &verification);
 	spend(milliseconds, verification.nanoseconds);
 	if (verification.proof == WEIR_NOT_PROVEN)
 		warn_unproven(call, built, verification.reason);
@@ -170,7 +186,7 @@ static int verify(struct call *call, void *context)
 	if (status)
 		return status;
 	verifying->verification = ARENA_NEW(call->arena, struct weir_verification);
-	api_prove(call, &built, verifying->milliseconds, verifying->verification);
+	api_prove(call, &built, verifying->milliseconds, true, verifying->verification);
 	return WEIR_OK;
 }
 

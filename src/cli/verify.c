@@ -13,7 +13,8 @@ static void print_verification(const struct weir_verification *verification)
 	printf("%s at %s: ", verification->policy, verification->hook);
 	switch (verification->proof) {
 	case WEIR_PROVEN:
-		printf("proven for all packets (%zu rule%s, %zu instructions, %.1f ms)\n", verification->rules,
+		printf("proven for all packets%s (%zu rule%s, %zu instructions, %.1f ms)\n",
+		       verification->walker_steps ? ", as is what walks its table" : "", verification->rules,
 		       verification->rules == 1 ? "" : "s", verification->instructions,
 		       (double)verification->nanoseconds / 1e6);
 		break;
@@ -43,6 +44,7 @@ static json_t *json_verification(const struct weir_verification *verification)
 	json_object_set_new(object, "rules", json_number(verification->rules));
 	json_object_set_new(object, "instructions", json_number(verification->instructions));
 	json_object_set_new(object, "nanoseconds", json_number(verification->nanoseconds));
+	json_object_set_new(object, "walker_steps", json_number(verification->walker_steps));
 	json_object_set_new(object, "reason", json_text(verification->reason));
 	json_object_set_new(object, "packet", json_text(verification->example));
 	json_object_set_new(object, "assumed", json_text(verification->assumed));

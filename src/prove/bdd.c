@@ -5,7 +5,7 @@
 #include <string.h>
 #include <time.h>
 
-enum bdd_op { OP_NONE, OP_ITE, OP_FIRST_FREE = 16 };
+enum bdd_op { OP_NONE, OP_ITE, OP_MEET, OP_FIRST_FREE = 16 };
 
 enum { TABLE_MIN = 1 << 12, MEMO_MAX = 1 << 22, NODES_A_LOOK = 1 << 14 };
 
@@ -225,6 +225,23 @@ bdd_ref bdd_not(struct bdd *bdd, bdd_ref f)
 	return bdd_ite(bdd, f, BDD_FALSE, BDD_TRUE);
 }
 
+bool bdd_meet(struct bdd *bdd, bdd_ref f, bdd_ref g)
+{
+	bdd_ref result;
+	uint32_t level;
+
+	if (f == BDD_FALSE || g == BDD_FALSE || bdd->over)
+		return false;
+	if (f == BDD_TRUE || g == BDD_TRUE || f == g)
+		return true;
+	if (recall(bdd, OP_MEET, f, g, 0, &result))
+		return result;
+	level = least(level_of(bdd, f), level_of(bdd, g));
+	result = bdd_meet(bdd, high_of(bdd, f, level), high_of(bdd, g, level)) ||
+		 bdd_meet(bdd, low_of(bdd, f, level), low_of(bdd, g, level));
+	return keep(bdd, OP_MEET, f, g, 0, result);
+}
+
 static bdd_ref then(struct bdd *bdd, uint32_t op, bdd_ref f, bdd_ref fall, bdd_ref g)
 {
 	bdd_ref result, high, low;
@@ -316,6 +333,27 @@ static bdd_ref restrict_to(struct bdd *bdd, uint32_t op, bdd_ref f, const uint8_
 bdd_ref bdd_restrict(struct bdd *bdd, bdd_ref f, const uint8_t *bits, size_t level_count)
 {
 	return restrict_to(bdd, ++bdd->op, f, bits, level_count);
+}
+
+bdd_ref bdd_rename(struct bdd *bdd, uint32_t op, bdd_ref f, const bdd_ref *to)
+{
+	struct bdd_node node = bdd->nodes.items[f];
+	bdd_ref result, high, low;
+
+	if (node.level == BDD_LEAF || bdd->over)
+		return f;
+	if (recall(bdd, op, f, 0, 0, &result))
+		return result;
+	high = bdd_rename(bdd, op, node.high, to);
+	low = bdd_rename(bdd, op, node.low, to);
+	if (to[node.level] == BDD_NONE || high == BDD_NONE || low == BDD_NONE)
+		return keep(bdd, op, f, 0, 0, BDD_NONE);
+	return keep(bdd, op, f, 0, 0, bdd_ite(bdd, to[node.level], high, low));
+}
+
+uint32_t bdd_op(struct bdd *bdd)
+{
+	return ++bdd->op;
 }
 
 static bdd_ref where(struct bdd *bdd, uint32_t op, bdd_ref f, bdd_ref leaf)

@@ -72,6 +72,9 @@ bdd_ref bdd_and(struct bdd *bdd, bdd_ref f, bdd_ref g);
 bdd_ref bdd_or(struct bdd *bdd, bdd_ref f, bdd_ref g);
 bdd_ref bdd_not(struct bdd *bdd, bdd_ref f);
 
+/* Whether two sets share a packet. Makes no nodes. */
+bool bdd_meet(struct bdd *bdd, bdd_ref f, bdd_ref g);
+
 /* f, but g where f has the leaf `fall`. */
 bdd_ref bdd_then(struct bdd *bdd, bdd_ref f, bdd_ref fall, bdd_ref g);
 
@@ -80,6 +83,14 @@ bdd_ref bdd_replace(struct bdd *bdd, bdd_ref f, const bdd_ref *from, const bdd_r
 
 /* f where the bits of some levels are known: `bits[level]` is 0, 1, or anything else for not known. */
 bdd_ref bdd_restrict(struct bdd *bdd, bdd_ref f, const uint8_t *bits, size_t level_count);
+
+/*
+ * f with `to[level]` in place of each bit; BDD_NONE where it looks at one that is so there. With the same `to`, `op` may be
+ * the same: one from bdd_op().
+ */
+bdd_ref bdd_rename(struct bdd *bdd, uint32_t op, bdd_ref f, const bdd_ref *to);
+uint32_t bdd_op(struct bdd *bdd);
+#define BDD_NONE UINT32_MAX
 
 /* The set of packets for which f has the leaf. */
 bdd_ref bdd_where(struct bdd *bdd, bdd_ref f, bdd_ref leaf);

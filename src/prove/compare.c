@@ -143,6 +143,8 @@ bdd_ref rest_at(struct prove *prove, uint32_t resume)
 
 bdd_ref program_at(struct prove *prove, uint32_t resume)
 {
+	if (prove->walked && prove->walked->resume == resume)
+		return leaf_of_number(prove, prove->walked->answer);
 	return prove->table ? table_program(prove, resume) : rest_at(prove, resume);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Instructions from bytes, after the instruction set's document (Linux, Documentation/bpf/standardization). In: the
- * text of the object; out: prove->insns. What is not known, or has something in a field that must be 0, is INSN_ODD.
+ * text of an image; out: its instructions. What is not known, or has something in a field that must be 0, is INSN_ODD.
  */
 #include <string.h>
 
@@ -18,7 +18,7 @@ struct raw {
 enum class { CLASS_LD, CLASS_LDX, CLASS_ST, CLASS_STX, CLASS_ALU, CLASS_JMP, CLASS_JMP32, CLASS_ALU64 };
 enum { MODE_IMM = 0x00, MODE_MEM = 0x60, SIZE_DOUBLE = 0x18, FROM_REGISTER = 0x08 };
 enum { MAP_BY_RELOCATION = 0, CALL_LOCAL = 1 };
-enum { JUMP_ALWAYS = 0x0, JUMP_CALL = 0x8, JUMP_EXIT = 0x9 };
+enum { JUMP_ALWAYS = 0x0, JUMP_CALL = 0x8, JUMP_EXIT = 0x9, MAY_GOTO = 0xe5, NEGATE = 0x8 };
 
 /* By the operation's four bits, in both jump classes. */
 static const struct {
@@ -50,7 +50,9 @@ static uint64_t sign_extended(int32_t number)
 
 static void decode_arithmetic(const struct raw *raw, struct insn *insn)
 {
-	static const uint8_t kinds[16] = { [0x0] = INSN_ADD, [0x5] = INSN_AND, [0xb] = INSN_MOVE };
+	static const uint8_t kinds[16] = { [0x0] = INSN_ADD, [0x1] = INSN_SUB, [0x4] = INSN_OR, [0x5] = INSN_AND,
+					   [0x6] = INSN_LEFT, [0x7] = INSN_RIGHT, [NEGATE] = INSN_NEGATE,
+					   [0xa] = INSN_XOR, [0xb] = INSN_MOVE, [0xc] = INSN_RIGHT_SIGNED };
 	uint8_t operation = raw->code >> 4;
 
 	insn->wide = (raw->code & 7) == CLASS_ALU64;
@@ -70,7 +72,8 @@ static void decode_arithmetic(const struct raw *raw, struct insn *insn)
 #endif
 		return;
 	}
-	if (raw->offset || (insn->by_register ? raw->number != 0 : insn->src != 0))
+	if (raw->offset || (insn->by_register ? raw->number != 0 : insn->src != 0) ||
+	    (operation == NEGATE && (insn->by_register || raw->number)))
 		return;
 	insn->kind = kinds[operation];
 }
@@ -89,6 +92,8 @@ static void decode_jump(const struct raw *raw, const struct image_use *use, stru
 			insn->kind = INSN_BRANCH;
 		return;
 	}
+	if (raw->code == MAY_GOTO && !insn->dst && !insn->src && !raw->number)
+		insn->kind = INSN_MAY_GOTO;
 	if (!insn->wide || insn->by_register || insn->dst)
 		return;
 	if (operation == JUMP_ALWAYS && !insn->src && !raw->number)
@@ -102,6 +107,8 @@ static void decode_jump(const struct raw *raw, const struct image_use *use, stru
 	/* -1 from the symbol: where the function begins. */
 	if (operation == JUMP_CALL && insn->src == CALL_LOCAL && use->lives && raw->number == -1)
 		insn->kind = INSN_LIVES;
+	if (operation == JUMP_CALL && insn->src == CALL_LOCAL && use->rest && raw->number == -1)
+		insn->kind = INSN_REST;
 	if (operation == JUMP_CALL && insn->src == CALL_LOCAL && use->call && raw->number == -1) {
 		insn->kind = INSN_CALL;
 		insn->number = use->call - 1;
@@ -124,14 +131,14 @@ static void decode_memory(const struct raw *raw, struct insn *insn)
 }
 
 /* A number of 64 bits, or a map's address; returns true if it takes two places. */
-static bool decode_wide(struct prove *prove, size_t at, const struct raw *raw, const struct image_use *use,
+static bool decode_wide(const struct image *image, size_t at, const struct raw *raw, const struct image_use *use,
 			struct insn *insn)
 {
 	struct raw second;
 
-	if (raw->code != (CLASS_LD | MODE_IMM | SIZE_DOUBLE) || at + 1 >= prove->image.insn_count || raw->offset)
+	if (raw->code != (CLASS_LD | MODE_IMM | SIZE_DOUBLE) || at + 1 >= image->insn_count || raw->offset)
 		return false;
-	second = raw_at(&prove->image, at + 1);
+	second = raw_at(image, at + 1);
 	if (second.code || second.registers || second.offset || insn->src != MAP_BY_RELOCATION)
 		return false;
 	insn->wide = true;
@@ -140,7 +147,10 @@ static bool decode_wide(struct prove *prove, size_t at, const struct raw *raw, c
 	if (use->map && insn->number == 0) {
 		insn->kind = INSN_MAP;
 		insn->number = use->map - 1;
-	} else if (use->map) {
+	} else if (use->place && insn->number == 0) {
+		insn->kind = INSN_PLACE;
+		insn->number = use->place;
+	} else if (use->map || use->place) {
 		insn->kind = INSN_ODD;
 	}
 	return insn->kind != INSN_ODD;
@@ -150,13 +160,14 @@ static bool decode_wide(struct prove *prove, size_t at, const struct raw *raw, c
 static bool fits(const struct insn *insn, const struct image_use *use)
 {
 	return (!use->map || insn->kind == INSN_MAP) && (!use->call || insn->kind == INSN_CALL) &&
-	       (!use->lives || insn->kind == INSN_LIVES);
+	       (!use->lives || insn->kind == INSN_LIVES) && (!use->rest || insn->kind == INSN_REST) &&
+	       (!use->place || insn->kind == INSN_PLACE);
 }
 
-static bool decode(struct prove *prove, size_t at, struct insn *insn)
+static bool decode(const struct image *image, size_t at, struct insn *insn)
 {
-	const struct raw raw = raw_at(&prove->image, at);
-	const struct image_use *use = &prove->image.uses[at];
+	const struct raw raw = raw_at(image, at);
+	const struct image_use *use = &image->uses[at];
 	bool two = false;
 
 	*insn = (struct insn){ .dst = raw.registers & 15, .src = raw.registers >> 4 };
@@ -177,17 +188,19 @@ static bool decode(struct prove *prove, size_t at, struct insn *insn)
 		decode_memory(&raw, insn);
 		break;
 	default:
-		two = decode_wide(prove, at, &raw, use, insn);
+		two = decode_wide(image, at, &raw, use, insn);
 	}
 	if (!fits(insn, use))
 		insn->kind = INSN_ODD;
 	return two;
 }
 
-void decode_all(struct prove *prove)
+struct insn *decode_all(struct arena *arena, const struct image *image)
 {
-	prove->insns = ARENA_ARRAY(prove->arena, struct insn, prove->image.insn_count);
-	for (size_t at = 0; at < prove->image.insn_count; at++)
-		if (decode(prove, at, &prove->insns[at]))
-			prove->insns[++at].kind = INSN_SECOND;
+	struct insn *insns = ARENA_ARRAY(arena, struct insn, image->insn_count);
+
+	for (size_t at = 0; at < image->insn_count; at++)
+		if (decode(image, at, &insns[at]))
+			insns[++at].kind = INSN_SECOND;
+	return insns;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Reads the object as the loader will see it: code, functions, which map or function an instruction means. In: bytes
- * that nobody vouches for; out: prove->image. Anything unusual stops the proof.
+ * Reads an object as the loader will see it: code, functions, which map or function an instruction means. In: bytes
+ * that nobody vouches for; out: an image. Anything unusual stops the proof.
  */
 #include <elf.h>
 #include <string.h>
@@ -18,6 +18,7 @@ enum { ELF_DATA = ELFDATA2MSB };
 
 struct reader {
 	struct prove *prove;
+	struct image *image;
 	const unsigned char *data;
 	size_t size;
 	Elf64_Ehdr header;
@@ -110,7 +111,7 @@ static Elf64_Sym symbol_at(const struct reader *reader, size_t number)
 
 static bool read_functions(struct reader *reader)
 {
-	struct image *image = &reader->prove->image;
+	struct image *image = reader->image;
 	size_t count = symbol_count(reader);
 
 	reader->functions = ARENA_ARRAY(reader->prove->arena, struct image_function, count);
@@ -142,21 +143,44 @@ static uint32_t find_map(const struct prove_input *input, const char *name)
 	return 0;
 }
 
+static bool relocate_call(const struct reader *reader, size_t number, struct image_use *use)
+{
+	Elf64_Sym symbol = symbol_at(reader, number);
+	const char *name = string_at(reader, &reader->strings, symbol.st_name);
+
+	use->call = reader->function_of_symbol[number];
+	use->lives = symbol.st_shndx == SHN_UNDEF && !reader->image->walker && !strcmp(name, "element_lives");
+	use->rest = symbol.st_shndx == SHN_UNDEF && reader->image->walker && !strcmp(name, "classify_rest");
+	return use->call || use->lives || use->rest;
+}
+
+static bool relocate_place(const struct reader *reader, size_t number, struct image_use *use)
+{
+	static const struct {
+		const char *name;
+		enum image_place place;
+	} places[] = { { "table", PLACE_TABLE }, { "table_config", PLACE_CONFIG }, { "epoch", PLACE_EPOCH } };
+	Elf64_Sym symbol = symbol_at(reader, number);
+
+	for (size_t i = 0; i < sizeof places / sizeof places[0]; i++)
+		if (!strcmp(string_at(reader, &reader->strings, symbol.st_name), places[i].name))
+			use->place = (uint8_t)places[i].place;
+	return use->place && !symbol.st_value;
+}
+
 static bool relocate(struct reader *reader, const Elf64_Rel *relocation, struct image_use *uses)
 {
 	size_t number = ELF64_R_SYM(relocation->r_info);
 	struct image_use *use = &uses[relocation->r_offset / INSN_BYTES];
 	Elf64_Sym symbol;
 
-	if (number >= symbol_count(reader) || use->map || use->call || use->lives)
+	if (number >= symbol_count(reader) || use->map || use->call || use->lives || use->rest || use->place)
 		return false;
 	symbol = symbol_at(reader, number);
-	if (ELF64_R_TYPE(relocation->r_info) == RELOCATE_CALL) {
-		use->call = reader->function_of_symbol[number];
-		use->lives = symbol.st_shndx == SHN_UNDEF &&
-			     !strcmp(string_at(reader, &reader->strings, symbol.st_name), "element_lives");
-		return use->call || use->lives;
-	}
+	if (ELF64_R_TYPE(relocation->r_info) == RELOCATE_CALL)
+		return relocate_call(reader, number, use);
+	if (ELF64_R_TYPE(relocation->r_info) == RELOCATE_MAP && reader->image->walker)
+		return relocate_place(reader, number, use);
 	if (ELF64_R_TYPE(relocation->r_info) != RELOCATE_MAP || ELF64_ST_TYPE(symbol.st_info) != STT_OBJECT)
 		return false;
 	use->map = find_map(reader->prove->input, string_at(reader, &reader->strings, symbol.st_name));
@@ -168,7 +192,7 @@ static bool relocate(struct reader *reader, const Elf64_Rel *relocation, struct 
 
 static bool read_relocations(struct reader *reader)
 {
-	struct image *image = &reader->prove->image;
+	struct image *image = reader->image;
 	struct image_use *uses = ARENA_ARRAY(reader->prove->arena, struct image_use, image->insn_count);
 	size_t count = reader->relocations.sh_size / sizeof(Elf64_Rel);
 
@@ -185,16 +209,16 @@ static bool read_relocations(struct reader *reader)
 	return true;
 }
 
-void image_read(struct prove *prove)
+void image_read(struct prove *prove, const void *object, size_t size, struct image *image)
 {
-	struct reader reader = { .prove = prove, .data = prove->input->object, .size = prove->input->object_size };
+	struct reader reader = { .prove = prove, .image = image, .data = object, .size = size };
 
 	if (!read_header(&reader) || !find_sections(&reader)) {
 		prove_stop(prove, "the object is not a BPF object file of the usual form");
 		return;
 	}
-	prove->image.text = reader.data + reader.text.sh_offset;
-	prove->image.insn_count = reader.text.sh_size / INSN_BYTES;
+	image->text = reader.data + reader.text.sh_offset;
+	image->insn_count = reader.text.sh_size / INSN_BYTES;
 	if (!read_functions(&reader) || !read_relocations(&reader))
 		prove_stop(prove, "the object's symbols and relocations are not of the usual form");
 }

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#include "prove/table.h"
+#include "prove/walker.h"
 
 void prove_stop(struct prove *prove, const char *format, ...)
 {
@@ -88,15 +88,61 @@ static void choose(struct prove *prove, bdd_ref packets, struct prove_result *re
 	example_choose(prove, packets, result);
 }
 
+/* A packet for which the walker does something else than the table says; its stories are told as any other's. */
+static enum prove_outcome blame_walker(struct prove *prove, const struct walker_trial *trial, struct prove_result *result)
+{
+	struct known known;
+
+	memset(known.mask, 0xff, sizeof known.mask);
+	memcpy(known.bits, &trial->packet, sizeof known.bits);
+	prove->walked = trial;
+	table_fix(prove, trial->packet.family == FAMILY_IPV6, &known);
+	choose(prove, contract_packets(prove, false), result);
+	return prove->why ? PROVE_UNKNOWN : PROVE_DIFFERENT;
+}
+
+/* Nothing is known of the walker, but of some packets. */
+static enum prove_outcome doubt_walker(struct prove *prove, const struct walker *walker, const char *name,
+				       struct prove_result *result)
+{
+	struct walker_trial *trial = ARENA_NEW(prove->arena, struct walker_trial);
+
+	walker_try(walker, trial);
+	if (trial->found)
+		return blame_walker(prove, trial, result);
+	prove_stop(prove, "of the walker of tables (%s), %s; for %zu packets that were tried it does what the table says",
+		   name, walker->why ? walker->why : "the proof takes too long", trial->tried);
+	return walker->why ? PROVE_UNKNOWN : PROVE_TOO_LARGE;
+}
+
+static enum prove_outcome prove_walkers(struct prove *prove, struct prove_result *result)
+{
+	struct bdd *bdd = bdd_new(prove->arena, prove->bdd->node_max, prove->bdd->deadline);
+	size_t none = bdd->nodes.count;
+
+	for (unsigned i = 0; i < PROVE_WALKERS; i++) {
+		const struct prove_object *object = &prove->input->walkers[i];
+		const struct walker *walker = object->name ? walker_prove(prove, bdd, object) : NULL;
+
+		if (prove->why)
+			return PROVE_UNKNOWN;
+		if (walker && (walker->why || bdd->over))
+			return doubt_walker(prove, walker, object->name, result);
+		result->walker_steps += walker ? walker->steps : 0;
+		bdd_release(bdd, none);
+	}
+	return PROVE_EQUAL;
+}
+
 static enum prove_outcome work(struct prove *prove, struct prove_result *result)
 {
 	bdd_ref different = BDD_FALSE;
 	bool equal;
 
-	image_read(prove);
+	image_read(prove, prove->input->object, prove->input->object_size, &prove->image);
 	if (prove->why)
 		return PROVE_UNKNOWN;
-	decode_all(prove);
+	prove->insns = decode_all(prove->arena, &prove->image);
 	order_choose(prove);
 	spec_init(prove);
 	prove->program = walk_program(prove);
@@ -119,10 +165,11 @@ static enum prove_outcome work(struct prove *prove, struct prove_result *result)
 		prove_stop(prove, "%s", prove->backwards ? "the program resumes where it has been" : result->program);
 		return PROVE_UNKNOWN;
 	}
-	if (prove->unfilled)
-		prove_stop(prove, "the program reads %s, which the data plane was not asked to fill in",
-			   prove->unfilled);
-	return prove->unfilled ? PROVE_UNKNOWN : PROVE_EQUAL;
+	if (prove->unfilled) {
+		prove_stop(prove, "the program reads %s, which the data plane was not asked to fill in", prove->unfilled);
+		return PROVE_UNKNOWN;
+	}
+	return prove->table ? prove_walkers(prove, result) : PROVE_EQUAL;
 }
 
 void prove_run(struct arena *arena, const struct prove_input *input, struct prove_result *ret_result)

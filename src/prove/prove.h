@@ -5,9 +5,9 @@
  * cannot be said, and why.
  *
  * The instructions are decoded here and walked with symbolic values; the rules are turned into sets of packets here,
- * condition by condition. Nothing is shared with the planner and the emitter. What is trusted: the data plane (its
- * parser fills struct packet as packet/packet.h says and carries answers out as bpf/plane_abi.h says), the loader
- * and the kernel. See docs/proof.md.
+ * condition by condition. Nothing is shared with the planner and the emitter. What walks a table is proven, too, if it is
+ * given. What is trusted: the data plane (its parser fills struct packet as packet/packet.h says and carries answers out
+ * as bpf/plane_abi.h says), the loader and the kernel. See docs/proof.md.
  */
 #ifndef WEIR_PROVE_PROVE_H
 #define WEIR_PROVE_PROVE_H
@@ -28,6 +28,15 @@ struct prove_map {
 	size_t count;
 };
 
+/* A finished object file. */
+struct prove_object {
+	const char *name;
+	const void *data;
+	size_t size;
+};
+
+enum { PROVE_WALKERS = 2 };
+
 struct prove_input {
 	const struct ruleset *ruleset;
 	enum hook hook;
@@ -46,6 +55,7 @@ struct prove_input {
 	const struct table_config *table; /* the classifier is a table (bpf/table_abi.h): its constants, or NULL */
 	const uint64_t *table_words;      /* and its blob; the loader adds zeros */
 	size_t table_count;               /* of words */
+	struct prove_object walkers[PROVE_WALKERS]; /* builds of bpf/table.bpf.c, any of which may walk it; none: no name */
 	unsigned milliseconds; /* most time to take; 0: no limit */
 	size_t node_max;       /* most nodes of all diagrams; 0: PROVE_NODES_MAX */
 };
@@ -70,6 +80,7 @@ struct prove_result {
 	size_t insn_count;
 	size_t node_count;    /* of all diagrams made on the way, as far as they are kept */
 	size_t record_count;  /* different records of the table */
+	size_t walker_steps;  /* different ones that its walkers were shown to take as the table says */
 	uint64_t nanoseconds;
 };
 

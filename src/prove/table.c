@@ -46,8 +46,7 @@ bool table_note(struct prove *prove, const uint64_t *looked)
 	return resume;
 }
 
-/* From now on only packets of the family count, and those that are known so. */
-static void fix(struct prove *prove, bool six, const struct known *known)
+void table_fix(struct prove *prove, bool six, const struct known *known)
 {
 	uint8_t *fixed = ARENA_ARRAY(prove->arena, uint8_t, PACKET_BITS);
 	const unsigned family = offsetof(struct packet, family) * 8;
@@ -63,7 +62,7 @@ static void fix(struct prove *prove, bool six, const struct known *known)
 
 static bool compare_known(struct prove *prove, bool six, const struct known *known, bdd_ref *ret_different)
 {
-	fix(prove, six, known);
+	table_fix(prove, six, known);
 	return compare_fully(prove, contract_packets(prove, false), ret_different);
 }
 
@@ -73,8 +72,7 @@ static uint64_t next_random(uint64_t *random)
 	return *random >> 33;
 }
 
-/* One packet of the set, any. */
-static struct known pick(struct prove *prove, bdd_ref set, uint64_t *random)
+struct known table_pick(struct prove *prove, bdd_ref set, uint64_t *random)
 {
 	const struct bdd *bdd = prove->bdd;
 	bool levels[LEVELS];
@@ -119,8 +117,8 @@ static bool try_packets(struct prove *prove, bool six, const struct known *known
 	for (unsigned i = 0; i < tries && !prove_stopped(prove); i++) {
 		struct known packet;
 
-		fix(prove, six, known);
-		packet = pick(prove, some_packets(prove, &items, &random), &random);
+		table_fix(prove, six, known);
+		packet = table_pick(prove, some_packets(prove, &items, &random), &random);
 		if (!compare_known(prove, six, &packet, ret_different))
 			return false;
 		bdd_release(prove->bdd, mark);
@@ -190,7 +188,7 @@ bool table_compare(struct prove *prove, bdd_ref *ret_different)
 	}
 	equal = compare_other(prove, ret_different);
 	for (unsigned six = 0; six < 2 && equal && prove->troubled == BDD_FALSE && !prove_stopped(prove); six++) {
-		fix(prove, six, NULL);
+		table_fix(prove, six, NULL);
 		family_prove(&families[six]);
 		if (!prove_stopped(prove))
 			equal = compare_suspects(prove, six, &families[six].suspects, ret_different);

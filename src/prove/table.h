@@ -131,6 +131,12 @@ bool table_compare(struct prove *prove, bdd_ref *ret_different);
 /* Notes the bits of struct packet, by word, that the walker looks at. Whether packet.resume is among them. */
 bool table_note(struct prove *prove, const uint64_t *looked);
 
+/* From now on only packets of the family count, and those that are known so (NULL: all). */
+struct known;
+void table_fix(struct prove *prove, bool six, const struct known *known);
+/* One packet of the set, any. */
+struct known table_pick(struct prove *prove, bdd_ref set, uint64_t *random);
+
 /* --- one family (table_match.c) ------------------------------------------------------------------------- */
 
 /* Some bits of a packet, by word. */

@@ -13,14 +13,20 @@ struct image_function {
 	uint32_t first, count; /* instructions */
 };
 
+/* Where a walker of tables finds its data (bpf/table.bpf.c). */
+enum image_place { PLACE_NONE, PLACE_TABLE /* the map */, PLACE_CONFIG, PLACE_EPOCH };
+
 /* Relocations of one instruction: index + 1, or 0. */
 struct image_use {
 	uint32_t map;  /* of input.maps */
 	uint32_t call; /* of functions */
 	bool lives;    /* the plane's element_lives() */
+	bool rest;     /* classify_rest(), which is elsewhere */
+	uint8_t place; /* enum image_place */
 };
 
 struct image {
+	bool walker; /* of tables; else what was emitted */
 	const unsigned char *text;
 	size_t insn_count;
 	const struct image_function *functions;
@@ -47,6 +53,18 @@ enum insn_kind {
 	INSN_LIVES,   /* of the plane's element_lives() */
 	INSN_EXIT,
 	INSN_SECOND,  /* of a wide one */
+
+	/* In walkers of tables only. */
+	INSN_SUB,
+	INSN_OR,
+	INSN_XOR,
+	INSN_LEFT,    /* shifts, by the low 6 bits of the operand, or 5 */
+	INSN_RIGHT,
+	INSN_RIGHT_SIGNED,
+	INSN_NEGATE,
+	INSN_PLACE,   /* dst = an address; takes two places; number: enum image_place */
+	INSN_MAY_GOTO, /* goto offset, after very many turns */
+	INSN_REST,    /* a call of classify_rest() */
 };
 
 enum compare {
@@ -118,6 +136,14 @@ static inline const void *intern_at(const struct intern *intern, uint32_t number
 	return intern->records.items[number];
 }
 
+/* What a walker of tables did with packets. */
+struct walker_trial {
+	size_t tried;
+	bool found;           /* one for which it is not what the table says: */
+	struct packet packet;
+	uint32_t resume, answer;
+};
+
 /* --- one proof ------------------------------------------------------------------------------------------ */
 
 /* Levels of the diagrams: one a bit of struct packet, and some for atoms. */
@@ -146,6 +172,7 @@ struct prove {
 	size_t record_count; /* different ones of the table */
 	bdd_ref program; /* of the object; leaves: see leaf_of_number() */
 	const struct table *table; /* which classify() walks, or NULL; then the program is classify_rest() */
+	const struct walker_trial *walked; /* a walker was found to say something else than the table; or NULL */
 	const uint8_t *fixed;      /* by bit of struct packet: 0 or 1 where only such packets count; NULL: all count */
 	VEC(const char *) troubles; /* what is not understood on some way through the program */
 	bdd_ref troubled;  /* packets that meet it, of those that were compared last */
@@ -176,8 +203,10 @@ uint64_t number_of_value(const struct prove *prove, uint32_t leaf_value);
 /* Leaf values of all diagrams but sets of packets begin here. */
 enum { LEAF_FIRST = 2 };
 
-void image_read(struct prove *prove);
-void decode_all(struct prove *prove);
+/* Stops the proof if the object is not as it should be. */
+void image_read(struct prove *prove, const void *object, size_t size, struct image *image);
+/* In the arena. */
+struct insn *decode_all(struct arena *arena, const struct image *image);
 void order_choose(struct prove *prove);
 /* A level for an atom that is new. */
 uint32_t order_atom(struct prove *prove, const struct atom *atom);

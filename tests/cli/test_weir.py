@@ -196,6 +196,9 @@ class Real(CommandLine):
         self.assertRegex(self.weir("verify", "web.weir").stdout, r"^web at [a-z-]+: proven for all packets \(\d+ rules?, ")
         self.assertRegex(self.weir("verify", "tcp && dst_port == 80").stdout, "^expression at xdp: proven for all packets ")
         self.assertEqual(self.json("verify", "web.weir")["results"][0]["proof"], "proven")
+        self.write("table.weir", "policy t {\n on xdp lo\n default accept\n classifier = table\n"
+                   " drop if src == 10.0.0.0/8 && tcp && dst_port == 80\n drop if dst == 10.1.2.3\n}\n")
+        self.assertIn("proven for all packets, as is what walks its table (2 rules", self.weir("verify", "table.weir").stdout)
         self.weir("verify", "--policy", "nosuch", "web.weir", status=INPUT)
         self.weir("verify", "--hook", "nosuch", "web.weir", status=INPUT)
 
