@@ -50,7 +50,7 @@ static uint64_t sign_extended(int32_t number)
 
 static void decode_arithmetic(const struct raw *raw, struct insn *insn)
 {
-	static const uint8_t kinds[16] = { [0x0] = INSN_ADD, [0x1] = INSN_SUB, [0x4] = INSN_OR, [0x5] = INSN_AND,
+	static const uint8_t kinds[16] = { [0x0] = INSN_ADD, [0x1] = INSN_SUB, [0x2] = INSN_MULTIPLY, [0x4] = INSN_OR, [0x5] = INSN_AND,
 					   [0x6] = INSN_LEFT, [0x7] = INSN_RIGHT, [NEGATE] = INSN_NEGATE,
 					   [0xa] = INSN_XOR, [0xb] = INSN_MOVE, [0xc] = INSN_RIGHT_SIGNED };
 	uint8_t operation = raw->code >> 4;

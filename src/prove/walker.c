@@ -163,7 +163,7 @@ static bool translate_word(struct translation *translation, struct word *word, b
 static uint32_t kept_at(enum reading_kind kind)
 {
 	const uint32_t always = SOURCE_BIT(FROM_PACKET) | SOURCE_BIT(FROM_LATEST) | SOURCE_BIT(FROM_EPOCH) |
-				SOURCE_BIT(FROM_WHOLE) | SOURCE_BIT(FROM_FIRST);
+				SOURCE_BIT(FROM_WHOLE) | SOURCE_BIT(FROM_FIRST) | SOURCE_BIT(FROM_OPAQUE);
 
 	switch (kind) {
 	case READ_TEST:

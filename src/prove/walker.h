@@ -28,6 +28,7 @@ enum origin {
 	FROM_EPOCH,
 	FROM_WHOLE,    /* packet.whole, which table_changes() writes to */
 	FROM_FIRST,    /* an argument: of table_tests() */
+	FROM_OPAQUE,   /* what is a function of others, and nobody looks how; see vec_opaque() */
 	FROM_ANSWER,   /* a call's */
 	FROM_ELSEWHERE, /* words of the blob that are read and must not matter */
 	SOURCES,
@@ -61,6 +62,7 @@ struct walker {
 	struct bdd *bdd;
 	struct intern vectors;
 	struct vec_memo *memos;
+	struct intern opaque; /* struct making: those of FROM_OPAQUE */
 	VEC(struct making) makings; /* by vector */
 	VEC(uint32_t) masks; /* by node of a diagram: SOURCE_BIT() of all that it looks at + 1, or 0 */
 	uint32_t *live;      /* by instruction: registers, and from bit REGISTERS on words of the stack */
@@ -106,17 +108,25 @@ static inline vec vec_add(struct walker *walker, vec v, uint64_t number)
 
 /* Word `word` of a source, which nobody knows; not of an entry or a test. */
 vec vec_source(struct walker *walker, enum origin source, unsigned word);
-/* Of an entry that is a record; */
+/* Of an entry that is a slot of the hash, */
+vec vec_slot(struct walker *walker, bool six, unsigned word);
+/* a record; */
 vec vec_record(struct walker *walker, bool six, unsigned word);
 /* or a node with these controls: word, shift and bits are known, base and bound are not. */
 vec vec_node(struct walker *walker, uint32_t control);
 /* Of a test of this word of the packet; TABLE_REST: of any such number or above. */
 vec vec_test(struct walker *walker, uint32_t control, unsigned word);
+/*
+ * A number that depends on two others alone: the same for the same two. Of instructions: their product; of PILOT, the 16 bits of
+ * the blob there, in units of 2 bytes.
+ */
+vec vec_opaque(struct walker *walker, uint32_t kind, vec left, vec right);
+enum { PILOT = 1000, OPAQUE_MAX = 40 };
 /* Fills in `own_names`. */
 void vec_own_names(struct walker *walker);
 /* SOURCE_BIT() of all that the diagram looks at. */
 uint32_t vec_sources(struct walker *walker, bdd_ref bit);
-enum { WALKER_LEVELS = 18 * 736 + 64 * 88, ELSEWHERE_MAX = 64 };
+enum { WALKER_LEVELS = 18 * 1056 + 64 * 128, ELSEWHERE_MAX = 64 };
 
 /* --- the machine (walker_machine.c) ------------------------------------------------------------------------------- */
 
@@ -197,6 +207,7 @@ enum reading_kind {
 	READ_BEGIN,
 	/* Something is read: the machine gets there when it reads of it. */
 	READ_NODE,
+	READ_SLOT,
 	READ_RECORD,
 	READ_TEST,       /* the first of a record's, beside it */
 	READ_LISTED,     /* in table_tests() */

@@ -147,6 +147,89 @@ static void begin_tree(struct list *list, bdd_ref set, struct reading next)
 	end_tree(list, unless(list, set, is_inside(walker, next.index)), next);
 }
 
+/* --- hashes ------------------------------------------------------------------------------------------------------- */
+
+static vec multiply(struct walker *walker, vec left, uint64_t right)
+{
+	return vec_opaque(walker, INSN_MULTIPLY, left, vec_number(walker, right));
+}
+
+static vec key_of(struct walker *walker, const struct reading *reading, const struct table_key *key)
+{
+	vec result = vec_number(walker, 0);
+
+	for (unsigned i = 0; i < TABLE_KEY_PARTS; i++) {
+		vec part = reading_packet(walker, reading, key->words[i] % PACKET_WORDS);
+
+		part = vec_operate(walker, INSN_AND, true, part, vec_number(walker, key->masks[i]));
+		part = vec_operate(walker, INSN_LEFT, true, part, vec_number(walker, key->shifts[i]));
+		result = vec_operate(walker, INSN_ADD, true, result, part);
+	}
+	return result;
+}
+
+/* The packet's slot; `ret_there`: where its pilot is in the blob. */
+static vec slot_of(struct walker *walker, const struct reading *reading, const struct table_hash *hash, bdd_ref *ret_there)
+{
+	vec sum = vec_number(walker, 0), index, pilot, mixed;
+
+	for (unsigned i = 0; i < hash->keys && i < TABLE_KEY_WORDS; i++)
+		sum = vec_operate(walker, INSN_ADD, true, sum,
+				  multiply(walker, key_of(walker, reading, &hash->key[i]), hash->key[i].factor));
+	index = vec_operate(walker, INSN_RIGHT, true, sum, vec_number(walker, hash->shift));
+	index = vec_add(walker, index, hash->pilots);
+	*ret_there = compare_number(walker, COMPARE_LE, index, (uint64_t)walker->config->limit * 4);
+	pilot = vec_part(walker, vec_opaque(walker, PILOT, vec_part(walker, index, 0, 63), 0), 0, 16);
+	mixed = vec_operate(walker, INSN_RIGHT, true, sum, vec_number(walker, 32));
+	mixed = vec_operate(walker, INSN_XOR, true, vec_operate(walker, INSN_XOR, true, mixed, sum), pilot);
+	mixed = multiply(walker, mixed, 0x9e3779b97f4a7c15u);
+	mixed = multiply(walker, vec_operate(walker, INSN_RIGHT, true, mixed, vec_number(walker, 32)), hash->slots);
+	mixed = vec_operate(walker, INSN_RIGHT, true, mixed, vec_number(walker, 32));
+	return vec_add(walker, multiply(walker, mixed, hash->stride), hash->base);
+}
+
+/* The family's hash, if it has one, and then its trees. */
+static void begin_search(struct list *list, bdd_ref set, struct reading next)
+{
+	struct walker *walker = list->walker;
+	const struct table_hash *hash = walker->table->families[next.six].hash;
+	struct reading slot = next;
+	bdd_ref there;
+
+	if (!hash) {
+		begin_tree(list, set, next);
+		return;
+	}
+	slot.kind = READ_SLOT;
+	slot.control = 0;
+	slot.index = slot_of(walker, &next, hash, &there);
+	there = where(list, there, is_inside(walker, slot.index));
+	give(list, where(list, set, there), slot);
+	begin_tree(list, unless(list, set, there), next);
+}
+
+static void next_of_slot(struct list *list)
+{
+	struct walker *walker = list->walker;
+	const struct reading *from = list->from;
+	const struct table_hash *hash = walker->table->families[from->six].hash;
+	bdd_ref set = reading_sane(walker, from->best), taken = set;
+	vec slot = vec_slot(walker, from->six, 0), found;
+	struct reading next = *from;
+
+	found = vec_with(walker, vec_part(walker, slot, 32, 32), 32, 32, vec_part(walker, slot, 0, 32));
+	for (unsigned i = 0; i < hash->keys; i++)
+		taken = where(list, taken, vec_compare(walker, COMPARE_EQ, true, vec_slot(walker, from->six, i + 1),
+						       key_of(walker, from, &hash->key[i])));
+	taken = where(list, taken, vec_compare(walker, COMPARE_LT, true, order_of(walker, found), order_of(walker, from->best)));
+	if (walker->config->resumes)
+		taken = unless(list, taken, vec_compare(walker, COMPARE_LT, true, order_of(walker, found),
+							PACKET_PART(walker, resume)));
+	begin_tree(list, unless(list, set, taken), next);
+	next.best = found;
+	begin_tree(list, taken, next);
+}
+
 /* Nothing more of the tree matters: `done.best` is what it says. */
 static void end_tree(struct list *list, bdd_ref set, struct reading done)
 {
@@ -589,7 +672,7 @@ static void begin_family(struct list *list, bdd_ref set, bool six)
 	if (walker->config->changes)
 		changed = compare_number(walker, COMPARE_NE, vec_source(walker, FROM_LATEST, 0), 0);
 	give(list, where(list, set, changed), next);
-	begin_tree(list, unless(list, set, changed), next);
+	begin_search(list, unless(list, set, changed), next);
 }
 
 static void begin(struct list *list)
@@ -650,7 +733,7 @@ static void next_of_changes(struct list *list)
 	next.best = answer;
 	set = compare_number(walker, COMPARE_EQ, PACKET_PART(walker, family), next.six ? FAMILY_IPV6 : FAMILY_IPV4);
 	give_end(list, where(list, set, lost), vec_number(walker, ANSWER(ANSWER_DROP, SLOT_MALFORMED)), true);
-	begin_tree(list, where(list, unless(list, set, lost), reading_sane(walker, answer)), next);
+	begin_search(list, where(list, unless(list, set, lost), reading_sane(walker, answer)), next);
 }
 
 unsigned reading_next(struct walker *walker, const struct reading *reading, struct outcome *outcomes)
@@ -663,6 +746,9 @@ unsigned reading_next(struct walker *walker, const struct reading *reading, stru
 		break;
 	case READ_NODE:
 		next_of_node(&list);
+		break;
+	case READ_SLOT:
+		next_of_slot(&list);
 		break;
 	case READ_RECORD:
 		next_of_record(&list);
@@ -733,6 +819,12 @@ bool reading_opens(struct walker *walker, const struct reading *reading, struct 
 	case READ_NODE:
 		*ret_open = (struct open){ .index = reading->index, .count = 1 };
 		ret_open->words[0] = vec_node(walker, reading->control);
+		return true;
+	case READ_SLOT:
+		*ret_open = (struct open){ .index = reading->index,
+					   .count = 1u + walker->table->families[reading->six].hash->keys };
+		for (unsigned i = 0; i < ret_open->count; i++)
+			ret_open->words[i] = vec_slot(walker, reading->six, i);
 		return true;
 	case READ_RECORD:
 		open_record(walker, ret_open, reading);

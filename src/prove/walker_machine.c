@@ -271,6 +271,26 @@ static void do_arithmetic(struct running *running, const struct insn *insn)
 	set_register(running, insn->dst, left);
 }
 
+/* Of numbers that are not both known, nobody knows the product but that it is theirs. */
+static void do_multiply(struct running *running, const struct insn *insn)
+{
+	struct word left = running->machine->registers[insn->dst % FP], right;
+	uint64_t a, b;
+
+	if (insn->dst >= FP || (insn->by_register && insn->src >= FP) || !insn->wide) {
+		fail(running, "multiplies what is not understood");
+		return;
+	}
+	right = operand(running, insn);
+	if (left.kind != WORD_NUMBER || right.kind != WORD_NUMBER)
+		fail(running, "multiplies what is no number");
+	else if (vec_known(running->walker, left.bits, &a) && vec_known(running->walker, right.bits, &b))
+		set_register(running, insn->dst, number_word(running->walker, a * b));
+	else
+		set_register(running, insn->dst, (struct word){ WORD_NUMBER, vec_opaque(running->walker, INSN_MULTIPLY,
+											left.bits, right.bits) });
+}
+
 static void do_negate(struct running *running, const struct insn *insn)
 {
 	struct word word = running->machine->registers[insn->dst % FP];
@@ -443,6 +463,11 @@ static void load_blob(struct running *running, const struct insn *insn, vec addr
 	unsigned byte = 0;
 	vec word;
 
+	if (insn->size == 2 && bits[1] > BDD_TRUE && bits[0] == BDD_FALSE) {
+		word = vec_opaque(walker, PILOT, vec_part(walker, address, 1, 63), 0);
+		set_register(running, insn->dst, bytes_of(walker, word, 0, 2));
+		return;
+	}
 	for (unsigned i = 0; i < 3; i++) {
 		if (bits[i] > BDD_TRUE)
 			fail(running, "reads at an odd place of the table");
@@ -569,6 +594,9 @@ static void step(struct running *running, const struct insn *insn)
 	case INSN_RIGHT:
 	case INSN_RIGHT_SIGNED:
 		do_arithmetic(running, insn);
+		break;
+	case INSN_MULTIPLY:
+		do_multiply(running, insn);
 		break;
 	case INSN_NEGATE:
 		do_negate(running, insn);

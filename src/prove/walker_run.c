@@ -86,6 +86,19 @@ static void read_tree(const struct sample *sample, uint64_t index, bool six, uin
 	}
 }
 
+static void read_hash(const struct sample *sample, bool six, uint64_t *best)
+{
+	struct record record;
+	struct known known;
+	uint64_t slot;
+
+	memset(known.mask, 0xff, sizeof known.mask);
+	memcpy(known.bits, sample->words, sizeof known.bits);
+	if (table_slot_of(sample->table, six, &known, &slot) && table_slot(sample->table, six, slot, &record) &&
+	    record.order < *best >> 32 && record.order >= sample->packet.resume && agrees(sample, &record))
+		*best = (uint64_t)record.order << 32 | record.answer;
+}
+
 /* What the table says. */
 static uint32_t read_table(const struct sample *sample)
 {
@@ -93,6 +106,8 @@ static uint32_t read_table(const struct sample *sample)
 	const struct table_trees *trees = &sample->table->families[six];
 	uint64_t best = sample->table->start;
 
+	if (trees->hash)
+		read_hash(sample, six, &best);
 	for (unsigned tree = 0; tree < trees->count; tree++)
 		read_tree(sample, trees->roots[tree], six, &best);
 	return (uint32_t)best;
@@ -199,6 +214,8 @@ static uint64_t calculated(const struct insn *insn, uint64_t left, uint64_t righ
 		return left + right;
 	case INSN_SUB:
 		return left - right;
+	case INSN_MULTIPLY:
+		return left * right;
 	case INSN_AND:
 		return left & right;
 	case INSN_OR:
@@ -437,6 +454,14 @@ static void try_tree(struct search *search, uint64_t index, unsigned depth, cons
 	}
 }
 
+static void try_slot(struct search *search, uint64_t slot)
+{
+	struct record record;
+
+	if (table_slot(search->walker->table, search->six, slot, &record))
+		try_set(search, record_set(search->walker->prove, &record));
+}
+
 static void try_family(struct search *search)
 {
 	const struct table_trees *trees = &search->walker->table->families[search->six];
@@ -448,6 +473,8 @@ static void try_family(struct search *search)
 	search->mark = search->walker->prove->bdd->nodes.count;
 	for (unsigned pass = 0; pass < PASSES && !search_over(search); pass++) {
 		try_set(search, BDD_TRUE);
+		for (uint64_t slot = 0; trees->hash && slot < trees->hash->slots && !search_over(search); slot++)
+			try_slot(search, slot);
 		for (unsigned tree = 0; tree < trees->count; tree++)
 			try_tree(search, trees->roots[tree], 0, &known);
 	}

@@ -23,6 +23,7 @@ void vec_init(struct walker *walker)
 	walker->memos = ARENA_ARRAY(walker->prove->arena, struct vec_memo, MEMOS);
 	walker->sources = ARENA_ARRAY(walker->prove->arena, vec, SOURCES * ELSEWHERE_MAX);
 	walker->own_names = ARENA_ARRAY(walker->prove->arena, bdd_ref, WALKER_LEVELS);
+	intern_init(&walker->opaque, walker->prove->arena, sizeof(struct making));
 	vec_number(walker, 0); /* is VEC_ZERO */
 }
 
@@ -65,7 +66,7 @@ bool vec_known(const struct walker *walker, vec v, uint64_t *ret_number)
  * A block for each word of the packet: by what it is shifted, then its bits, each with those that it is compared with or
  * added to in the places behind it.
  */
-enum { HEAD = 32, PLACES = 11, BLOCK = HEAD + WORD_BITS * PLACES };
+enum { HEAD = 32, PLACES = 16, BLOCK = HEAD + WORD_BITS * PLACES };
 enum {
 	PLACE_OF_PACKET,
 	PLACE_OF_ENTRY, /* two, of a record's */
@@ -73,6 +74,7 @@ enum {
 	PLACE_OF_NODE = 7,
 	PLACE_OF_BEST,
 	PLACE_OF_TAG, /* two, of versions; beside packet.whole */
+	PLACE_OF_KEY = PLACE_OF_TAG + 2, /* one for each word of a slot's */
 };
 enum { NO_WORD = IMAGE_WORDS - 1, /* nothing looks at that one */
        ORDERS = offsetof(struct packet, resume) / 8 };
@@ -83,9 +85,10 @@ enum { OTHERS = IMAGE_WORDS * BLOCK, OTHER_PLACES = (WALKER_LEVELS - OTHERS) / W
 static const uint8_t places[SOURCES] = {
 	[FROM_INDEX] = 0, [FROM_LATEST] = 1, [FROM_EPOCH] = 2, [FROM_FIRST] = 4, [FROM_ANSWER] = 5,
 	[FROM_TEST] = 6, /* its last word */
-	[FROM_VERSION] = 8, [FROM_VERSION_BEFORE] = 16, [FROM_ELSEWHERE] = 24,
+	[FROM_VERSION] = 8, [FROM_VERSION_BEFORE] = 16, [FROM_ELSEWHERE] = 24, [FROM_OPAQUE] = 24 + ELSEWHERE_MAX,
 };
-_Static_assert(OTHER_PLACES >= 24 + ELSEWHERE_MAX && WORD_BITS * OTHER_PLACES + OTHERS == WALKER_LEVELS, "room for all");
+_Static_assert(PLACE_OF_KEY + TABLE_KEY_WORDS == PLACES, "room for all");
+_Static_assert(OTHER_PLACES >= 24 + ELSEWHERE_MAX + OPAQUE_MAX && WORD_BITS * OTHER_PLACES + OTHERS == WALKER_LEVELS, "room for all");
 
 static uint32_t level_in(unsigned word, unsigned bit, unsigned place)
 {
@@ -124,6 +127,8 @@ static enum origin source_of_level(uint32_t level)
 		[PLACE_OF_ENTRY + 2] = FROM_ENTRY, [PLACE_OF_TEST] = FROM_TEST, [PLACE_OF_TEST + 1] = FROM_TEST,
 		[PLACE_OF_TEST + 2] = FROM_TEST, [PLACE_OF_NODE] = FROM_ENTRY, [PLACE_OF_BEST] = FROM_BEST,
 		[PLACE_OF_TAG] = FROM_VERSION, [PLACE_OF_TAG + 1] = FROM_VERSION_BEFORE,
+		[PLACE_OF_KEY] = FROM_ENTRY, [PLACE_OF_KEY + 1] = FROM_ENTRY, [PLACE_OF_KEY + 2] = FROM_ENTRY,
+		[PLACE_OF_KEY + 3] = FROM_ENTRY, [PLACE_OF_KEY + 4] = FROM_ENTRY,
 	};
 
 	if (level >= OTHERS)
@@ -237,6 +242,24 @@ vec vec_source(struct walker *walker, enum origin source, unsigned word)
 	return *known;
 }
 
+/* A key's bits stand beside those of the packet that they are compared with. */
+vec vec_slot(struct walker *walker, bool six, unsigned word)
+{
+	const struct table_key *key = &walker->config->hashes[six].key[(word - 1) % TABLE_KEY_WORDS];
+	bdd_ref bits[WORD_BITS];
+
+	if (word == 0)
+		return vec_record(walker, six, 0);
+	for (unsigned i = 0; i < WORD_BITS; i++)
+		bits[i] = bit_at(walker, level_in(NO_WORD, i, PLACE_OF_KEY + word - 1));
+	for (unsigned part = 0; part < TABLE_KEY_PARTS; part++)
+		for (unsigned i = 0; i < WORD_BITS; i++)
+			if (key->masks[part] >> i & 1 && i + key->shifts[part] < WORD_BITS)
+				bits[i + key->shifts[part]] = bit_at(walker, level_in(key->words[part] % PACKET_WORDS, i,
+										      PLACE_OF_KEY + word - 1));
+	return vec_make(walker, bits);
+}
+
 vec vec_record(struct walker *walker, bool six, unsigned word)
 {
 	bdd_ref bits[WORD_BITS];
@@ -296,7 +319,7 @@ uint32_t vec_sources(struct walker *walker, bdd_ref bit)
 
 void vec_own_names(struct walker *walker)
 {
-	const uint32_t own = SOURCE_BIT(FROM_PACKET) | SOURCE_BIT(FROM_WHOLE) | SOURCE_BIT(FROM_LATEST) | SOURCE_BIT(FROM_EPOCH);
+	const uint32_t own = SOURCE_BIT(FROM_OPAQUE) | SOURCE_BIT(FROM_PACKET) | SOURCE_BIT(FROM_WHOLE) | SOURCE_BIT(FROM_LATEST) | SOURCE_BIT(FROM_EPOCH);
 
 	for (uint32_t level = 0; level < WALKER_LEVELS; level++)
 		walker->own_names[level] = own >> source_of_level(level) & 1 ? bit_at(walker, level) : BDD_NONE;
@@ -388,6 +411,16 @@ static struct vec_memo *memo_of(struct walker *walker, uint32_t operation, vec l
 	uint64_t hash = ((left * 0x9e3779b97f4a7c15ull ^ right) * 0xff51afd7ed558ccdull ^ operation) * 0x9e3779b97f4a7c15ull;
 
 	return &walker->memos[hash >> 32 & (MEMOS - 1)];
+}
+
+vec vec_opaque(struct walker *walker, uint32_t kind, vec left, vec right)
+{
+	struct making making = { kind, left < right ? left : right, left < right ? right : left };
+	uint32_t number = intern_number(&walker->opaque, &making);
+
+	if (number >= OPAQUE_MAX)
+		walker_fail(walker, 0, "is followed by more products than are told apart");
+	return vec_source(walker, FROM_OPAQUE, number % OPAQUE_MAX);
 }
 
 /* What a vector was made of, the first time. */

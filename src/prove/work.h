@@ -56,6 +56,7 @@ enum insn_kind {
 
 	/* In walkers of tables only. */
 	INSN_SUB,
+	INSN_MULTIPLY,
 	INSN_OR,
 	INSN_XOR,
 	INSN_LEFT,    /* shifts, by the low 6 bits of the operand, or 5 */

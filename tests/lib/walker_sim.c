@@ -176,6 +176,7 @@ static bool run_alu(struct machine *machine, struct frame *frame, const struct b
 	case BPF_MOV: a = b; break;
 	case BPF_ADD: a += b; break;
 	case BPF_SUB: a -= b; break;
+	case BPF_MUL: a *= b; break;
 	case BPF_AND: a &= b; break;
 	case BPF_OR: a |= b; break;
 	case BPF_XOR: a ^= b; break;

@@ -48,21 +48,28 @@ static const struct hunt_policy mixed = { "both families, tests, chains and ques
 	"rule 11 reject if ip.src in {10.8.0.0/16} } }" };
 
 static const struct hunt_policy ahead = { "read ahead", HOOK_XDP, { 0 }, NULL };
+/* Most rules are in a hash. */
+static const struct hunt_policy hashed = { "hashed", HOOK_XDP, { 0 }, NULL };
 
-enum { AHEAD_RULES = 400 };
+enum { LONG_RULES = 400 };
 
-/* Half of the rules are of exact sources, half of exact destinations. */
-static const char *ahead_text(struct arena *arena)
+/* Half of the rules are of exact sources, half of exact destinations; or all are of both. */
+static const char *long_text(struct arena *arena, bool exact)
 {
 	static const char *const verdicts[] = { "accept", "drop", "reject" };
 	const char *text = "policy \"p\" { attach xdp \"lo\" default drop classifier table chain \"main\" {\n";
 	struct random random = random_seed(5);
 
-	for (unsigned i = 1; i <= AHEAD_RULES; i++)
-		text = arena_printf(arena, "%srule %u %s if all(ip.%s = %u.%u.%u.%u, proto = 6, dst_port = %u)\n", text, i,
-				    verdicts[random_below(&random, 3)], i % 2 ? "src" : "dst", random_below(&random, 223) + 1,
-				    random_below(&random, 256), random_below(&random, 256), random_below(&random, 256),
-				    random_below(&random, 60000));
+	for (unsigned i = 1; i <= LONG_RULES; i++) {
+		unsigned port = random_below(&random, 60000);
+		const char *rest = exact ? arena_printf(arena, "ip.dst = 192.0.2.%u, dst_port = %u", port % 256, port) :
+					   arena_printf(arena, "dst_port in {%u-%u}", port, port + 9);
+
+		text = arena_printf(arena, "%srule %u %s if all(ip.%s = %u.%u.%u.%u, proto = 6, %s)\n", text, i,
+				    verdicts[random_below(&random, 3)], i % 2 || exact ? "src" : "dst",
+				    random_below(&random, 223) + 1, random_below(&random, 256), random_below(&random, 256),
+				    random_below(&random, 256), rest);
+	}
 	return arena_printf(arena, "%s} }", text);
 }
 
@@ -104,12 +111,14 @@ static void begin(struct trial *trial)
 	struct plan *plan;
 
 	trial->hunt = (struct hunt){ .arena = trial->arena, .policy = trial->policy };
-	hunt_begin(&trial->hunt, trial->policy->text ? trial->policy->text : ahead_text(trial->arena), 200);
+	hunt_begin(&trial->hunt, trial->policy->text ? trial->policy->text : long_text(trial->arena, trial->policy == &hashed), 200);
 	plan = arena_copy(trial->arena, trial->hunt.subject.plan, sizeof *plan);
 	trial->hunt.subject.plan = plan;
 	assert_int_equal(plan->kind, PLAN_TABLE);
 	if (trial->policy == &ahead)
 		read_all_ahead(plan);
+	if (trial->policy == &hashed)
+		assert_true(plan->table.config.hashes[0].slots);
 	trial->sim = (struct walker_sim){ .config = &plan->table.config, .words = trial->hunt.words,
 					  .count = plan->table.word_count, .rest = answer_rest, .context = trial };
 }
@@ -178,6 +187,7 @@ static void walkers_are_proven(void **state)
 	(void)state;
 	with_trial(&ahead, prove_both);
 	with_trial(&mixed, prove_both);
+	with_trial(&hashed, prove_both);
 }
 
 /* --- harmed ones -------------------------------------------------------------------------------------------------- */
