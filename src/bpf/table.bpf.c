@@ -290,15 +290,16 @@ static __always_inline __u64 search_hash(struct packet *packet, __u64 best, bool
 	const volatile struct table_hash *hash = &table_config.hashes[six];
 	const void *words = blob();
 	const struct table_slot *slot;
-	__u64 key[TABLE_KEY_WORDS], index, sum = 0, differs = 0;
+	volatile __u64 key[TABLE_KEY_WORDS]; /* or words that were not written would be read before it is asked how many there are */
+	__u64 index, sum = 0, differs = 0, word;
 
 	if (!words)
 		return best;
 #pragma unroll
 	for (int i = 0; i < TABLE_KEY_WORDS; i++)
 		if (hash->keys > i) {
-			key[i] = key_word(packet, &hash->key[i]);
-			sum += key[i] * hash->key[i].factor;
+			word = key[i] = key_word(packet, &hash->key[i]);
+			sum += word * hash->key[i].factor;
 		}
 	index = slot_of(words, hash, sum);
 	if (!inside(&index))
