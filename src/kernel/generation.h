@@ -21,7 +21,7 @@
 
 #include "kernel/internal.h"
 
-enum { RECORD_VERSION = 4, TARGET_LENGTH = 1024, PLACES_MAX = 512 };
+enum { RECORD_VERSION = 5, TARGET_LENGTH = 1024, PLACES_MAX = 512 };
 
 /* How a program hangs on its hook. */
 enum how { HOW_NONE, HOW_NATIVE, HOW_GENERIC, HOW_TCX, HOW_CLSACT, HOW_LINK };
