@@ -290,25 +290,23 @@ static __always_inline __u64 search_hash(struct packet *packet, __u64 best, bool
 	const volatile struct table_hash *hash = &table_config.hashes[six];
 	const void *words = blob();
 	const struct table_slot *slot;
-	volatile __u64 key[TABLE_KEY_WORDS]; /* or words that were not written would be read before it is asked how many there are */
-	__u64 index, sum = 0, differs = 0, word;
+	__u64 index, sum = 0, differs = 0;
 
 	if (!words)
 		return best;
 #pragma unroll
 	for (int i = 0; i < TABLE_KEY_WORDS; i++)
-		if (hash->keys > i) {
-			word = key[i] = key_word(packet, &hash->key[i]);
-			sum += word * hash->key[i].factor;
-		}
+		if (hash->keys > i)
+			sum += key_word(packet, &hash->key[i]) * hash->key[i].factor;
 	index = slot_of(words, hash, sum);
 	if (!inside(&index))
 		return best;
 	slot = words + index * 8;
+	asm volatile("" : "+r"(packet)); /* or the key is kept on the stack, whose 512 bytes all callers share */
 #pragma unroll
 	for (int i = 0; i < TABLE_KEY_WORDS; i++)
 		if (hash->keys > i)
-			differs |= slot->key[i] ^ key[i];
+			differs |= slot->key[i] ^ key_word(packet, &hash->key[i]);
 	if (differs || take(packet, words, slot->order, 0, best) != TAKEN_BETTER)
 		return best;
 	return found_at(words, index);
