@@ -25,8 +25,10 @@ static __always_inline __u32 program_place(const struct owner_note *note)
 {
 	if (!note->program)
 		return ABSENT_PROGRAM;
-	for (__u32 i = 0; i < PLANE_PROGRAMS && i < programs.count; i++)
-		if (plane_program_is(&programs, i, note->program, note->device, note->generation))
+	/* The kernel removes turns for programs that there are not. As a loop, it takes more of the stack. */
+#pragma unroll
+	for (__u32 i = 0; i < PLANE_PROGRAMS; i++)
+		if (i < programs.count && plane_program_is(&programs, i, note->program, note->device, note->generation))
 			return PROGRAM_FIRST + i;
 	return PROGRAM_OTHER;
 }
