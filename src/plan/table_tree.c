@@ -440,7 +440,8 @@ static bool part_of(const struct tree *tree, uint32_t index, unsigned field, str
 static struct cut half_of(const struct tree *tree, unsigned field, struct interval around)
 {
 	uint64_t open = low_bits(tree->family->fields[field].width) & ~tree->regions[field].mask;
-	unsigned top = 64 - (unsigned)__builtin_clzll(open), half = 63 - (unsigned)__builtin_clzll(around.lo ^ around.hi);
+	unsigned top = 64 - (unsigned)__builtin_clzll(open | 1);
+	unsigned half = 63 - (unsigned)__builtin_clzll(((around.lo ^ around.hi) & open) | 1);
 	unsigned bits = top - half < CUT_BITS_MAX ? top - half : CUT_BITS_MAX;
 
 	return (struct cut){ .field = field, .shift = top - bits, .bits = bits };

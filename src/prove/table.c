@@ -88,7 +88,7 @@ struct known table_pick(struct prove *prove, bdd_ref set, uint64_t *random)
 		set = levels[node->level] ? node->high : node->low;
 	}
 	memset(&known, 0, sizeof known);
-	for (unsigned bit = 0; bit < offsetof(struct packet, resume) * 8; bit++)
+	for (unsigned bit = 0; bit < PACKET_WORDS * 64; bit++)
 		known_add(&known, bit / 64, (uint64_t)1 << bit % 64,
 			  (uint64_t)levels[prove->level_of_bit[bit]] << bit % 64);
 	return known;
