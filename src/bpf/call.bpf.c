@@ -129,7 +129,8 @@ static __always_inline void leave_note(struct bpf_sock_addr *call, struct task_s
 	complete_note(task, there);
 }
 
-static __always_inline void set_process(struct bpf_sock_addr *call, struct packet *packet)
+/* Their own functions, so that their parts of the stack are free while rules judge. */
+OUT_OF_LINE void set_process(struct bpf_sock_addr *call, struct packet *packet)
 {
 	struct task_struct *task = this_task();
 	struct owner_note note;
@@ -147,10 +148,17 @@ static __always_inline void set_process(struct bpf_sock_addr *call, struct packe
 		leave_lineage(call->sk, packet->tree);
 }
 
+OUT_OF_LINE void set_owner(struct bpf_sock_addr *call, struct packet *packet)
+{
+	struct sock *sk = socket_of(call);
+
+	if (sk)
+		set_owner_of(sk, packet, config.needed);
+}
+
 static __always_inline int plane_parse(struct bpf_sock_addr *call, struct packet *packet)
 {
 	__u32 protocol = protocol_of(call);
-	struct sock *sk;
 
 	packet_clear(packet);
 	packet->proto = protocol;
@@ -162,11 +170,8 @@ static __always_inline int plane_parse(struct bpf_sock_addr *call, struct packet
 		packet->dst_port = SWAP(16, (__u16)call->user_port);
 	if (config.notes || config.needed & (NEEDS_NOTE | NEEDS(FIELD_TREE)))
 		set_process(call, packet);
-	if (!(config.needed & (NEEDS(FIELD_USER) | NEEDS_CGROUPS)))
-		return PARSE_OK;
-	sk = socket_of(call);
-	if (sk)
-		set_owner_of(sk, packet, config.needed);
+	if (config.needed & (NEEDS(FIELD_USER) | NEEDS_CGROUPS))
+		set_owner(call, packet);
 	return PARSE_OK;
 }
 

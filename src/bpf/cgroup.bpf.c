@@ -36,7 +36,7 @@ static __always_inline int plane_parse(struct __sk_buff *skb, struct packet *pac
 
 	packet_clear(packet);
 	set_metadata(skb, packet, EGRESS);
-	set_owner(skb, packet, view.needed);
+	set_owner(skb, packet);
 	done = parse_network(&view, packet, skb->protocol, 0, NULL);
 	if (LIKELY(done != PARSE_AGAIN))
 		return done;

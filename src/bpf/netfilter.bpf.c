@@ -80,17 +80,15 @@ static __always_inline __u32 group_of(struct sock *sk)
 	return sk->sk_socket == socket && socket->file == file ? group : ABSENT_OWNER;
 }
 
-static __always_inline void set_owner(const struct sk_buff *skb, struct packet *packet, field_mask needed)
+/* Its own function, so that its part of the stack is free while rules judge. */
+OUT_OF_LINE void set_owner(struct bpf_nf_ctx *context, struct packet *packet)
 {
-	struct sock *sk;
+	struct sock *sk = owner_of(context->skb);
 
-	if (!(needed & (NEEDS(FIELD_USER) | NEEDS(FIELD_GROUP) | NEEDS_CGROUPS)))
-		return;
-	sk = owner_of(skb);
 	if (!sk)
 		return;
-	set_owner_of(sk, packet, needed);
-	if (needed & NEEDS(FIELD_GROUP))
+	set_owner_of(sk, packet, config.needed);
+	if (config.needed & NEEDS(FIELD_GROUP))
 		packet->group = group_of(sk);
 }
 
@@ -111,8 +109,8 @@ static __always_inline void set_metadata(struct bpf_nf_ctx *context, struct pack
 		packet->out_iface = index_of(state->out);
 	if (needed & NEEDS(FIELD_MARK))
 		packet->mark = context->skb->mark;
-	if (config.hook == HOOK_NF_OUTPUT)
-		set_owner(context->skb, packet, needed);
+	if (config.hook == HOOK_NF_OUTPUT && needed & NEEDS_OWNER)
+		set_owner(context, packet);
 }
 
 /* Its own function, so that its part of the stack is free while rules judge. */

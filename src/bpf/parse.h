@@ -42,6 +42,7 @@ enum parse_status { PARSE_OK, PARSE_MALFORMED, PARSE_AGAIN };
 #define NEEDS_IP_DETAILS \
 	(NEEDS(FIELD_LENGTH) | NEEDS(FIELD_TTL) | NEEDS(FIELD_DSCP) | NEEDS(FIELD_ECN))
 #define NEEDS_CGROUPS (NEEDS(FIELD_CGROUP_0) | NEEDS(FIELD_CGROUP_1) | NEEDS(FIELD_CGROUP_2))
+#define NEEDS_OWNER (NEEDS(FIELD_USER) | NEEDS(FIELD_GROUP) | NEEDS(FIELD_PROGRAM) | NEEDS(FIELD_TREE) | NEEDS_CGROUPS)
 
 struct view {
 	parse_source *source;
@@ -143,13 +144,18 @@ static __always_inline __u64 get64(const __u8 *at)
 /* The raw value of 16 bits in network byte order, for comparisons without swapping. */
 #define RAW16(value) ((__u16)SWAP(16, (__u16)(value)))
 
+/* Where the linear part ends; an includer may know where to read it. */
+#ifndef VIEW_END
+#define VIEW_END(view) ((view)->end)
+#endif
+
 /* `size` bytes from `offset` on: in place, or copied to `buffer`; NULL if the form cannot have them. */
 static __always_inline const __u8 *view_at(const struct view *view, __u32 offset, __u32 size, __u8 *buffer)
 {
 	if (!view->fast)
 		return source_copy(view->source, offset, buffer, size) ? NULL : buffer;
 #ifdef __bpf__
-	return view->data + offset + size > view->end ? NULL : view->data + offset;
+	return view->data + offset + size > VIEW_END(view) ? NULL : view->data + offset;
 #else
 	return (size_t)(view->end - view->data) < (size_t)offset + size ? NULL : view->data + offset;
 #endif

@@ -344,16 +344,15 @@ VERIFIED_ONCE int plane_capture(plane_context *context, __u32 rule, __u32 snap, 
 
 /* --- steps ------------------------------------------------------------------------------------------------------ */
 
-/* One packet's way through its steps. */
+/* One packet's way through its steps. Small: the stack is shared with all that is called from here. */
 struct run {
 	plane_context *context;
 	struct packet *packet;
 	struct weight weight;
 	__u32 next; /* step */
-	__u32 verdict;
 	__u32 slot;
+	__u8 verdict, change_count;
 	bool done;
-	__u32 change_count;
 	__u32 changes[CHANGES_MAX]; /* steps that change sets, to be taken at the end */
 	__u64 knocked; /* bit 8 * i + s: step s of knock i */
 };

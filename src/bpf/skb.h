@@ -28,6 +28,16 @@ static __always_inline int source_copy(parse_source *source, __u32 offset, void 
 #define SKB_LENGTH(skb) ((skb)->len)
 #endif
 
+#ifdef PLANE_IN_PLACE
+/* Read again rather than kept on the stack, which is as much of a load. */
+static __always_inline const __u8 *skb_end(struct __sk_buff *skb)
+{
+	asm volatile("" : "+r"(skb));
+	return (const __u8 *)(long)skb->data_end;
+}
+#define VIEW_END(view) skb_end((view)->source)
+#endif
+
 #include "bpf/parse.h"
 
 #include "bpf/lineage.h"
@@ -41,7 +51,6 @@ static __always_inline struct view skb_view(struct __sk_buff *skb, bool fast)
 	return (struct view){
 		.source = skb,
 		.data = (const __u8 *)(long)skb->data,
-		.end = (const __u8 *)(long)skb->data_end,
 		.length = skb->len,
 		.needed = config.needed,
 		.fast = fast,
@@ -85,11 +94,11 @@ static __always_inline __u32 skb_tree(struct __sk_buff *skb)
 	return tree ? *tree : 0;
 }
 
-/* Tells what the kernel knows beside the bytes, where the hook has an owner. */
-static __always_inline void set_owner(struct __sk_buff *skb, struct packet *packet, field_mask needed)
+/* Its own function, so that its part of the stack is free while rules judge. */
+OUT_OF_LINE void read_owner(struct __sk_buff *skb, struct packet *packet)
 {
-	if (config.trace)
-		return;
+	const field_mask needed = config.needed;
+
 	if (needed & NEEDS(FIELD_USER))
 		packet->user = skb_owner(skb);
 	if (config.notes && needed & NEEDS_NOTE) {
@@ -106,6 +115,13 @@ static __always_inline void set_owner(struct __sk_buff *skb, struct packet *pack
 		packet->cgroup[1] = bpf_skb_ancestor_cgroup_id(skb, config.levels[1]);
 	if (needed & NEEDS(FIELD_CGROUP_2))
 		packet->cgroup[2] = bpf_skb_ancestor_cgroup_id(skb, config.levels[2]);
+}
+
+/* Tells what the kernel knows beside the bytes, where the hook has an owner. */
+static __always_inline void set_owner(struct __sk_buff *skb, struct packet *packet)
+{
+	if (config.needed & NEEDS_OWNER && !config.trace)
+		read_owner(skb, packet);
 }
 
 static __always_inline void describe_noted(struct __sk_buff *skb, struct event *event)

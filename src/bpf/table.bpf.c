@@ -410,10 +410,15 @@ WALKER __u64 table_go_on6(struct packet *packet, __u64 index, __u64 best)
 }
 #endif
 
+static __always_inline __u64 walk_of(struct packet *packet, __u64 root, __u64 best, bool six)
+{
+	return six ? table_walk6(packet, root, best) : table_walk4(packet, root, best);
+}
+
 /* The better of `best` and what the tree says. Unrolled: in loops within loops, the kernel would have to follow too many ways. */
 static __always_inline __u64 search(struct packet *packet, __u64 root, __u64 best, bool six)
 {
-	__u64 found = six ? table_walk6(packet, root, best) : table_walk4(packet, root, best);
+	__u64 found = walk_of(packet, root, best, six);
 
 #if BOUNDED
 #pragma unroll
@@ -427,8 +432,8 @@ static __always_inline __u64 search(struct packet *packet, __u64 root, __u64 bes
 
 /* --- single rules that were changed ------------------------------------------------------------------------------ */
 
-/* Below any order and answer: the packet cannot be judged. */
-#define LOST 0
+/* No root: the packet cannot be judged. */
+#define LOST (~0ull)
 
 /* Whether the packet, whose judging goes on, began with this version (0: none). */
 static __always_inline bool began_with(const struct packet *packet, __u32 tag)
@@ -441,8 +446,11 @@ static __always_inline const struct table_version *version_at(const void *words,
 	return index && inside(&index) ? words + index * 8 : NULL;
 }
 
-/* The better of `best` and what the version of the table in force says that is built beside the trees. */
-__attribute__((noinline)) __u64 table_changes(struct packet *packet, __u64 best)
+/*
+ * The root of the tree that is built beside the others, in the version of the table in force; 0: there is none. Who asks
+ * walks it: this function's part of the stack is free then.
+ */
+__attribute__((noinline)) __u64 table_changes(struct packet *packet)
 {
 	const void *words = blob();
 	const struct table_version *version;
@@ -450,7 +458,7 @@ __attribute__((noinline)) __u64 table_changes(struct packet *packet, __u64 best)
 	__u32 tag;
 
 	if (!packet || !words || !table_config.changes)
-		return best;
+		return 0;
 	index = *(const volatile __u64 *)words;
 	version = version_at(words, index);
 	if (version && (packet->resume ? !began_with(packet, version->tag) : epoch < version->since)) {
@@ -462,11 +470,7 @@ __attribute__((noinline)) __u64 table_changes(struct packet *packet, __u64 best)
 		packet->whole = (packet->whole & 1) | tag << TABLE_TAG_SHIFT;
 	else if (!began_with(packet, tag))
 		return LOST;
-	if (!version)
-		return best;
-	if (packet->family == FAMILY_IPV6)
-		return version->roots[1] ? table_walk6(packet, version->roots[1], best) : best;
-	return version->roots[0] ? table_walk4(packet, version->roots[0], best) : best;
+	return version ? version->roots[packet->family == FAMILY_IPV6] : 0;
 }
 
 static __always_inline bool has_changes(void)
@@ -528,12 +532,14 @@ static __always_inline bool read_ahead(const struct packet *packet, bool six, __
 	return true;
 }
 
-/* All trees of a family. */
-static __always_inline __u64 search_all(struct packet *packet, __u64 best, bool six)
+/* All trees of a family, after what was changed in them. */
+static __always_inline __u64 search_all(struct packet *packet, __u64 changed, bool six)
 {
 	__u32 trees = six ? table_config.trees6 : table_config.trees4;
-	__u64 starts[TABLE_TREES];
+	__u64 starts[TABLE_TREES], best = table_config.start;
 
+	if (changed)
+		best = walk_of(packet, changed, best, six); /* its leaves are short */
 #pragma unroll
 	for (__u32 i = 0; i < TABLE_TREES; i++)
 		starts[i] = six ? table_config.roots6[i] : table_config.roots4[i];
@@ -555,15 +561,15 @@ _Static_assert(TABLE_TREES == 4, "search_all() goes through them one by one: wha
 
 __attribute__((noinline)) int classify(struct packet *packet)
 {
-	__u64 best = table_config.start;
+	__u64 changed = 0;
 
 	if (!packet)
 		return ANSWER(ANSWER_DROP, SLOT_MALFORMED);
 	if (packet->family != FAMILY_IPV4 && packet->family != FAMILY_IPV6)
 		return classify_rest(packet);
 	if (has_changes())
-		best = table_changes(packet, best);
-	if (best == LOST)
+		changed = table_changes(packet);
+	if (changed == LOST)
 		return ANSWER(ANSWER_DROP, SLOT_MALFORMED);
-	return packet->family == FAMILY_IPV6 ? (int)search_all(packet, best, true) : (int)search_all(packet, best, false);
+	return packet->family == FAMILY_IPV6 ? (int)search_all(packet, changed, true) : (int)search_all(packet, changed, false);
 }

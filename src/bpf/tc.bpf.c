@@ -43,7 +43,7 @@ static __always_inline int plane_parse(struct __sk_buff *skb, struct packet *pac
 	packet_clear(packet);
 	set_metadata(skb, packet, leaving());
 	if (leaving())
-		set_owner(skb, packet, view.needed);
+		set_owner(skb, packet);
 	if (view.needed & NEEDS(FIELD_VLAN) && skb->vlan_present)
 		packet->vlan = skb->vlan_tci & 0xfff;
 	done = parse_whole(skb, &view, packet);

@@ -278,13 +278,15 @@ static bool asks_right(struct walker *walker, bdd_ref set, const struct machine 
 {
 	unsigned six = reading->six;
 
-	if (!passes_packet(walker, machine) || !is_number(machine, 2))
+	if (!passes_packet(walker, machine))
+		return false;
+	if (reading->kind == ASK_CHANGES)
+		return function == FUNCTION_CHANGES;
+	if (!is_number(machine, 2))
 		return false;
 	switch (reading->kind) {
 	case ASK_TESTS:
 		return function == FUNCTION_TESTS && vec_equal(walker, set, 32, argument(machine, 2), reading->first);
-	case ASK_CHANGES:
-		return function == FUNCTION_CHANGES && vec_equal(walker, set, 64, argument(machine, 2), reading->best);
 	case ASK_WALK:
 	case ASK_ON:
 		return function == (reading->kind == ASK_WALK ? FUNCTION_WALK4 : FUNCTION_GO_ON4) + six &&
@@ -301,10 +303,8 @@ static void return_from(struct meetings *meetings, bdd_ref set, struct machine *
 	struct walker *walker = meetings->walker;
 
 	memset(machine->registers, 0, 6 * sizeof machine->registers[0]);
-	if (reading.kind == ASK_CHANGES) {
-		reading.best = vec_number(walker, 0);
+	if (reading.kind == ASK_CHANGES)
 		reading.stored = 1;
-	}
 	if (!rename_all(walker, set, machine, &reading, walker->live[machine->at + 1])) {
 		walker_fail(walker, machine->at, "needs what the table does not say");
 		return;
@@ -394,12 +394,12 @@ static bool read_word(struct meetings *meetings, bdd_ref set, struct machine *ma
 	return false;
 }
 
-/* What functions other than classify() return. */
+/* What functions return that look for the best. */
 static bool returns_sane(struct walker *walker, bdd_ref set, const struct reading *reading)
 {
 	bdd_ref good = reading_sane(walker, reading->best);
 
-	if (reading->narrow)
+	if (reading->narrow || reading->function == FUNCTION_CHANGES)
 		return true;
 	good = bdd_or(walker->bdd, good, vec_bits(walker, reading->best)[63]); /* TABLE_GOES_ON */
 	return !bdd_meet(walker->bdd, set, bdd_not(walker->bdd, good));
@@ -488,7 +488,7 @@ static void go_on(struct meetings *meetings, uint32_t number)
 static void begin_function(struct meetings *meetings, unsigned function, const struct image_function *image)
 {
 	static const uint8_t arguments[FUNCTION_COUNT][2] = {
-		[FUNCTION_TESTS] = { FROM_FIRST },	       [FUNCTION_CHANGES] = { FROM_BEST },
+		[FUNCTION_TESTS] = { FROM_FIRST },
 		[FUNCTION_WALK4] = { FROM_INDEX, FROM_BEST },  [FUNCTION_WALK6] = { FROM_INDEX, FROM_BEST },
 		[FUNCTION_GO_ON4] = { FROM_INDEX, FROM_BEST }, [FUNCTION_GO_ON6] = { FROM_INDEX, FROM_BEST },
 	};
@@ -510,6 +510,8 @@ static void begin_function(struct meetings *meetings, unsigned function, const s
 						       vec_source(walker, FROM_BEST, 0);
 	reading.index = vec_source(walker, FROM_INDEX, 0);
 	reading.first = reading.whole = vec_number(walker, 0);
+	if (function == FUNCTION_CHANGES)
+		reading.best = vec_number(walker, 0);
 	if (function == FUNCTION_TESTS) {
 		reading.first = vec_part(walker, vec_source(walker, FROM_FIRST, 0), 0, 32);
 		reading.index = vec_operate(walker, INSN_LEFT, true, reading.first, vec_number(walker, 2));

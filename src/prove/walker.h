@@ -225,10 +225,12 @@ enum reading_kind {
 	READ_ANYTHING,   /* there is no such table */
 };
 
+enum { CHANGED_TREE = 255 };
+
 /* Where the reading of a table is. Zeroed before it is filled. */
 struct reading {
 	uint8_t kind, function, six;
-	uint8_t tree, depth, page;
+	uint8_t tree, depth, page; /* `tree`: or CHANGED_TREE, that of a version */
 	uint16_t count;    /* records or tests read, if they are counted */
 	uint8_t stored;    /* packet.whole has become `whole` */
 	uint8_t narrow;    /* END: 32 bits are returned */

@@ -117,7 +117,22 @@ static void give_node(struct list *list, bdd_ref set, struct reading next)
 	give(list, where(list, set, is_inside(list->walker, next.index)), next);
 }
 
+static void begin_search(struct list *list, bdd_ref set, struct reading next);
 static void end_tree(struct list *list, bdd_ref set, struct reading done);
+
+/* A tree from its root on, or from behind it. */
+static void begin_walk(struct list *list, bdd_ref set, struct reading next)
+{
+	next.depth = 0;
+	next.kind = ASK_WALK;
+	next.page = 0;
+	if (list->walker->counts) {
+		give(list, set, next);
+		return;
+	}
+	give_node(list, set, next);
+	end_tree(list, unless(list, set, is_inside(list->walker, next.index)), next);
+}
 
 /* Tree `next.tree` of the family. Those that are read ahead begin behind their roots. */
 static void begin_tree(struct list *list, bdd_ref set, struct reading next)
@@ -131,20 +146,12 @@ static void begin_tree(struct list *list, bdd_ref set, struct reading next)
 		return;
 	}
 	next.index = vec_number(walker, trees->roots[next.tree]);
-	next.depth = 0;
 	if (touched >> next.tree & 1) {
 		struct table_node node = table_node(walker->table, trees->roots[next.tree]);
 
 		next.index = child_of(walker, &next, &node, vec_number(walker, node.base));
 	}
-	next.kind = ASK_WALK;
-	next.page = 0;
-	if (walker->counts) {
-		give(list, set, next);
-		return;
-	}
-	give_node(list, set, next);
-	end_tree(list, unless(list, set, is_inside(walker, next.index)), next);
+	begin_walk(list, set, next);
 }
 
 /* --- hashes ------------------------------------------------------------------------------------------------------- */
@@ -239,8 +246,11 @@ static void end_tree(struct list *list, bdd_ref set, struct reading done)
 		give_end(list, set, done.best, false);
 		return;
 	}
-	done.tree++;
-	begin_tree(list, set, done);
+	done.tree++; /* behind CHANGED_TREE comes 0 */
+	if (done.tree)
+		begin_tree(list, set, done);
+	else
+		begin_search(list, set, done);
 }
 
 static void end_with(struct list *list, bdd_ref set, vec best)
@@ -578,33 +588,20 @@ static bdd_ref began_with(struct walker *walker, vec tag)
 	return vec_compare(walker, COMPARE_EQ, true, vec_part(walker, whole, TABLE_TAG_SHIFT, 8 - TABLE_TAG_SHIFT), tag);
 }
 
-/* This version's tree, or none. */
+/* The root of this version's tree, or none. */
 static void use_version(struct list *list, bdd_ref set, struct reading next, bool any, enum origin source)
 {
 	struct walker *walker = list->walker;
 	bdd_ref six = compare_number(walker, COMPARE_EQ, PACKET_PART(walker, family), FAMILY_IPV6);
 
-	for (unsigned i = 0; i < 2; i++) {
-		bdd_ref part = i ? where(list, set, six) : unless(list, set, six), none = BDD_TRUE;
-
-		if (any) {
-			next.index = VERSION(walker, source, roots[i]);
-			none = compare_number(walker, COMPARE_EQ, next.index, 0);
-		}
-		next.kind = READ_END;
-		give(list, where(list, part, none), next);
-		part = unless(list, part, none);
-		next.six = (uint8_t)i;
-		next.kind = ASK_WALK;
-		if (walker->counts) {
-			give(list, part, next);
-			continue;
-		}
-		give_node(list, part, next);
-		next.kind = READ_END;
-		give(list, unless(list, part, is_inside(walker, next.index)), next);
-	}
+	next.best = vec_number(walker, 0);
+	if (any)
+		next.best = vec_choose(walker, six, VERSION(walker, source, roots[1]), VERSION(walker, source, roots[0]));
+	give(list, set, next);
 }
+
+/* What is returned for a packet that began with a version which is gone. */
+#define NO_ROOT UINT64_MAX
 
 /* A packet's first run is marked with the version; later ones need the same. */
 static void choose_version(struct list *list, bdd_ref set, bool resumed, bool any, enum origin source)
@@ -623,7 +620,7 @@ static void choose_version(struct list *list, bdd_ref set, bool resumed, bool an
 	}
 	began = began_with(walker, tag);
 	use_version(list, where(list, set, began), next, any, source);
-	give_end(list, unless(list, set, began), vec_number(walker, 0), false);
+	give_end(list, unless(list, set, began), vec_number(walker, NO_ROOT), false);
 }
 
 /* The version at that index, or none. */
@@ -639,11 +636,9 @@ static void find_version(struct list *list, bdd_ref set, bool resumed, enum read
 	choose_version(list, unless(list, set, there), resumed, false, FROM_VERSION);
 }
 
-/* Packets that are so, and whose best may be. */
 static bdd_ref such_packets(struct list *list, bool resumed)
 {
-	return where(list, reading_sane(list->walker, list->from->best),
-		     compare_number(list->walker, resumed ? COMPARE_NE : COMPARE_EQ, PACKET_PART(list->walker, resume), 0));
+	return compare_number(list->walker, resumed ? COMPARE_NE : COMPARE_EQ, PACKET_PART(list->walker, resume), 0);
 }
 
 static void next_of_version(struct list *list)
@@ -716,7 +711,7 @@ static void next_of_walk(struct list *list, unsigned page)
 
 	_Static_assert(TABLE_GOES_ON == 1ull << 63, "the last bit");
 	end_with(list, unless(list, reading_sane(walker, answer), more), answer);
-	if (!is_long || page >= TABLE_PAGES || next.function != FUNCTION_CLASSIFY)
+	if (!is_long || page >= TABLE_PAGES || next.function != FUNCTION_CLASSIFY || next.tree == CHANGED_TREE)
 		return; /* the table has no such leaf */
 	next.page = (uint8_t)page;
 	next.index = vec_part(walker, answer, 0, 63);
@@ -726,14 +721,17 @@ static void next_of_walk(struct list *list, unsigned page)
 static void next_of_changes(struct list *list)
 {
 	struct walker *walker = list->walker;
-	vec answer = vec_source(walker, FROM_ANSWER, 0);
-	bdd_ref lost = compare_number(walker, COMPARE_EQ, answer, 0), set;
+	vec root = vec_source(walker, FROM_ANSWER, 0);
+	bdd_ref lost = compare_number(walker, COMPARE_EQ, root, NO_ROOT), none = compare_number(walker, COMPARE_EQ, root, 0), set;
 	struct reading next = *list->from;
 
-	next.best = answer;
 	set = compare_number(walker, COMPARE_EQ, PACKET_PART(walker, family), next.six ? FAMILY_IPV6 : FAMILY_IPV4);
 	give_end(list, where(list, set, lost), vec_number(walker, ANSWER(ANSWER_DROP, SLOT_MALFORMED)), true);
-	begin_search(list, where(list, unless(list, set, lost), reading_sane(walker, answer)), next);
+	set = unless(list, set, lost);
+	begin_search(list, where(list, set, none), next);
+	next.tree = CHANGED_TREE;
+	next.index = root;
+	begin_walk(list, unless(list, set, none), next);
 }
 
 unsigned reading_next(struct walker *walker, const struct reading *reading, struct outcome *outcomes)

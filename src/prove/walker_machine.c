@@ -14,7 +14,7 @@ static const struct {
 	unsigned arguments;
 } functions[FUNCTION_COUNT] = {
 	[FUNCTION_CLASSIFY] = { "classify", 1 },     [FUNCTION_TESTS] = { "table_tests", 2 },
-	[FUNCTION_CHANGES] = { "table_changes", 2 }, [FUNCTION_WALK4] = { "table_walk4", 3 },
+	[FUNCTION_CHANGES] = { "table_changes", 1 }, [FUNCTION_WALK4] = { "table_walk4", 3 },
 	[FUNCTION_WALK6] = { "table_walk6", 3 },     [FUNCTION_GO_ON4] = { "table_go_on4", 3 },
 	[FUNCTION_GO_ON6] = { "table_go_on6", 3 },
 };
