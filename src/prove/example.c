@@ -305,18 +305,18 @@ static const char *verdict_text(struct arena *arena, const struct prove_input *i
 		return arena_printf(arena, "%s (default)", name);
 	if (slot == SLOT_NON_IP)
 		return arena_printf(arena, "%s (non_ip)", name);
-	if (slot >= SLOT_RULES && slot <= SLOT_RULE(ruleset_shown(input->ruleset)))
-		return arena_printf(arena, "%s (rule %u)", name, slot - SLOT_RULES + 1);
+	if (spec_rule(input, slot))
+		return arena_printf(arena, "%s (rule %u)", name, spec_rule(input, slot));
 	return arena_printf(arena, "%s (counter %u)", name, slot);
 }
 
 static const char *effect_text(struct arena *arena, const struct prove_input *input, const struct effect *effect)
 {
-	uint32_t rule = effect->slot - SLOT_RULES + 1;
+	uint32_t rule = spec_rule(input, effect->slot);
 
 	switch (effect->kind) {
 	case STEP_COUNT:
-		if (effect->slot < SLOT_RULES || rule > ruleset_shown(input->ruleset))
+		if (!rule)
 			return arena_printf(arena, "counter %u", effect->slot);
 		return arena_printf(arena, "rule %u", rule);
 	case STEP_LOG:
@@ -395,7 +395,7 @@ static bool tell_token(struct story *story, uint32_t rate, uint32_t slot)
 	bool granted = story->granted >> (story->asked < 31 ? story->asked : 31) & 1;
 
 	story->text = arena_printf(prove->arena, "%s%s%s of rate %u for rule %u", story->text,
-				   *story->text ? ", " : "", granted ? "a token" : "no token", rate + 1, slot - SLOT_RULES + 1);
+				   *story->text ? ", " : "", granted ? "a token" : "no token", rate + 1, spec_rule(prove->input, slot));
 	story->effects++;
 	story->asked++;
 	return granted;

@@ -37,6 +37,18 @@ struct prove_object {
 
 enum { PROVE_WALKERS = 2 };
 
+/*
+ * A table whose rules were changed one by one since it was built: the blob is as it is then, and rules count and ask where they
+ * did when they came. By rule number, those of what comes with a knock not included.
+ */
+struct prove_changed {
+	uint64_t epoch;        /* that has come: which version is in force depends on it */
+	const uint32_t *slots; /* of its counter */
+	uint32_t counters;     /* slot of the first named counter */
+	const uint32_t *logs;  /* index of its first log statement */
+	const uint32_t *rates; /* of its first rate */
+};
+
 struct prove_input {
 	const struct ruleset *ruleset;
 	enum hook hook;
@@ -55,6 +67,7 @@ struct prove_input {
 	const struct table_config *table; /* the classifier is a table (bpf/table_abi.h): its constants, or NULL */
 	const uint64_t *table_words;      /* and its blob; the loader adds zeros */
 	size_t table_count;               /* of words */
+	const struct prove_changed *changed; /* or NULL: as it was built */
 	struct prove_object walkers[PROVE_WALKERS]; /* builds of bpf/table.bpf.c, any of which may walk it; none: no name */
 	unsigned milliseconds; /* most time to take; 0: no limit */
 	size_t node_max;       /* most nodes of all diagrams; 0: PROVE_NODES_MAX */

@@ -313,6 +313,31 @@ bdd_ref spec_diagram(struct prove *prove, uint32_t number)
 
 /* --- leaves --------------------------------------------------------------------------------------------- */
 
+uint32_t spec_slot(const struct prove *prove, const struct rule *rule)
+{
+	const struct prove_changed *changed = prove->input->changed;
+
+	return changed && rule->number <= ruleset_shown(prove->input->ruleset) ? changed->slots[rule->number] :
+										 SLOT_RULE(rule->number);
+}
+
+uint32_t spec_rule(const struct prove_input *input, uint32_t slot)
+{
+	uint32_t rules = ruleset_shown(input->ruleset);
+
+	if (!input->changed)
+		return slot >= SLOT_RULES && slot <= SLOT_RULE(rules) ? slot - SLOT_RULES + 1 : 0;
+	for (uint32_t i = 1; i <= rules; i++)
+		if (input->changed->slots[i] == slot)
+			return i;
+	return 0;
+}
+
+static uint32_t first_counter(const struct prove_input *input)
+{
+	return input->changed ? input->changed->counters : SLOT_RULE(ruleset_shown(input->ruleset) + 1);
+}
+
 static struct effect effect_of(const struct prove *prove, const struct rule *rule, const struct action *action,
 			       uint32_t log, uint32_t rate)
 {
@@ -320,15 +345,14 @@ static struct effect effect_of(const struct prove *prove, const struct rule *rul
 
 	switch (action->kind) {
 	case ACTION_COUNT:
-		return (struct effect){ STEP_COUNT, SLOT_RULES + ruleset_shown(prove->input->ruleset) + action->counter,
-					0, 0 };
+		return (struct effect){ STEP_COUNT, first_counter(prove->input) + action->counter, 0, 0 };
 	case ACTION_LOG:
-		return (struct effect){ STEP_LOG, SLOT_RULE(rule->number), log,
+		return (struct effect){ STEP_LOG, spec_slot(prove, rule), log,
 					last && last->kind == ACTION_VERDICT ? (uint32_t)last->verdict : LOG_ONLY };
 	case ACTION_THROTTLE:
-		return (struct effect){ STEP_THROTTLE, SLOT_RULE(rule->number), rate, 0 };
+		return (struct effect){ STEP_THROTTLE, spec_slot(prove, rule), rate, 0 };
 	case ACTION_CAPTURE:
-		return (struct effect){ STEP_CAPTURE, SLOT_RULE(rule->number), action->snap,
+		return (struct effect){ STEP_CAPTURE, spec_slot(prove, rule), action->snap,
 					last && last->kind == ACTION_VERDICT ? (uint32_t)last->verdict : LOG_ONLY };
 	case ACTION_MARK:
 		return (struct effect){ STEP_MARK, 0, action->mark.value & action->mark.mask, action->mark.mask };
@@ -339,7 +363,7 @@ static struct effect effect_of(const struct prove *prove, const struct rule *rul
 	case ACTION_KNOCK:
 		return (struct effect){ STEP_KNOCK, 0, STEP_OF_KNOCK(action->knock.index, action->knock.step), 0 };
 	default: /* the rule's own counter */
-		return (struct effect){ STEP_COUNT, SLOT_RULE(rule->number), 0, 0 };
+		return (struct effect){ STEP_COUNT, spec_slot(prove, rule), 0, 0 };
 	}
 }
 
@@ -365,7 +389,7 @@ static void fill_effects(struct prove *prove, const struct rule *rule, struct sp
 		rate += rule->actions[i].kind == ACTION_THROTTLE;
 	}
 	if (!leaf->decided && rule->number <= ruleset_shown(prove->input->ruleset))
-		effects[leaf->effect_count++] = (struct effect){ STEP_COUNT, SLOT_RULE(rule->number), 0, 0 };
+		effects[leaf->effect_count++] = (struct effect){ STEP_COUNT, spec_slot(prove, rule), 0, 0 };
 	leaf->effects = effects;
 }
 
@@ -420,7 +444,7 @@ static struct spec_leaf asking_leaf(struct prove *prove, const struct place *pla
 	return (struct spec_leaf){
 		.asks = true,
 		.rate = prove->spec->rates[rule->number],
-		.slot = SLOT_RULE(rule->number),
+		.slot = spec_slot(prove, rule),
 		.place = intern_number(&prove->spec->places, &granted),
 		.without = place_number(prove, place->chain, index + 1, place->named, place->outer),
 	};
@@ -455,7 +479,7 @@ struct spec_leaf spec_leaf(struct prove *prove, uint32_t number, uint32_t value)
 	if (code & 1 && action && action->kind == ACTION_VERDICT) {
 		leaf.decided = true;
 		leaf.verdict = (uint32_t)action->verdict;
-		leaf.slot = SLOT_RULE(rule->number);
+		leaf.slot = spec_slot(prove, rule);
 	} else {
 		leaf.place = place_after(prove, &place, rule);
 	}
@@ -556,18 +580,26 @@ static void check_log(struct prove *prove, uint32_t log, const struct action *ac
 		prove_stop(prove, "the table of logs does not say what log statement %u says", log + 1);
 }
 
-/* Log statements have numbers in the order of rules. */
+/* Of those that come with a knock, which have neither logs nor rates, it does not matter. */
+static uint32_t place_of(const struct prove *prove, const uint32_t *places, uint32_t rule)
+{
+	return rule <= ruleset_shown(prove->input->ruleset) ? places[rule] : 0;
+}
+
+/* Log statements have numbers in the order of rules, unless rules were changed. */
 static void count_logs(struct prove *prove, struct spec *spec)
 {
+	const struct prove_changed *changed = prove->input->changed;
 	uint32_t log = 0;
 
 	for (uint32_t i = 1; i <= prove->input->ruleset->rule_count; i++) {
+		log = changed ? place_of(prove, changed->logs, i) : log;
 		spec->first_log[i] = log;
 		for (size_t a = 0; a < spec->rules[i]->action_count; a++)
 			if (spec->rules[i]->actions[a].kind == ACTION_LOG)
 				check_log(prove, log++, &spec->rules[i]->actions[a]);
 	}
-	if (log != prove->input->log_count)
+	if (!changed && log != prove->input->log_count)
 		prove_stop(prove, "the table of logs has %zu entries for %u log statements",
 			   prove->input->log_count, log);
 }
@@ -602,12 +634,14 @@ static void check_key(struct prove *prove, const struct rate *rate)
 				   field_table[by_key[rate->key][i]].name);
 }
 
-/* Rates have numbers in the order of rules. */
+/* Rates have numbers in the order of rules, too. */
 static void count_rates(struct prove *prove, struct spec *spec)
 {
+	const struct prove_changed *changed = prove->input->changed;
 	uint32_t next = 0;
 
 	for (uint32_t i = 1; i <= prove->input->ruleset->rule_count; i++) {
+		next = changed ? place_of(prove, changed->rates, i) : next;
 		spec->rates[i] = next;
 		for (size_t a = 0; a < spec->rules[i]->action_count; a++) {
 			if (!action_is_rated(&spec->rules[i]->actions[a]))
@@ -616,7 +650,7 @@ static void count_rates(struct prove *prove, struct spec *spec)
 			check_key(prove, spec->rules[i]->actions[a].rate);
 		}
 	}
-	if (next != prove->input->rate_count)
+	if (!changed && next != prove->input->rate_count)
 		prove_stop(prove, "the table of rates has %zu entries for %u rates", prove->input->rate_count, next);
 }
 

@@ -27,6 +27,8 @@ struct record {
 	bool never; /* no packet agrees */
 	bool last;  /* the leaf ends here */
 	unsigned bound_count, question_count;
+	unsigned own_count; /* of the bounds: the record's own, which are looked at before its order is; the others are tests' */
+	bool own_never;     /* no packet agrees with these */
 	struct bound bounds[BOUNDS_MAX];
 	uint32_t questions[QUESTIONS_MAX]; /* asked of classify_rest() by these numbers */
 };
@@ -50,13 +52,23 @@ struct table {
 	uint32_t scale;
 	bool resumes, tests;
 	uint64_t start;      /* what a search begins with: order << 32 | answer */
+	uint32_t tag;        /* of the version in force; 0: there is none */
 	struct table_trees {
 		const uint32_t *roots;
 		unsigned count;
+		uint32_t changed;    /* root of one more tree, that of rules that were changed; 0: there is none */
 		size_t longest;  /* most records of a leaf that are read */
 		const struct table_hash *hash; /* NULL: none */
 	} families[2];       /* IPv4, IPv6 */
 };
+
+/*
+ * Trees have numbers: those that were built, and TREE_CHANGED, which is searched before them and the hash. Whether there is the
+ * tree, and its root; most records of its leaves that are read.
+ */
+enum { TREE_CHANGED = TABLE_TREES, TREES_ALL };
+bool table_tree(const struct table_trees *trees, unsigned tree, uint32_t *ret_root);
+size_t table_longest(const struct table_trees *trees, unsigned tree);
 
 /* Checks what is not of a tree; NULL if the proof was stopped. */
 const struct table *table_read(struct prove *prove);
@@ -164,10 +176,16 @@ void known_of_set(struct prove *prove, bdd_ref set, struct known *ret_known);
 struct member {
 	struct record record;
 	bool hides;  /* where it agrees, nothing of a higher order matters */
+	bool masked; /* where it agrees, one of the same order in the tree of changes does, which is taken before it */
 	uint32_t item;
 	unsigned trees; /* bit i: it is in that tree; none: it is in the hash */
 };
 #define NO_ITEM UINT32_MAX
+
+static inline bool is_changed(const struct member *member)
+{
+	return member->trees >> TREE_CHANGED & 1;
+}
 
 struct family {
 	struct prove *prove;
@@ -196,5 +214,7 @@ bdd_ref family_real(const struct family *family, bdd_ref packets);
 void family_deal(struct family *family);
 /* The part of the packets that no record which hides, of an item before that one, agrees with (table_deal.c). */
 bdd_ref family_left(struct family *family, bdd_ref packets, uint32_t item);
+/* The same, of those in the tree of changes alone. */
+bdd_ref family_left_changed(struct family *family, bdd_ref packets, uint32_t item);
 
 #endif

@@ -5,6 +5,7 @@
  *
  * The records of a tree are dealt out anew from its root on: to each child those that some of its packets may agree with.
  * What stands behind a record that hides is dropped in a node if that agrees with all its packets that agree with this.
+ * What is in the tree of changes is found there, so it hides in the others, too, whether they have it or not.
  */
 #include <string.h>
 
@@ -17,6 +18,7 @@ struct dealing {
 	VEC(uint32_t) stack; /* lists of members on the path from the root, by order ascending */
 	uint32_t *seen;      /* by member: the last leaf that it was read in */
 	uint32_t leaf;
+	unsigned tree;
 	size_t left;         /* nodes */
 };
 
@@ -28,6 +30,12 @@ struct hand {
 static const struct member *member_at(const struct dealing *dealing, size_t at)
 {
 	return dealing->family->members.items[dealing->stack.items[at]];
+}
+
+/* Whether this tree must have it. */
+static bool is_wanted(const struct dealing *dealing, const struct member *member)
+{
+	return dealing->tree == TREE_CHANGED || !is_changed(member);
 }
 
 /* --- bounds and what is known of a packet --------------------------------------------------------------- */
@@ -143,6 +151,8 @@ static void settle_missing(struct dealing *dealing, const struct known *known, c
 		if (dealing->seen[i] == dealing->leaf && other->hides && other->record.order < member->record.order)
 			left = bdd_ite(bdd, record_set(prove, &other->record), BDD_FALSE, left);
 	}
+	if (left != BDD_FALSE && member->item != NO_ITEM)
+		left = family_left_changed(dealing->family, left, member->item);
 	if (left != BDD_FALSE && !prove_stopped(prove))
 		suspect_more(dealing, known, member);
 }
@@ -152,7 +162,7 @@ static bool read_leaf(struct dealing *dealing, uint64_t index)
 {
 	struct family *family = dealing->family;
 	const struct table *table = family->table;
-	size_t longest = table->families[family->six].longest;
+	size_t longest = table_longest(&table->families[family->six], dealing->tree);
 	struct record record = { .last = false };
 	uint32_t order = 0;
 	uint64_t raw[8];
@@ -177,7 +187,8 @@ static void check_leaf(struct dealing *dealing, uint64_t index, struct hand hand
 		return;
 	}
 	for (size_t i = 0; i < hand.count && !dealing->family->suspects.all; i++)
-		if (dealing->seen[dealing->stack.items[hand.first + i]] != dealing->leaf)
+		if (dealing->seen[dealing->stack.items[hand.first + i]] != dealing->leaf &&
+		    is_wanted(dealing, member_at(dealing, hand.first + i)))
 			settle_missing(dealing, known, member_at(dealing, hand.first + i));
 }
 
@@ -336,7 +347,8 @@ static size_t drop_hidden(struct dealing *dealing, struct hand hand, const struc
 static void check_bound(struct dealing *dealing, uint64_t bound, struct hand hand, const struct known *known)
 {
 	for (size_t i = 0; i < hand.count && member_at(dealing, hand.first + i)->record.order < bound; i++)
-		suspect_more(dealing, known, member_at(dealing, hand.first + i));
+		if (is_wanted(dealing, member_at(dealing, hand.first + i)))
+			suspect_more(dealing, known, member_at(dealing, hand.first + i));
 }
 
 static void deal_node(struct dealing *dealing, uint64_t index, unsigned depth, struct hand hand,
@@ -365,21 +377,33 @@ static void deal_node(struct dealing *dealing, uint64_t index, unsigned depth, s
 		check_leaf(dealing, node.base, hand, known);
 }
 
-void family_deal(struct family *family)
+static bool is_dealt(const struct dealing *dealing, const struct member *member)
 {
-	const struct table_trees *trees = &family->table->families[family->six];
-	struct dealing dealing = { .family = family, .prove = family->prove, .left = 2 * family->table->count + 1000 };
+	return !member->masked && (member->trees >> dealing->tree & 1 || is_changed(member));
+}
+
+static void deal_tree(struct dealing *dealing, uint32_t root)
+{
+	const struct family *family = dealing->family;
 	struct known known;
 
 	memset(&known, 0, sizeof known);
+	dealing->stack.count = 0;
+	for (uint32_t i = 0; i < family->members.count; i++)
+		if (is_dealt(dealing, family->members.items[family->by_order[i]]))
+			VEC_PUSH(dealing->prove->arena, &dealing->stack) = family->by_order[i];
+	deal_node(dealing, root, 0, (struct hand){ 0, dealing->stack.count }, &known);
+}
+
+void family_deal(struct family *family)
+{
+	struct dealing dealing = { .family = family, .prove = family->prove, .left = 2 * family->table->count + 1000 };
+	uint32_t root;
+
 	dealing.seen = ARENA_ARRAY(family->prove->arena, uint32_t, family->members.count);
-	for (unsigned tree = 0; tree < trees->count; tree++) {
-		dealing.stack.count = 0;
-		for (uint32_t i = 0; i < family->members.count; i++)
-			if (family->members.items[family->by_order[i]]->trees >> tree & 1)
-				VEC_PUSH(family->prove->arena, &dealing.stack) = family->by_order[i];
-		deal_node(&dealing, trees->roots[tree], 0, (struct hand){ 0, dealing.stack.count }, &known);
-	}
+	for (dealing.tree = 0; dealing.tree < TREES_ALL; dealing.tree++)
+		if (table_tree(&family->table->families[family->six], dealing.tree, &root))
+			deal_tree(&dealing, root);
 }
 
 /* --- what is hidden ------------------------------------------------------------------------------------- */
@@ -388,6 +412,7 @@ void family_deal(struct family *family)
 struct seeking {
 	struct family *family;
 	uint32_t item;  /* those of items before it hide */
+	unsigned tree;
 	bool whole;     /* go on though some packets are left */
 };
 
@@ -397,7 +422,7 @@ static bdd_ref seek_leaf(const struct seeking *seeking, uint64_t index, bdd_ref 
 {
 	struct family *family = seeking->family;
 	struct prove *prove = family->prove;
-	size_t longest = family->table->families[family->six].longest;
+	size_t longest = table_longest(&family->table->families[family->six], seeking->tree);
 	struct record record = { .last = false };
 	uint64_t raw[8];
 
@@ -478,17 +503,33 @@ static bdd_ref seek_hash(const struct seeking *seeking, bdd_ref packets)
 	return packets;
 }
 
+static bdd_ref seek_tree(struct seeking *seeking, unsigned tree, bdd_ref packets)
+{
+	uint32_t root;
+
+	seeking->tree = tree;
+	if (packets == BDD_FALSE || !table_tree(&seeking->family->table->families[seeking->family->six], tree, &root))
+		return packets;
+	return seek(seeking, root, 0, packets);
+}
+
 bdd_ref family_left(struct family *family, bdd_ref packets, uint32_t item)
 {
-	const struct table_trees *trees = &family->table->families[family->six];
 	struct seeking seeking = { .family = family, .item = item };
 
 	packets = seek_hash(&seeking, packets);
-	for (unsigned tree = 0; tree < trees->count && packets != BDD_FALSE; tree++)
-		if (seek(&seeking, trees->roots[tree], 0, packets) == BDD_FALSE)
+	for (unsigned tree = 0; tree < TREES_ALL && packets != BDD_FALSE; tree++)
+		if (seek_tree(&seeking, tree, packets) == BDD_FALSE)
 			return BDD_FALSE;
 	seeking.whole = true;
-	for (unsigned tree = 0; tree < trees->count && packets != BDD_FALSE; tree++)
-		packets = seek(&seeking, trees->roots[tree], 0, packets);
+	for (unsigned tree = 0; tree < TREES_ALL && packets != BDD_FALSE; tree++)
+		packets = seek_tree(&seeking, tree, packets);
 	return packets;
+}
+
+bdd_ref family_left_changed(struct family *family, bdd_ref packets, uint32_t item)
+{
+	struct seeking seeking = { .family = family, .item = item, .whole = true };
+
+	return seek_tree(&seeking, TREE_CHANGED, packets);
 }

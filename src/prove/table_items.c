@@ -144,7 +144,7 @@ static bool ends_alike(const struct prove *prove, const struct items *items, con
 	if (!item->decides)
 		return item->next == items->list.count && decided_by_default(prove, run);
 	action = &item->rule->actions[item->rule->action_count - 1];
-	return run->verdict == (uint32_t)action->verdict && run->slot == SLOT_RULE(item->rule->number);
+	return run->verdict == (uint32_t)action->verdict && run->slot == spec_slot(prove, item->rule);
 }
 
 /* Asks for the token that the item needs, or for none. */
@@ -154,7 +154,7 @@ static bool asks_alike(const struct prove *prove, const struct item *item, const
 
 	if (!needs || !asked)
 		return !needs && !asked;
-	return asked->rate == spec_rate(prove, item->rule) && asked->slot == SLOT_RULE(item->rule->number);
+	return asked->rate == spec_rate(prove, item->rule) && asked->slot == spec_slot(prove, item->rule);
 }
 
 bool item_is(struct prove *prove, const struct items *items, const struct item *item, const struct answer_run *asked,

@@ -13,6 +13,10 @@
  *     leaves are in order, and bounds let nothing be skipped that is better.
  * So the least order that agrees is the first item that holds, and so on after each resumption: the table does what the
  * rules say.
+ *
+ * If rules were changed, one more tree is searched before all others, so its records are taken before those of the same order.
+ * Where a rule went, they agree with whatever its records agree with, and go on at the next order: those are masked, as if they
+ * were not there. What is in that tree need not be found in others, but still hides there.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +27,8 @@
 /* The records of one order. */
 struct group {
 	uint32_t order;
-	uint32_t first, count; /* in by_order */
+	uint32_t first, count; /* in by_order; those that are masked come behind them */
+	bool gap;              /* a rule that is no more: judging goes on with the next group */
 	uint32_t item;         /* or NO_ITEM */
 	struct answer_run run; /* if it asks for a token: with it */
 	struct answer_run asked, without; /* then, what asks, and where it goes on without */
@@ -135,13 +140,14 @@ static void suspect_set(struct family *family, bdd_ref set)
 
 /* --- records by order ----------------------------------------------------------------------------------- */
 
-static bool collect_leaf(struct family *family, uint64_t index, unsigned tree)
+static void collect_leaf(struct family *family, uint64_t index, unsigned tree)
 {
 	const struct table *table = family->table;
+	size_t longest = table_longest(&table->families[family->six], tree);
 	struct record record = { .last = false };
 	uint64_t raw[8];
 
-	for (size_t i = 0; i < table->families[family->six].longest && !record.last; i++) {
+	for (size_t i = 0; i < longest && !record.last; i++) {
 		uint64_t at = index + i * table_stride(family->six);
 		uint32_t number;
 
@@ -158,7 +164,8 @@ static bool collect_leaf(struct family *family, uint64_t index, unsigned tree)
 		}
 		family->members.items[number]->trees |= 1u << tree;
 	}
-	return true;
+	if (tree == TREE_CHANGED && !record.last)
+		prove_stop(family->prove, "a leaf of changed rules in the table has no end where one is looked for");
 }
 
 /* Counts down: trees that share their parts without end are not gone through. */
@@ -233,10 +240,12 @@ void family_collect(struct family *family)
 	const struct table_trees *trees = &family->table->families[family->six];
 	struct arena *arena = family->prove->arena;
 	size_t left = 2 * family->table->count + 1000;
+	uint32_t root;
 
 	intern_init(&family->raws, arena, table_stride(family->six) * 8ul);
-	for (unsigned tree = 0; tree < trees->count; tree++)
-		collect_node(family, trees->roots[tree], tree, 0, &left);
+	for (unsigned tree = 0; tree < TREES_ALL; tree++)
+		if (table_tree(trees, tree, &root))
+			collect_node(family, root, tree, 0, &left);
 	if (!left)
 		family->suspects.all = true;
 	collect_hash(family);
@@ -263,6 +272,77 @@ static void make_groups(struct matching *matching)
 		VEC_PUSH(matching->prove->arena, &matching->groups) =
 			(struct group){ .order = record->order, .first = i, .count = 1, .item = NO_ITEM };
 	}
+}
+
+/* --- what changes mask ---------------------------------------------------------------------------------- */
+
+static struct member *member_of(const struct matching *matching, const struct group *group, uint32_t index)
+{
+	const struct family *family = matching->family;
+
+	return family->members.items[family->by_order[group->first + index]];
+}
+
+/* Where some record of the group in the tree of changes agrees. */
+static bdd_ref changed_set(struct matching *matching, const struct group *group)
+{
+	bdd_ref set = BDD_FALSE;
+
+	for (uint32_t i = 0; i < group->count; i++)
+		if (is_changed(member_of(matching, group, i)))
+			set = bdd_or(matching->prove->bdd, set, record_set(matching->prove, &member_of(matching, group, i)->record));
+	return set;
+}
+
+/* The answer of the group's changes, if it has any. */
+static bool changed_answer(const struct matching *matching, const struct group *group, uint32_t *ret_answer)
+{
+	for (uint32_t i = 0; i < group->count; i++)
+		if (is_changed(member_of(matching, group, i))) {
+			*ret_answer = member_of(matching, group, i)->record.answer;
+			return true;
+		}
+	return false;
+}
+
+static void mask_member(struct matching *matching, struct member *member, bdd_ref changed)
+{
+	struct family *family = matching->family;
+	bdd_ref set = bdd_and(matching->prove->bdd, record_set(matching->prove, &member->record), family->packets);
+
+	member->masked = family_real(family, bdd_ite(matching->prove->bdd, changed, BDD_FALSE, set)) == BDD_FALSE;
+}
+
+/* Those that are masked come last, and no longer belong to the group. */
+static void part_masked(struct matching *matching, struct group *group)
+{
+	uint32_t *numbers = &matching->family->by_order[group->first];
+	uint32_t *masked = ARENA_ARRAY(matching->prove->arena, uint32_t, group->count), count = 0, kept = 0;
+
+	for (uint32_t i = 0; i < group->count; i++)
+		if (member_of(matching, group, i)->masked)
+			masked[count++] = numbers[i];
+		else
+			numbers[kept++] = numbers[i];
+	memcpy(numbers + kept, masked, count * sizeof *masked);
+	group->count = kept;
+}
+
+static void mask_group(struct matching *matching, struct group *group)
+{
+	bdd_ref changed;
+	uint32_t answer;
+
+	if (!changed_answer(matching, group, &answer))
+		return;
+	changed = changed_set(matching, group);
+	for (uint32_t i = 0; i < group->count; i++) {
+		struct member *member = member_of(matching, group, i);
+
+		if (!is_changed(member) && member->record.answer != answer)
+			mask_member(matching, member, changed);
+	}
+	part_masked(matching, group);
 }
 
 /* --- which item an order is ----------------------------------------------------------------------------- */
@@ -351,36 +431,6 @@ static bool read_answer(const struct matching *matching, struct group *group, ui
 	       group->without.resumes && !group->without.effect_count;
 }
 
-static void match_group(struct matching *matching, struct group *group, uint32_t *next)
-{
-	struct family *family = matching->family;
-	uint32_t answer = family->members.items[family->by_order[group->first]]->record.answer;
-
-	if (read_answer(matching, group, answer) && one_answer(matching, group) && group->order < family->table->start >> 32)
-		group->item = find_item(matching, group, *next);
-	if (group->item == NO_ITEM) {
-		suspect_group(matching, group);
-		return;
-	}
-	*next = group->item + 1;
-	for (uint32_t i = 0; i < group->count; i++)
-		family->members.items[family->by_order[group->first + i]]->item = group->item;
-}
-
-static void match_groups(struct matching *matching)
-{
-	uint32_t next = 0;
-
-	for (size_t i = 0; i < matching->groups.count && !prove_stopped(matching->prove); i++) {
-		match_group(matching, &matching->groups.items[i], &next);
-		family_tidy(matching->family);
-		if (matching->family->suspects.all)
-			return;
-	}
-}
-
-/* --- where answers resume, and what hides others -------------------------------------------------------- */
-
 /* The first group of that order or a higher one. */
 static size_t group_from(const struct matching *matching, uint32_t order)
 {
@@ -396,6 +446,63 @@ static size_t group_from(const struct matching *matching, uint32_t order)
 	}
 	return low;
 }
+
+/* An answer that does nothing: judging goes on with the next group. */
+static bool is_gap(const struct matching *matching, const struct group *group)
+{
+	size_t next = (size_t)(group - matching->groups.items) + 1;
+
+	return matching->family->table->resumes && group->run.resumes && !group->asked.asks && !group->run.effect_count &&
+	       group->run.resume > group->order && group_from(matching, group->run.resume) == next;
+}
+
+/* A rule that went has no item; where all of its records were hidden, nothing is masked. */
+static void match_changed(struct matching *matching, struct group *group, uint32_t next, bool masks)
+{
+	group->gap = masks && is_gap(matching, group);
+	if (!group->gap)
+		group->item = find_item(matching, group, next);
+	if (group->item == NO_ITEM)
+		group->gap = is_gap(matching, group);
+}
+
+static void match_group(struct matching *matching, struct group *group, uint32_t *next)
+{
+	struct family *family = matching->family;
+	uint32_t all = group->count, answer;
+
+	mask_group(matching, group);
+	answer = member_of(matching, group, 0)->record.answer;
+	if (read_answer(matching, group, answer) && one_answer(matching, group) && group->order < family->table->start >> 32) {
+		if (changed_answer(matching, group, &answer))
+			match_changed(matching, group, *next, group->count < all);
+		else
+			group->item = find_item(matching, group, *next);
+	}
+	if (group->gap)
+		return;
+	if (group->item == NO_ITEM) {
+		suspect_group(matching, group);
+		return;
+	}
+	*next = group->item + 1;
+	for (uint32_t i = 0; i < group->count; i++)
+		member_of(matching, group, i)->item = group->item;
+}
+
+static void match_groups(struct matching *matching)
+{
+	uint32_t next = 0;
+
+	for (size_t i = 0; i < matching->groups.count && !prove_stopped(matching->prove); i++) {
+		match_group(matching, &matching->groups.items[i], &next);
+		family_tidy(matching->family);
+		if (matching->family->suspects.all)
+			return;
+	}
+}
+
+/* --- where answers resume, and what hides others -------------------------------------------------------- */
 
 /* Before that group are the items before `item`, and behind it those behind. */
 static bool parts_at(const struct matching *matching, size_t at, uint32_t item)

@@ -57,6 +57,62 @@ static bool is_leaf(const struct table *table, uint64_t index)
 	return !(word_at(table, index) >> TABLE_BITS_AT & 15);
 }
 
+static void copy_words(const struct table *table, uint64_t index, void *to, size_t bytes)
+{
+	for (size_t i = 0; i < bytes / 8; i++) {
+		uint64_t word = word_at(table, index + i);
+
+		memcpy((char *)to + i * 8, &word, 8);
+	}
+}
+
+/* As the walker finds it: none if it would lie beyond what is read. */
+static bool read_version(const struct table *table, uint64_t index, struct table_version *ret_version)
+{
+	if (!index || index > table->limit)
+		return false;
+	copy_words(table, index, ret_version, sizeof *ret_version);
+	return true;
+}
+
+/* A packet whose judging goes on must find the version that it began with, by the tag. */
+static void check_tag(struct table *table, const struct table_version *version, const struct table_version *latest)
+{
+	table->tag = version->tag;
+	if (!version->tag || version->tag > TABLE_TAGS)
+		prove_stop(table->prove, "the version of the table that is in force has no tag");
+	if (version != latest && version->tag == latest->tag)
+		prove_stop(table->prove, "two versions of the table have the same tag");
+}
+
+static void read_changes(struct table *table, const struct prove_changed *changed)
+{
+	struct table_version latest, before, *version = &latest;
+	bool there = read_version(table, word_at(table, 0), &latest);
+
+	if (there && changed->epoch < latest.since) {
+		version = &before;
+		there = read_version(table, latest.before, &before);
+	}
+	if (!there)
+		return;
+	check_tag(table, version, &latest);
+	for (unsigned six = 0; six < 2; six++)
+		table->families[six].changed = version->roots[six];
+}
+
+bool table_tree(const struct table_trees *trees, unsigned tree, uint32_t *ret_root)
+{
+	*ret_root = tree == TREE_CHANGED ? trees->changed : tree < trees->count ? trees->roots[tree] : 0;
+	return tree == TREE_CHANGED ? trees->changed : tree < trees->count;
+}
+
+/* Of longer leaves, changes are asked for what is no answer (BOUNDED). */
+size_t table_longest(const struct table_trees *trees, unsigned tree)
+{
+	return tree == TREE_CHANGED ? TABLE_SCAN_MAX : trees->longest;
+}
+
 const struct table *table_read(struct prove *prove)
 {
 	const struct table_config *config = prove->input->table;
@@ -72,7 +128,9 @@ const struct table *table_read(struct prove *prove)
 		prove_stop(prove, "the table's constants contradict its size");
 	if (config->trees4 > TABLE_TREES || config->trees6 > TABLE_TREES)
 		prove_stop(prove, "the table has more trees than are walked");
-	if (config->changes && table->count && table->words[0])
+	if (config->changes && prove->input->changed)
+		read_changes(table, prove->input->changed);
+	else if (config->changes && word_at(table, 0))
 		prove_stop(prove, "the table begins with changes");
 	for (unsigned six = 0; six < 2; six++)
 		for (unsigned i = 0; i < TABLE_TREES; i++)
@@ -81,15 +139,6 @@ const struct table *table_read(struct prove *prove)
 	if (table->start & TABLE_GOES_ON)
 		prove_stop(prove, "a search in the table begins with what is no order");
 	return prove->why ? NULL : table;
-}
-
-static void copy_words(const struct table *table, uint64_t index, void *to, size_t bytes)
-{
-	for (size_t i = 0; i < bytes / 8; i++) {
-		uint64_t word = word_at(table, index + i);
-
-		memcpy((char *)to + i * 8, &word, 8);
-	}
 }
 
 struct table_node table_node(const struct table *table, uint64_t index)
@@ -245,6 +294,13 @@ static void add_tests(const struct table *table, struct record *record, uint64_t
 _Static_assert((int)BOUNDS_MAX >= 8 + (int)TABLE_TESTS_MAX, "room for all bounds of a record");
 _Static_assert((int)QUESTIONS_MAX >= (int)TABLE_TESTS_MAX, "and for all questions");
 
+/* What comes from now on is a test's. */
+static void end_own(struct record *record)
+{
+	record->own_count = record->bound_count;
+	record->own_never = record->never;
+}
+
 static void read4(const struct table *table, uint64_t index, struct record *record)
 {
 	struct table_record4 four;
@@ -259,6 +315,7 @@ static void read4(const struct table *table, uint64_t index, struct record *reco
 	add_port(record, WORD_OF(src_port), BIT_OF(src_port), four.src_port, four.src_span);
 	add_port(record, WORD_OF(dst_port), BIT_OF(dst_port), four.dst_port, four.dst_span);
 	tests = (uint32_t)four.tests | (uint32_t)(four.src_shift >> 6) << 16 | (uint32_t)(four.dst_shift >> 6) << 18;
+	end_own(record);
 	if (table->tests && tests)
 		add_tests(table, record, tests);
 }
@@ -277,6 +334,7 @@ static void read6(const struct table *table, uint64_t index, struct record *reco
 	add_rest(record, six.value, six.mask);
 	add_port(record, WORD_OF(src_port), BIT_OF(src_port), six.src_port, six.src_span);
 	add_port(record, WORD_OF(dst_port), BIT_OF(dst_port), six.dst_port, six.dst_span);
+	end_own(record);
 	if (table->tests && six.tests)
 		add_tests(table, record, six.tests);
 }
@@ -323,6 +381,7 @@ bool table_slot(const struct table *table, bool six, uint64_t slot, struct recor
 	ret_record->answer = head.answer;
 	for (unsigned i = 0; i < key_words(hash); i++)
 		read_key(&hash->key[i], word_at(table, index + sizeof head / 8 + i), ret_record);
+	end_own(ret_record);
 	return true;
 }
 

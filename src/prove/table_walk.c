@@ -16,6 +16,7 @@ struct search {
 	bool six;
 	uint32_t resume;
 	uint64_t best; /* order << 32 | answer */
+	size_t longest; /* leaf of the tree */
 	size_t visits;
 };
 
@@ -98,6 +99,8 @@ static bdd_ref with_record(const struct search *search, const struct record *rec
 	bdd_ref agrees;
 
 	/* The order is looked at before the further tests are. */
+	plain.never = record->own_never;
+	plain.bound_count = record->own_count;
 	plain.question_count = 0;
 	if (record->order >= search->best >> 32)
 		return bdd_ite(search->prove->bdd, record_set(search->prove, &plain), outcome(search, search->best),
@@ -112,7 +115,7 @@ static bdd_ref scan(const struct search *search, uint64_t index)
 {
 	const struct table *table = search->table;
 	unsigned stride = table_stride(search->six);
-	size_t longest = table->families[search->six].longest, count = 0;
+	size_t longest = search->longest, count = 0;
 	struct record record = { .last = false };
 	bdd_ref result = outcome(search, search->best);
 
@@ -190,26 +193,37 @@ static bdd_ref walk(struct search *search, uint64_t index, unsigned depth)
 	return node.base ? scan(search, node.base) : outcome(search, search->best);
 }
 
-/* One tree after the other: each goes on from what the ones before have found. */
+/* What the tree makes of what was found so far, or the hash (`tree` is TREES_ALL). */
+static bdd_ref walk_one(struct search *search, unsigned tree, bdd_ref found)
+{
+	const struct table_trees *trees = &search->table->families[search->six];
+	struct prove *prove = search->prove;
+	size_t count;
+	const bdd_ref *leaves = bdd_leaves(prove->bdd, found, &count);
+	bdd_ref *to = ARENA_ARRAY(prove->arena, bdd_ref, count);
+	uint32_t root;
+
+	if (tree < TREES_ALL && !table_tree(trees, tree, &root))
+		return found;
+	search->longest = table_longest(trees, tree);
+	for (size_t i = 0; i < count && !prove_stopped(prove); i++) {
+		search->best = number_of_leaf(prove, leaves[i]);
+		to[i] = tree < TREES_ALL ? walk(search, root, 0) : look_up(search, leaves[i]);
+	}
+	return prove_stopped(prove) ? found : bdd_replace(prove->bdd, found, leaves, to, count);
+}
+
+/* One after the other: each goes on from what the ones before have found. */
 static bdd_ref walk_family(struct prove *prove, const struct table *table, bool six, uint32_t resume)
 {
 	struct search search = { .prove = prove, .table = table, .six = six, .resume = resume };
-	bdd_ref result;
+	bdd_ref result = leaf_of_number(prove, table->start);
 
-	search.best = table->start;
-	result = look_up(&search, leaf_of_number(prove, table->start));
-	for (unsigned tree = 0; tree < table->families[six].count && !prove_stopped(prove); tree++) {
-		size_t count;
-		const bdd_ref *leaves = bdd_leaves(prove->bdd, result, &count);
-		bdd_ref *to = ARENA_ARRAY(prove->arena, bdd_ref, count);
-
-		for (size_t i = 0; i < count && !prove_stopped(prove); i++) {
-			search.best = number_of_leaf(prove, leaves[i]);
-			to[i] = walk(&search, table->families[six].roots[tree], 0);
-		}
-		if (!prove_stopped(prove))
-			result = bdd_replace(prove->bdd, result, leaves, to, count);
-	}
+	result = walk_one(&search, TREE_CHANGED, result);
+	if (table->families[six].hash)
+		result = walk_one(&search, TREES_ALL, result);
+	for (unsigned tree = 0; tree < TABLE_TREES && !prove_stopped(prove); tree++)
+		result = walk_one(&search, tree, result);
 	return result;
 }
 

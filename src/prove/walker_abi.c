@@ -941,10 +941,12 @@ void reading_collect(struct walker *walker)
 	for (unsigned six = 0; six < 2; six++) {
 		const struct table_trees *trees = &walker->table->families[six];
 		uint8_t *seen = ARENA_ARRAY(arena, uint8_t, walker->table->limit / 8 + 1u);
+		uint32_t root;
 
 		walker->nodes[six].there = ARENA_ARRAY(arena, uint32_t, CONTROLS);
-		for (unsigned tree = 0; tree < trees->count; tree++)
-			collect(walker, seen, trees->roots[tree], six, 0);
+		for (unsigned tree = 0; tree < TREES_ALL; tree++)
+			if (table_tree(trees, tree, &root))
+				collect(walker, seen, root, six, 0);
 	}
 }
 

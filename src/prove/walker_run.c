@@ -42,27 +42,34 @@ static bool within(const struct sample *sample, const struct bound *bound)
 	return bound->wraps ? number >= bound->lo || number <= bound->hi : number >= bound->lo && number <= bound->hi;
 }
 
-static bool agrees(const struct sample *sample, const struct record *record)
+/* Within the first of the record's bounds. */
+static bool all_within(const struct sample *sample, const struct record *record, unsigned count)
 {
-	if (record->never)
-		return false;
-	for (unsigned i = 0; i < record->bound_count; i++)
+	for (unsigned i = 0; i < count; i++)
 		if (!within(sample, &record->bounds[i]))
 			return false;
+	return true;
+}
+
+static bool agrees(const struct sample *sample, const struct record *record)
+{
+	if (record->never || !all_within(sample, record, record->bound_count))
+		return false;
 	for (unsigned i = 0; i < record->question_count; i++)
 		if (rest_of(sample, record->questions[i]) != TABLE_YES)
 			return false;
 	return true;
 }
 
-static void read_leaf(const struct sample *sample, uint64_t index, bool six, uint64_t *best)
+static void read_leaf(const struct sample *sample, uint64_t index, bool six, size_t most, uint64_t *best)
 {
 	struct record record = { .last = false };
-	size_t most = sample->table->families[six].longest;
 
-	for (size_t i = 0; i < most && !record.last && record.order < *best >> 32; i++, index += table_stride(six)) {
+	for (size_t i = 0; i < most && !record.last; i++, index += table_stride(six)) {
 		if (!table_record(sample->table, six, index, &record))
 			return;
+		if (record.order >= *best >> 32 && !record.own_never && all_within(sample, &record, record.own_count))
+			return; /* whatever its tests say */
 		if (record.order >= *best >> 32 || record.order < sample->packet.resume || !agrees(sample, &record))
 			continue;
 		*best = (uint64_t)record.order << 32 | record.answer;
@@ -70,7 +77,7 @@ static void read_leaf(const struct sample *sample, uint64_t index, bool six, uin
 	}
 }
 
-static void read_tree(const struct sample *sample, uint64_t index, bool six, uint64_t *best)
+static void read_tree(const struct sample *sample, uint64_t index, bool six, size_t most, uint64_t *best)
 {
 	for (unsigned depth = 0; depth < TABLE_DEPTH_MAX; depth++) {
 		struct table_node node = table_node(sample->table, index);
@@ -79,7 +86,7 @@ static void read_tree(const struct sample *sample, uint64_t index, bool six, uin
 			return;
 		if (!node.bits) {
 			if (node.base)
-				read_leaf(sample, node.base, six, best);
+				read_leaf(sample, node.base, six, most, best);
 			return;
 		}
 		index = node.base + (sample->words[node.word] >> node.shift & (((uint64_t)1 << node.bits) - 1));
@@ -105,11 +112,14 @@ static uint32_t read_table(const struct sample *sample)
 	bool six = sample->packet.family == FAMILY_IPV6;
 	const struct table_trees *trees = &sample->table->families[six];
 	uint64_t best = sample->table->start;
+	uint32_t root;
 
+	if (table_tree(trees, TREE_CHANGED, &root))
+		read_tree(sample, root, six, table_longest(trees, TREE_CHANGED), &best);
 	if (trees->hash)
 		read_hash(sample, six, &best);
 	for (unsigned tree = 0; tree < trees->count; tree++)
-		read_tree(sample, trees->roots[tree], six, &best);
+		read_tree(sample, trees->roots[tree], six, trees->longest, &best);
 	return (uint32_t)best;
 }
 
@@ -139,7 +149,8 @@ static uint64_t address(unsigned memory)
 /* Copies to or from there; false: there is nothing. */
 static bool touch(struct run *run, struct frame *frame, uint64_t at, void *bytes, unsigned size, bool write)
 {
-	static const uint64_t epoch;
+	const struct prove_changed *changed = run->walker->prove->input->changed;
+	uint64_t epoch = changed ? changed->epoch : 0;
 	const struct table *table = run->walker->table;
 	uint64_t offset = at & (address(1) - 1);
 	size_t length = 0;
@@ -383,6 +394,8 @@ static void try_packet(struct search *search, struct sample *sample)
 
 	trial->tried++;
 	for (sample->packet.resume = 0;; sample->packet.resume = run.resume) {
+		if (sample->packet.resume) /* the version that it began with */
+			sample->packet.whole = (uint8_t)(sample->table->tag << TABLE_TAG_SHIFT);
 		right = read_table(sample);
 		if (!run_walker(search->walker, sample, &answer))
 			return;
@@ -466,6 +479,7 @@ static void try_family(struct search *search)
 {
 	const struct table_trees *trees = &search->walker->table->families[search->six];
 	struct known known;
+	uint32_t root;
 
 	memset(&known, 0, sizeof known);
 	table_fix(search->walker->prove, search->six, NULL);
@@ -475,8 +489,9 @@ static void try_family(struct search *search)
 		try_set(search, BDD_TRUE);
 		for (uint64_t slot = 0; trees->hash && slot < trees->hash->slots && !search_over(search); slot++)
 			try_slot(search, slot);
-		for (unsigned tree = 0; tree < trees->count; tree++)
-			try_tree(search, trees->roots[tree], 0, &known);
+		for (unsigned tree = 0; tree < TREES_ALL; tree++)
+			if (table_tree(trees, tree, &root))
+				try_tree(search, root, 0, &known);
 	}
 }
 

@@ -282,6 +282,9 @@ struct spec_leaf {
 };
 
 void spec_init(struct prove *prove);
+/* Where the rule counts; and which rule counts there, or 0. */
+uint32_t spec_slot(const struct prove *prove, const struct rule *rule);
+uint32_t spec_rule(const struct prove_input *input, uint32_t slot);
 /* The index of the rule's rate. */
 uint32_t spec_rate(const struct prove *prove, const struct rule *rule);
 /* For packets that are not IP only. */

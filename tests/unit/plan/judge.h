@@ -19,6 +19,7 @@ struct judged {
 	size_t hit_count;
 	size_t others;       /* sum of other slots counted, each plus 1 */
 	size_t logs;
+	uint64_t steps;      /* a hash of all that was done, in order */
 	size_t runs;         /* how often classify() was called */
 	const bool *granted; /* by rule number: which rates have tokens; NULL: all */
 };
@@ -70,12 +71,25 @@ static inline void judge_decide(struct judged *judged, const struct plan *plan, 
 	judge_count(judged, plan, slot);
 }
 
+static inline void judge_note(struct judged *judged, const struct step *step)
+{
+	bool marks = step->kind == STEP_MARK, counts = step->kind == STEP_COUNT;
+	const uint64_t parts[] = { step->kind, marks ? 0 : step->slot, counts ? 0 : marks ? step->a & step->b : step->a,
+				   counts ? 0 : step->b };
+
+	if (step->kind == STEP_RATE || step->kind == STEP_VERDICT || step->kind == STEP_RESUME)
+		return;
+	for (unsigned i = 0; i < 4; i++)
+		judged->steps = (judged->steps ^ parts[i]) * 0x9e3779b97f4a7c15u;
+}
+
 /* Takes a run of steps; true if judging goes on. */
 static inline bool judge_steps(struct judged *judged, const struct plan *plan, struct packet *packet, size_t first)
 {
 	for (size_t i = first; i < plan->step_count; i++) {
 		const struct step *step = &plan->steps[i];
 
+		judge_note(judged, step);
 		switch (step->kind) {
 		case STEP_COUNT:
 			judge_count(judged, plan, step->slot);
