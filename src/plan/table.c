@@ -60,7 +60,7 @@ static void add_test_field(struct table_family *family, const struct table_test 
 		return;
 	bit = (unsigned)__builtin_ctzll(test->mask);
 	width = 64 - (unsigned)__builtin_clzll(test->mask) - bit;
-	if (test->mask >> bit != (width == 64 ? UINT64_MAX : ((uint64_t)1 << width) - 1))
+	if (test->mask >> bit != low_bits(width))
 		return;
 	for (unsigned i = 0; i < family->field_count; i++) {
 		const struct cut_field *field = &family->fields[i];

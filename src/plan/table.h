@@ -17,6 +17,11 @@ enum {
 	TABLE_FIELDS_MAX = 16,        /* that trees may cut */
 };
 
+static inline uint64_t low_bits(unsigned bits)
+{
+	return bits >= 64 ? UINT64_MAX : ((uint64_t)1 << bits) - 1;
+}
+
 /* What records compare. Words are 64 bits; IPv4 addresses use the first words only. */
 enum box_field { BOX_SRC, BOX_SRC_LO, BOX_DST, BOX_DST_LO, BOX_SRC_PORT, BOX_DST_PORT, BOX_PROTO, BOX_FIELDS };
 

@@ -287,11 +287,6 @@ static unsigned word_bits(const struct table_family *family)
 	return family->six ? 64 : 32;
 }
 
-static uint64_t low_bits(unsigned bits)
-{
-	return bits >= 64 ? UINT64_MAX : ((uint64_t)1 << bits) - 1;
-}
-
 /* Bits below the first one in which the two differ. */
 static unsigned free_bits(uint64_t a, uint64_t b)
 {

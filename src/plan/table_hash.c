@@ -44,11 +44,6 @@ struct hashing {
 	uint64_t tries;     /* that are left */
 };
 
-static uint64_t low_bits(unsigned bits)
-{
-	return bits >= 64 ? UINT64_MAX : ((uint64_t)1 << bits) - 1;
-}
-
 /* --- which fields ----------------------------------------------------------------------------------------------- */
 
 static bool is_exact(const struct hashing *hashing, const struct table_entry *entry, unsigned field, uint64_t *ret_value)

@@ -196,11 +196,6 @@ static uint64_t put_leaf(struct tree *tree, size_t first, size_t count)
 
 /* --- values under a cut ----------------------------------------------------------------------------------------- */
 
-static uint64_t low_bits(unsigned bits)
-{
-	return bits >= 64 ? UINT64_MAX : ((uint64_t)1 << bits) - 1;
-}
-
 /* Whether some x of the interval has (x & mask) == bits. */
 static bool meets(struct interval in, struct region region)
 {
