@@ -12,10 +12,6 @@ enum {
 	SAMPLES = 2000,                /* packets a prediction is made from */
 	TRIAL_ENTRIES = 150000,        /* entries up to which all shapes are tried, beyond them two */
 	THREAD_ENTRIES = 2048,         /* from which on a second thread builds half of them */
-	BYTES_TARGET = 64,             /* for an entry */
-	BYTES_MAX = 256,
-	BYTES_BISECTED = 4096,           /* but so many words in all: */
-	WORDS_BISECTED = 1 << 23,
 	BISECT_TRIES = 3,
 	WORDS_LEAST = 1 << 12,
 	ROOM_LEAST = 1 << 15,          /* words for versions of the table: at least so many, */
@@ -23,6 +19,15 @@ enum {
 	ROOM_ENTRY = 1,                /* else so many for an entry */
 	ROOM_STEPS = 4096,
 };
+
+/* How large a table may become: what there is for an entry, and in all. */
+struct budget {
+	size_t entry_bytes, words;
+};
+
+static const struct budget budget_usual = { 64, TABLE_BASE_MAX };
+static const struct budget budget_most = { 256, TABLE_BASE_MAX };
+static const struct budget budget_bisected = { 4096, 1 << 23 };
 
 /* What the prediction adds up, in ns; docs/classifier.md says how it was measured. */
 static const double ns_base = 10, ns_node = 7, ns_record = 3, ns_miss = 5;
@@ -218,24 +223,23 @@ static const struct tree_shape shapes[] = {
 	{ .threshold = 1, .growth = 1.2, .leaf = 5 },
 };
 
-/* In words: so much an entry, IPv6 ones twice. */
-static size_t words_for(const struct table_work *table, size_t bytes)
+/* IPv6 entries count twice. */
+static size_t words_within(const struct table_work *table, const struct budget *budget)
 {
 	size_t units = table->families[0].entries.count + 2 * table->families[1].entries.count;
-	size_t words = units * bytes / 8 + table->extras.count * (sizeof(struct table_test) / 8) + room_words(table) +
+	size_t words = units * budget->entry_bytes / 8 + table->extras.count * (sizeof(struct table_test) / 8) + room_words(table) +
 		       WORDS_LEAST;
-	size_t most = bytes > BYTES_MAX ? WORDS_BISECTED : TABLE_BASE_MAX;
 
-	return words < most ? words : most;
+	return words < budget->words ? words : budget->words;
 }
 
 /* Keeps the better one in *best. */
-static bool try_shape(struct table_work *table, struct plan *plan, struct tree_shape shape, size_t bytes,
+static bool try_shape(struct table_work *table, struct plan *plan, struct tree_shape shape, const struct budget *budget,
 		      struct attempt_table *best)
 {
 	struct attempt_table attempt;
 
-	shape.words_max = words_for(table, bytes);
+	shape.words_max = words_within(table, budget);
 	if (!build_one(table, &shape, &attempt))
 		return false;
 	attempt.bisects = shape.bisects;
@@ -264,11 +268,11 @@ static void try_both(struct table_work *table, struct plan *plan, struct tree_sh
 {
 	shape.hash = has_hash(table);
 	if (shape.hash)
-		try_shape(table, plan, shape, BYTES_TARGET, best);
+		try_shape(table, plan, shape, &budget_usual, best);
 	if (best->blob.count && (hash_has_all(table) || table->work->options.hash_min))
 		return;
 	shape.hash = false;
-	try_shape(table, plan, shape, BYTES_TARGET, best);
+	try_shape(table, plan, shape, &budget_usual, best);
 }
 
 /* Some of the shapes, with memory of their own. */
@@ -318,8 +322,8 @@ static int take_far(void *context)
 	return 0;
 }
 
-/* The second half of many shapes' trees is built by a thread. The best is the first of the best, whoever was quicker. */
-static void try_halves(struct table_work *table, struct plan *plan, size_t count, struct attempt_table *best)
+/* With many entries, the second half of the shapes is tried by a thread. The best is the first of the best, whoever was quicker. */
+static void try_by_threads(struct table_work *table, struct plan *plan, size_t count, struct attempt_table *best)
 {
 	struct trial all = { .table = *table, .work = *table->work, .plan = *plan, .behind = count };
 	struct halves halves = { all, all };
@@ -351,7 +355,7 @@ static void try_bisecting(struct table_work *table, struct plan *plan, struct at
 	struct tree_shape shape = { .bisects = true, .leaf = 2 * table->work->options.bisect_min };
 	unsigned tries = best->blob.count ? 1 : BISECT_TRIES;
 
-	for (unsigned i = 0; i < tries && !try_shape(table, plan, shape, BYTES_BISECTED, best); i++)
+	for (unsigned i = 0; i < tries && !try_shape(table, plan, shape, &budget_bisected, best); i++)
 		shape.leaf *= 4;
 }
 
@@ -362,14 +366,13 @@ static void try_shapes(struct table_work *table, struct plan *plan, struct attem
 
 	if (hash_has_all(table))
 		count = 1; /* all are the same */
-	try_halves(table, plan, count, best);
+	try_by_threads(table, plan, count, best);
 	for (size_t i = 0; i < count && !best->blob.count; i++)
-		try_shape(table, plan, shapes[i], BYTES_MAX, best);
+		try_shape(table, plan, shapes[i], &budget_most, best);
 	if (!best->blob.count)
-		try_shape(table, plan, (struct tree_shape){ .threshold = 1, .growth = 1.05, .leaf = 8 }, BYTES_MAX,
-			  best);
+		try_shape(table, plan, (struct tree_shape){ .threshold = 1, .growth = 1.05, .leaf = 8 }, &budget_most, best);
 	if (!best->blob.count)
-		try_shape(table, plan, (struct tree_shape){ .growth = 1, .leaf = UINT32_MAX }, BYTES_MAX, best);
+		try_shape(table, plan, (struct tree_shape){ .growth = 1, .leaf = UINT32_MAX }, &budget_most, best);
 	if (!best->blob.count || best->records > table->work->options.bisect_min)
 		try_bisecting(table, plan, best);
 }
