@@ -595,31 +595,45 @@ static void chains_are_looked_into(void **state)
 
 /* --- size ----------------------------------------------------------------------------------------------- */
 
-enum { NESTED = 600, NESTED_MIDDLE = 32768 };
-
-/* Ranges of both ports, each within the one behind it. */
-static int nested_ranges(void *context)
+/* What so many rules in one chain become, each of which accepts by two conditions. */
+static int build_pairs(struct call *call, uint32_t count, enum classifier classifier,
+		       void (*fill)(uint32_t i, const struct cond *ret_pair[2]))
 {
-	struct call *call = context;
 	static const struct action accept = { .kind = ACTION_VERDICT, .verdict = VERDICT_ACCEPT };
 	static const struct span nowhere;
-	struct rule *rules = ARENA_ARRAY(arena, struct rule, NESTED);
+	struct rule *rules = ARENA_ARRAY(arena, struct rule, count);
 	struct chain *chain = ARENA_NEW(arena, struct chain);
 	struct ruleset *ruleset = ARENA_NEW(arena, struct ruleset);
 
-	for (uint32_t i = 0; i < NESTED; i++) {
-		const uint32_t lo = NESTED_MIDDLE - 1 - i, hi = NESTED_MIDDLE + 1 + i;
-		const struct cond *from = cond_match(arena, FIELD_SRC_PORT, lo, hi, nowhere);
-		const struct cond *to = cond_match(arena, FIELD_DST_PORT, lo, hi, nowhere);
+	for (uint32_t i = 0; i < count; i++) {
+		const struct cond *pair[2];
 
+		fill(i, pair);
 		rules[i] = (struct rule){ .number = i + 1, .actions = &accept, .action_count = 1,
-					  .cond = cond_pair(arena, COND_AND, from, to, nowhere) };
+					  .cond = cond_pair(arena, COND_AND, pair[0], pair[1], nowhere) };
 	}
-	*chain = (struct chain){ .name = "main", .rules = rules, .rule_count = NESTED };
-	*ruleset = (struct ruleset){ .name = "p", .chains = chain, .chain_count = 1, .rule_count = NESTED,
-				     .classifier = CLASSIFIER_TABLE };
+	*chain = (struct chain){ .name = "main", .rules = rules, .rule_count = count };
+	*ruleset = (struct ruleset){ .name = "p", .chains = chain, .chain_count = 1, .rule_count = count,
+				     .classifier = classifier };
 	call->ruleset = ruleset;
 	return build(call);
+}
+
+enum { NESTED = 600, NESTED_MIDDLE = 32768 };
+
+/* Ranges of both ports, each within the one behind it. */
+static void nested_range(uint32_t i, const struct cond *ret_pair[2])
+{
+	const struct span nowhere = { 0 };
+	const uint32_t lo = NESTED_MIDDLE - 1 - i, hi = NESTED_MIDDLE + 1 + i;
+
+	ret_pair[0] = cond_match(arena, FIELD_SRC_PORT, lo, hi, nowhere);
+	ret_pair[1] = cond_match(arena, FIELD_DST_PORT, lo, hi, nowhere);
+}
+
+static int nested_ranges(void *context)
+{
+	return build_pairs(context, NESTED, CLASSIFIER_TABLE, nested_range);
 }
 
 static void ranges_that_overlap_are_bisected(void **state)
@@ -641,31 +655,19 @@ static void ranges_that_overlap_are_bisected(void **state)
 		}
 }
 
+/* An address and a port, which look like chance. */
+static void exact_rule(uint32_t i, const struct cond *ret_pair[2])
+{
+	const struct span nowhere = { 0 };
+	const uint32_t random = (i + 1) * 2654435761u;
+
+	ret_pair[0] = cond_match(arena, FIELD_IP_SRC, random, random, nowhere);
+	ret_pair[1] = cond_match(arena, FIELD_DST_PORT, random >> 16, random >> 16, nowhere);
+}
+
 static int many_exact_rules(void *context)
 {
-	struct call *call = context;
-	static const struct action accept = { .kind = ACTION_VERDICT, .verdict = VERDICT_ACCEPT };
-	static const struct span nowhere;
-	enum { RULES = 10000 };
-	struct rule *rules = ARENA_ARRAY(arena, struct rule, RULES);
-	struct chain *chain = ARENA_NEW(arena, struct chain);
-	struct ruleset *ruleset = ARENA_NEW(arena, struct ruleset);
-	uint32_t random = 1;
-
-	for (uint32_t i = 0; i < RULES; i++) {
-		const struct cond *address, *port;
-
-		random = random * 1664525 + 1013904223;
-		address = cond_match(arena, FIELD_IP_SRC, random, random, nowhere);
-		port = cond_match(arena, FIELD_DST_PORT, random >> 16, random >> 16, nowhere);
-		rules[i] = (struct rule){ .number = i + 1, .actions = &accept, .action_count = 1,
-					  .cond = cond_pair(arena, COND_AND, address, port, nowhere) };
-	}
-	*chain = (struct chain){ .name = "main", .rules = rules, .rule_count = RULES };
-	*ruleset = (struct ruleset){ .name = "p", .chains = chain, .chain_count = 1, .rule_count = RULES,
-				      .classifier = CLASSIFIER_DIAGRAM };
-	call->ruleset = ruleset;
-	return build(call);
+	return build_pairs(context, 10000, CLASSIFIER_DIAGRAM, exact_rule);
 }
 
 static void ten_thousand_rules_fit(void **state)
