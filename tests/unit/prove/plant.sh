@@ -6,7 +6,7 @@ set -eu
 compile=$1 clang=$2 source=$3 object=$4 depfile=$5
 shift 5
 planted=$object.c
-sed -e 's/\*index = next_of(packet,/*index = child(packet,/' \
+sed -e 's/\*index = behind(packet,/*index = child(packet,/' \
 	-e 's/&& descend(packet, words, &index) && inside(&index))$/\&\& (!descend(packet, words, \&index) || !inside(\&index)))\
 			return false;\
 		if (touched(six) >> i \& 1)/' "$source" >"$planted"
