@@ -48,6 +48,7 @@ struct call {
 	struct arena *arena;
 	struct diags *diags;
 	unsigned *proof_milliseconds; /* left for proving what api_install() builds; NULL: it is not proven */
+	const struct sessions *sessions; /* of the caller, remote ones (session.c); NULL: nobody has asked yet */
 };
 
 /* `arena` NULL: a temporary one. Keeps the context's earlier diagnostics if `append`. */

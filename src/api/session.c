@@ -32,7 +32,9 @@ struct owned_socket {
 };
 
 typedef VEC(struct owned_socket) sockets;
-typedef VEC(struct session) sessions;
+struct sessions {
+	VEC(struct session) list;
+};
 
 static pid_t parent_of(pid_t pid)
 {
@@ -141,7 +143,7 @@ static bool is_remote(const struct session *session)
 	return memcmp(session->remote, loopback6, 16) != 0;
 }
 
-static void collect_sessions(struct arena *arena, const char *path, int family, sessions *found)
+static void collect_sessions(struct arena *arena, const char *path, int family, struct sessions *found)
 {
 	char line[512];
 	FILE *file = fopen(path, "re");
@@ -152,29 +154,41 @@ static void collect_sessions(struct arena *arena, const char *path, int family, 
 		struct session session = { 0 };
 
 		if (parse_session(line, family, &session) && is_remote(&session))
-			VEC_PUSH(arena, found) = session;
+			VEC_PUSH(arena, &found->list) = session;
 	}
 	fclose(file);
 }
 
-static sessions find_sessions(struct arena *arena)
+static void find_sessions(struct arena *arena, struct sessions *found)
 {
 	sockets owned = { 0 };
-	sessions all = { 0 }, found = { 0 };
+	struct sessions all = { 0 };
 	pid_t pid = getpid();
 
 	for (int i = 0; i < ANCESTORS_MAX && pid > 0; i++, pid = parent_of(pid))
 		collect_sockets(arena, pid, &owned);
 	if (!owned.count)
-		return found; /* the kernel takes a millisecond to list connections */
+		return; /* the kernel takes a millisecond to list connections */
 	collect_sessions(arena, "/proc/self/net/tcp", AF_INET, &all);
 	collect_sessions(arena, "/proc/self/net/tcp6", AF_INET6, &all);
-	for (size_t i = 0; i < all.count; i++) {
-		all.items[i].pid = holder(&owned, all.items[i].inode);
-		if (all.items[i].pid)
-			VEC_PUSH(arena, &found) = all.items[i];
+	for (size_t i = 0; i < all.list.count; i++) {
+		all.list.items[i].pid = holder(&owned, all.list.items[i].inode);
+		if (all.list.items[i].pid)
+			VEC_PUSH(arena, &found->list) = all.list.items[i];
 	}
-	return found;
+}
+
+/* They are looked for once a call, though it may check twice: what it finds does not become other in between. */
+static const struct sessions *sessions_of(struct call *call)
+{
+	struct sessions *found;
+
+	if (!call->sessions) {
+		found = ARENA_NEW(call->arena, struct sessions);
+		find_sessions(call->arena, found);
+		call->sessions = found;
+	}
+	return call->sessions;
 }
 
 /* --- judging ----------------------------------------------------------------------------------------------------- */
@@ -338,16 +352,16 @@ static bool cuts(struct call *call, const struct ruleset *ruleset, const struct 
 
 bool session_check(struct call *call, const struct rulesets *rulesets, bool force)
 {
-	sessions found = find_sessions(call->arena);
+	const struct sessions *found = sessions_of(call);
 	bool cut = false;
 
-	for (size_t i = 0; i < found.count; i++)
+	for (size_t i = 0; i < found->list.count; i++)
 		for (size_t j = 0; j < rulesets->count; j++)
-			cut |= cuts(call, &rulesets->items[j], &found.items[i], force);
+			cut |= cuts(call, &rulesets->items[j], &found->list.items[i], force);
 	return cut && !force;
 }
 
 bool session_there(struct call *call)
 {
-	return find_sessions(call->arena).count > 0;
+	return sessions_of(call)->list.count > 0;
 }
