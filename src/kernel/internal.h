@@ -46,6 +46,8 @@ void problem_forget(struct kernel *kernel);
 int problem_report(struct kernel *kernel, struct diags *diags, int result);
 /* A sentence for a bpf(2) call that failed for want of privileges, memory or support, else strerror(). */
 int problem_bpf(struct kernel *kernel, int error, const char *what);
+/* "without CAP_BPF, CAP_PERFMON": what the process lacks of what bpf(2) wants. False: nothing. */
+bool problem_lacks(char *buffer, size_t size);
 
 /* --- paths ------------------------------------------------------------------------------------------------------ */
 

@@ -4,8 +4,11 @@
  * the public function that failed has let go of everything, because queueing a diagnostic may unwind.
  */
 #include <errno.h>
+#include <linux/capability.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "kernel/internal.h"
 
@@ -88,14 +91,43 @@ int problem_report(struct kernel *kernel, struct diags *diags, int result)
 	return result < 0 ? result : error;
 }
 
+/* Bit by number; all of them if they are not known. */
+static uint64_t capabilities(void)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[2];
+
+	if (syscall(SYS_capget, &header, data))
+		return UINT64_MAX;
+	return data[0].effective | (uint64_t)data[1].effective << 32;
+}
+
+bool problem_lacks(char *buffer, size_t size)
+{
+	static const struct {
+		int number;
+		const char *name;
+	} wanted[] = { { CAP_BPF, "CAP_BPF" }, { CAP_NET_ADMIN, "CAP_NET_ADMIN" }, { CAP_PERFMON, "CAP_PERFMON" } };
+	uint64_t there = capabilities();
+	int used = 0;
+
+	buffer[0] = '\0';
+	for (size_t i = 0; i < sizeof wanted / sizeof *wanted && !(there >> CAP_SYS_ADMIN & 1); i++)
+		if (!(there >> wanted[i].number & 1))
+			used += snprintf(buffer + used, size - (size_t)used, "%s %s", used ? "," : "without", wanted[i].name);
+	return used;
+}
+
 int problem_bpf(struct kernel *kernel, int error, const char *what)
 {
+	char lacks[80];
+
 	switch (-error) {
 	case EPERM:
 	case EACCES:
-		problem_set(kernel, error,
-			    "%s: not permitted; run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON",
-			    what);
+		problem_lacks(lacks, sizeof lacks);
+		problem_set(kernel, error, "%s: not permitted%s%s; run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON",
+			    what, lacks[0] ? " " : "", lacks);
 		break;
 	case ENOMEM:
 		problem_set(kernel, error,

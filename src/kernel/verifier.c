@@ -100,16 +100,20 @@ void verifier_pick(const char *log, char *line, size_t line_size, char *words, s
 
 void verifier_explain(struct kernel *kernel, int error, const char *hook)
 {
-	char line[LINE_BYTES] = "", words[LINE_BYTES] = "";
+	char line[LINE_BYTES] = "", words[LINE_BYTES] = "", lacks[80];
 
 	if (kernel->verifier_log && kernel->verifier_log[0])
 		verifier_pick(kernel->verifier_log, line, sizeof line, words, sizeof words);
+	if (words[0] && problem_lacks(lacks, sizeof lacks)) {
+		/* What the verifier says then are details of that: it takes less, or follows more ways. */
+		problem_set(kernel, error, "the kernel takes no program for %s %s; run as root, or with CAP_BPF, CAP_NET_ADMIN and "
+			    "CAP_PERFMON", hook, lacks);
+		problem_hint(kernel, "`weir doctor` says what is there; the kernel said: %s", words);
+		return;
+	}
 	if (words[0]) {
 		problem_set(kernel, error, "the kernel's verifier refused the program for %s: %s", hook, words);
-		if (strstr(words, "cannot use helper") || strstr(words, "unknown func"))
-			problem_hint(kernel, "helpers that look at processes need CAP_PERFMON; `weir doctor` says whether it "
-				     "is there");
-		else if (line[0])
+		if (line[0])
 			problem_hint(kernel, "at the rule or source line: %s", line);
 		return;
 	}

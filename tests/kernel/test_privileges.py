@@ -155,12 +155,21 @@ class Recipes(TestCase):
             self.do("delete", "t", capabilities=LOADING)
         cgroup.remove()
 
-    def test_each_of_them_is_needed(self):
-        path = policy_file(POLICY % "tc weir0 ingress")
+    @each([(on, (on,)) for on in ("tc weir0 ingress", "xdp weir0", "netfilter input", "cgroup", "connect")])
+    def test_each_of_them_is_needed(self, on):
+        """And the one that is missing is named, whatever the verifier makes of that."""
+        if " " not in on:
+            cgroup = Cgroup()
+            self.addCleanup(cgroup.remove)
+            on += ' "%s"%s' % (cgroup.name, " egress" * (on == "cgroup"))
+        path = policy_file("policy t {\n on %s\n default accept\n drop if udp.dst_port == 7001\n}" % on)
         os.chmod(path, 0o644)
         for left_out in LOADING:
             few = [name for name in LOADING if name != left_out]
-            self.do("apply", path, status=2, capabilities=few)
+            done = self.do("apply", path, status=2, capabilities=few)
+            self.assertIn("without %s; run as root, or with" % left_out.upper(), done.stderr.splitlines()[0])
+        self.assertIn("without CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON;",
+                      self.do("apply", path, status=2, capabilities=()).stderr)
         self.assertEqual(os.listdir("/sys/fs/bpf/weir"), [])
 
     def test_reading_needs_no_capability(self):
