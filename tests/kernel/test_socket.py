@@ -6,18 +6,8 @@ they judge right is what tests/packet/socket.c asks.)"""
 from weirtest import *
 
 SO_DETACH_FILTER, SO_LOCK_FILTER, SO_ATTACH_BPF = 27, 44, 50
-BPF_OBJ_GET, BPF_F_RDONLY = 7, 8
-SYS_BPF = {"x86_64": 321, "aarch64": 280}.get(os.uname().machine)
 OTHER4 = "10.77.0.3"  # the peer's second address, which no filter here lets in
 FILTER = "src in { 10.77.0.2, fd77::2 } and dst_port == 7100"
-
-
-def open_pin(path):
-    attributes = ctypes.create_string_buffer(path.encode())
-    request = struct.pack("=QII", ctypes.addressof(attributes), 0, BPF_F_RDONLY)
-    fd = libc.syscall(SYS_BPF, BPF_OBJ_GET, request, len(request))
-    check_call(fd)
-    return fd
 
 
 @contextlib.contextmanager

@@ -82,6 +82,13 @@ MANY = [rule % (n, port) for n in range(60) for rule, port in (
 FORMS = ("table", "table, loops counted", "diagram")
 
 
+def apply_form(test, form, text):
+    if "counted" in form:
+        os.environ["WEIR_TEST_BOUNDED"] = "1"
+        test.addCleanup(os.environ.pop, "WEIR_TEST_BOUNDED")
+    apply(text, "--no-verify")
+
+
 class Together(TestCase):
     def text(self, hook, form, flows):
         able = ["", *hook.fields] + (["flow"] if flows else [])
@@ -125,10 +132,7 @@ class Together(TestCase):
     def load(self, hook, form, flows):
         self.cgroup = Cgroup()
         text = self.text(hook, form, flows)
-        if "counted" in form:
-            os.environ["WEIR_TEST_BOUNDED"] = "1"
-            self.addCleanup(os.environ.pop, "WEIR_TEST_BOUNDED")
-        apply(text, "--no-verify")
+        apply_form(self, form, text)
         self.check(hook, text)
 
     CASES = [(hook, form, flows) for hook in HOOKS for form in FORMS for flows in (False, True) if not (hook.call and flows)]
@@ -136,6 +140,19 @@ class Together(TestCase):
     @each([("%s, %s%s" % (hook.on, form, ", connections" * flows), (hook, form, flows)) for hook, form, flows in CASES])
     def test_all(self, hook, form, flows):
         self.load(hook, form, flows)
+
+
+@unittest.skipIf(tuple(map(int, re.findall(r"\d+", os.uname().release)[:2])) < (6, 9), "this kernel looks at more")
+class Checking(TestCase):
+    """What the kernel has to look at is how long a table takes to load. Bounds have a fifth to spare."""
+
+    @each([(form, (form, most)) for form, most in (("table", 28000), ("table, loops counted", 120000))])
+    def test_table(self, form, most):
+        apply_form(self, form, POLICY % ("xdp weir0", "table") + "".join("    %s\n" % rule for rule in MANY) + "}\n")
+        count = checked_instructions(os.environ["WEIR_BPFFS"] + "/weir/t/prog_0")
+        print("# %s: %d instructions" % (form, count))
+        self.assertLess(1000, count)
+        self.assertLess(count, most)
 
 
 if __name__ == "__main__":

@@ -267,6 +267,33 @@ def sweep_cgroups():
                 os.rmdir(os.path.join(top, name))
 
 
+# --- bpf(2) ----------------------------------------------------------------------------------------------------------
+
+SYS_BPF = {"x86_64": 321, "aarch64": 280}.get(os.uname().machine)
+BPF_OBJ_GET, BPF_OBJ_GET_INFO_BY_FD, BPF_F_RDONLY = 7, 15, 8
+INFO_SIZE, INFO_VERIFIED_INSNS = 232, 216  # struct bpf_prog_info
+
+
+def open_pin(path):
+    attributes = ctypes.create_string_buffer(path.encode())
+    request = struct.pack("=QII", ctypes.addressof(attributes), 0, BPF_F_RDONLY)
+    fd = libc.syscall(SYS_BPF, BPF_OBJ_GET, request, len(request))
+    check_call(fd)
+    return fd
+
+
+def checked_instructions(path):
+    """How many instructions the kernel has looked at to check a pinned program."""
+    fd = open_pin(path)
+    info = ctypes.create_string_buffer(INFO_SIZE)
+    request = struct.pack("=IIQ", fd, INFO_SIZE, ctypes.addressof(info))
+    try:
+        check_call(libc.syscall(SYS_BPF, BPF_OBJ_GET_INFO_BY_FD, request, len(request)))
+    finally:
+        os.close(fd)
+    return struct.unpack_from("=I", info.raw, INFO_VERIFIED_INSNS)[0]
+
+
 # --- programs of somebody else ---------------------------------------------------------------------------------------
 
 FOREIGN = """
