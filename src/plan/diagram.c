@@ -294,11 +294,6 @@ static bool may_end(const struct diagrams *diagrams, diagram_ref leaf, enum list
 
 /* --- operations ----------------------------------------------------------------------------------------- */
 
-static bool is_leaf(diagram_ref ref)
-{
-	return ref & DIAGRAM_LEAF;
-}
-
 #define FALL (DIAGRAM_LEAF | LIST_FALL)
 
 static bool and_leaf(diagram_ref left, diagram_ref right, diagram_ref *ret)
@@ -385,11 +380,6 @@ static bool at_leaf(struct diagrams *diagrams, enum diagram_op op, diagram_ref l
 		*ret = REF_NO;
 		return true;
 	}
-}
-
-static uint32_t top_dim(const struct diagrams *diagrams, diagram_ref ref)
-{
-	return is_leaf(ref) ? UINT32_MAX : diagrams->nodes.items[ref].dim;
 }
 
 /* An operand while its edges are walked; an operand that does not test the dimension has one edge for all values. */

@@ -184,16 +184,6 @@ static diagram_ref pair_leaf(struct comparing *comparing, diagram_ref left, diag
 
 /* --- both diagrams together ------------------------------------------------------------------------------------- */
 
-static bool is_leaf(diagram_ref ref)
-{
-	return ref & DIAGRAM_LEAF;
-}
-
-static uint32_t top_dim(const struct diagrams *diagrams, diagram_ref ref)
-{
-	return is_leaf(ref) ? UINT32_MAX : diagrams->nodes.items[ref].dim;
-}
-
 static diagram_ref product(struct comparing *comparing, diagram_ref left, diagram_ref right);
 
 /* Nodes may move while new ones are made, their edges stay. */

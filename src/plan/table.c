@@ -445,14 +445,13 @@ static void add_name(struct table_work *table, struct attempt_table *best, struc
 
 static void name_question(struct table_work *table, struct attempt_table *best, struct table_header *header, uint32_t rest)
 {
-	const struct test *test = table->rests.items[rest];
-	const struct dim *dim = test->kind == TEST_IN ? &table->work->dims.items[test->in.dim] : NULL;
-	int32_t set = dim && dim->kind == DIM_SET ? table->work->sets.items[dim->set].named : -1;
+	struct table_name name;
+	const char *set = table_asks(table->work, table->rests.items[rest], &name);
 
-	if (set >= 0)
-		add_name(table, best, header, table->work->ruleset->sets[set].name,
-			 (struct table_name){ .number = table_question(table, rest), .kind = TABLE_QUESTION,
-					      .field = (uint8_t)dim->field, .value = (uint8_t)test->in.intervals[0].lo });
+	if (!set)
+		return;
+	name.number = table_question(table, rest);
+	add_name(table, best, header, set, name);
 }
 
 static void put_names(struct table_work *table, struct attempt_table *best, struct table_header *header)

@@ -119,6 +119,8 @@ void entries_lay(struct table_work *table, struct table_family *family);
 
 /* The number that the question of that index among the rests is asked by. */
 uint32_t table_question(const struct table_work *table, uint64_t rest);
+/* The named set that a test asks, or NULL; and what a question of that set is found by, but for its number and the set's name. */
+const char *table_asks(const struct work *work, const struct test *test, struct table_name *ret_name);
 
 /* Lays out the rules for both families, and the program of classify_rest(). */
 void entries_build(struct table_work *table, struct plan *plan);

@@ -382,6 +382,18 @@ uint32_t table_question(const struct table_work *table, uint64_t rest)
 	return table->questions + 2 * (uint32_t)rest;
 }
 
+const char *table_asks(const struct work *work, const struct test *test, struct table_name *ret_name)
+{
+	const struct dim *dim = test->kind == TEST_IN ? &work->dims.items[test->in.dim] : NULL;
+	int32_t set = dim && dim->kind == DIM_SET ? work->sets.items[dim->set].named : -1;
+
+	if (set < 0)
+		return NULL;
+	*ret_name = (struct table_name){ .kind = TABLE_QUESTION, .field = (uint8_t)dim->field,
+					 .value = (uint8_t)test->in.intervals[0].lo };
+	return work->ruleset->sets[set].name;
+}
+
 /* What any rule asks of a named set, a rule that comes later may ask, or the opposite. */
 static void ask_of_sets(struct table_work *table)
 {

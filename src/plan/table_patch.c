@@ -330,14 +330,10 @@ static uint32_t real_answer(const struct patching *patching, uint32_t answer)
 /* The number that generated code answers the question by. */
 static bool find_question(const struct patching *patching, const struct work *work, const struct test *test, uint32_t *ret_number)
 {
-	const struct dim *dim = test->kind == TEST_IN ? &work->dims.items[test->in.dim] : NULL;
-	const struct table_name *found;
+	struct table_name name;
+	const char *set = table_asks(work, test, &name);
+	const struct table_name *found = set ? find_name(patching, &name, set) : NULL;
 
-	if (!dim || dim->kind != DIM_SET)
-		return false;
-	found = find_name(patching, &(struct table_name){ .kind = TABLE_QUESTION, .field = (uint8_t)dim->field,
-							  .value = (uint8_t)test->in.intervals[0].lo },
-			  work->ruleset->sets[work->sets.items[dim->set].named].name);
 	if (found)
 		*ret_number = found->number;
 	return found;

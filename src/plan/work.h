@@ -139,6 +139,16 @@ struct diagrams {
 	bool over;
 };
 
+static inline bool is_leaf(diagram_ref ref)
+{
+	return ref & DIAGRAM_LEAF;
+}
+
+static inline uint32_t top_dim(const struct diagrams *diagrams, diagram_ref ref)
+{
+	return is_leaf(ref) ? UINT32_MAX : diagrams->nodes.items[ref].dim;
+}
+
 /* An empty store of diagrams over dimensions that are in their final order. */
 struct diagrams *diagrams_new(struct arena *arena, const struct dim *dims, size_t dim_count, size_t effort_max);
 
