@@ -222,12 +222,17 @@ static __always_inline bool limit_allows(struct log_limit *limit)
 	return false;
 }
 
-static __always_inline void event_lost(void)
+static __always_inline struct plane_status *status_of_plane(void)
 {
-	struct plane_status *all;
 	__u32 zero = 0;
 
-	all = bpf_map_lookup_elem(&status, &zero);
+	return bpf_map_lookup_elem(&status, &zero);
+}
+
+static __always_inline void event_lost(void)
+{
+	struct plane_status *all = status_of_plane();
+
 	if (all)
 		__sync_fetch_and_add(&all->events_lost, 1);
 }
@@ -269,20 +274,16 @@ VERIFIED_ONCE int plane_write_event(plane_context *context, const struct packet 
 
 static __always_inline void capture_lost(void)
 {
-	struct plane_status *all;
-	__u32 zero = 0;
+	struct plane_status *all = status_of_plane();
 
-	all = bpf_map_lookup_elem(&status, &zero);
 	if (all)
 		__sync_fetch_and_add(&all->captures_lost, 1);
 }
 
 static __always_inline __u32 capture_number(void)
 {
-	struct plane_status *all;
-	__u32 zero = 0;
+	struct plane_status *all = status_of_plane();
 
-	all = bpf_map_lookup_elem(&status, &zero);
 	return all ? __sync_fetch_and_add(&all->captures, 1) : 0;
 }
 
