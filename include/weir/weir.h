@@ -186,6 +186,20 @@ struct weir_verification {
 int weir_verify(struct weir *weir, struct weir_program *program, const char *policy, const char *hook,
 		unsigned milliseconds, const struct weir_verification **ret_verification);
 
+/*
+ * The same of what is in force: reads from the kernel what the policy's hooks have, tables with their changes in place included,
+ * and proves it from the policy's text as weir_show() shows it. The programs must be those that the text becomes when it is
+ * compiled once more; where they are not, or are not attached, nothing is proven. One verification a hook of the policy (NULL:
+ * of all policies), in order; free with weir_verifications_free(). Changes nothing. 0 whatever the proofs say; WEIR_INPUT: no
+ * such policy is in force.
+ */
+struct weir_verifications;
+int weir_verify_loaded(struct weir *weir, const char *policy, const char *hook, unsigned milliseconds,
+		       struct weir_verifications **ret_verifications);
+/* NULL behind the last one. Lives as long as they all do. */
+const struct weir_verification *weir_verifications_at(const struct weir_verifications *verifications, size_t index);
+void weir_verifications_free(struct weir_verifications *verifications);
+
 /* --- in force ---------------------------------------------------------------------------------------------------- */
 
 struct weir_apply_options {

@@ -42,11 +42,15 @@ struct weir {
 	bool unfiltered; /* weir_unfiltered() */
 };
 
+struct built;
+typedef VEC(struct built) builts;
+
 /* One public call under way. */
 struct call {
 	struct weir *weir;
 	struct arena *arena;
 	struct diags *diags;
+	builts *builts; /* api_install() adds what each hook's program was built from; NULL: nobody asks */
 	unsigned *proof_milliseconds; /* left for proving what api_install() builds; NULL: it is not proven */
 	const struct sessions *sessions; /* of the caller, remote ones (session.c); NULL: nobody has asked yet */
 };

@@ -117,6 +117,8 @@ static int install_hook(struct call *call, const struct ruleset *ruleset, const 
 		status = api_require_proof(call, &built, call->proof_milliseconds);
 	if (status)
 		return status;
+	if (call->builts)
+		VEC_PUSH(call->arena, call->builts) = built;
 	collect_sets(call->arena, built.plan, sets, &constants);
 	*ret_hook = (struct install_hook){
 		.hook = attach->hook,

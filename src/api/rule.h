@@ -11,6 +11,16 @@ struct rule_change {
 	struct span rule; /* the new one, in a source of its own */
 };
 
+/* A policy's rules as they are now, by number: what they were, and where they count. */
+struct rules_now {
+	uint32_t count;
+	const uint32_t *built; /* number then; 0: came later */
+	const uint32_t *slots;
+	const struct rule_op *const *ops; /* that it came by */
+};
+/* Edits the text and the description of a policy in force as its rules were changed in place, like api_policy(). */
+int rules_edit_policy(struct call *call, struct policy_state *state, struct rules_now *ret_now);
+
 enum { RULE_REBUILD = 1 }; /* in place of a status: not possible in place, all must be built anew */
 
 /* Puts the rules of a file in force that differ from those of the policy of that name in little else than a few rules. */

@@ -402,6 +402,7 @@ struct editing {
 	const struct meta_rule *rules; /* as they were built */
 	struct bundle bundle;
 	struct edited edited;
+	struct rules_now now;
 };
 
 static uint32_t number_of(json_t *object, const char *key)
@@ -427,6 +428,20 @@ static void replay(struct editing *editing)
 		edited_apply(&editing->edited, op);
 }
 
+static void note_rules(struct editing *editing, const struct edited_rule *rules, uint32_t count)
+{
+	struct arena *arena = editing->call->arena;
+	uint32_t *built = ARENA_ARRAY(arena, uint32_t, count + 1ul), *slots = ARENA_ARRAY(arena, uint32_t, count + 1ul);
+	const struct rule_op **ops = ARENA_ARRAY(arena, const struct rule_op *, count + 1ul);
+
+	for (uint32_t i = 0; i < count; i++) {
+		built[i + 1] = rules[i].op ? 0 : rules[i].built;
+		slots[i + 1] = rules[i].op ? rules[i].op->slot : SLOT_RULE(rules[i].built);
+		ops[i + 1] = rules[i].op;
+	}
+	editing->now = (struct rules_now){ count, built, slots, ops };
+}
+
 static const struct meta_rule *describe_rules(struct editing *editing)
 {
 	const struct edited *edited = &editing->edited;
@@ -436,6 +451,7 @@ static const struct meta_rule *describe_rules(struct editing *editing)
 	struct meta_rule *rules = ARENA_ARRAY(arena, struct meta_rule, count);
 
 	edited_rules(edited, 1, count, now, begins);
+	note_rules(editing, now, count);
 	for (uint32_t i = 0; i < count; i++) {
 		rules[i] = now[i].op ? (struct meta_rule){ .slot = now[i].op->slot, .verdict = now[i].op->verdict,
 							   .chain = now[i].op->chain } :
@@ -473,19 +489,27 @@ static int run_edit(void *context)
 	return finish(editing);
 }
 
+int rules_edit_policy(struct call *call, struct policy_state *state, struct rules_now *ret_now)
+{
+	struct editing editing = { .call = call, .state = state, .meta = meta_decode(state->meta, state->meta_size) };
+	int error = editing.meta ? arena_run(call->arena, run_edit, &editing) : -EPROTO;
+
+	json_decref(editing.meta);
+	*ret_now = editing.now;
+	return error;
+}
+
 int api_policy(struct call *call, struct kernel *kernel, const char *policy, struct diags *diags,
 	       struct policy_state *ret_state)
 {
-	struct editing editing = { .call = call, .state = ret_state };
+	struct rules_now now;
 	int error = kernel_policy(kernel, call->arena, policy, diags, ret_state);
 
 	if (!error && ret_state->tunables)
 		return tune_edit(call, policy, diags, ret_state);
 	if (error || !ret_state->edits_size)
 		return error;
-	editing.meta = meta_decode(ret_state->meta, ret_state->meta_size);
-	error = editing.meta ? arena_run(call->arena, run_edit, &editing) : -EPROTO;
-	json_decref(editing.meta);
+	error = rules_edit_policy(call, ret_state, &now);
 	if (error)
 		diag_error(diags, (struct span){ 0 }, "the pinned description of policy `%s` is damaged", policy);
 	return error;

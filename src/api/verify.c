@@ -4,9 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "api/api.h"
+#include "api/verify.h"
 #include "bpf/objects.h"
-#include "prove/prove.h"
 
 /* The proof has an arena of its own, which is gone before anything else is allocated. */
 enum { TEXT_MAX = 1000 };
@@ -38,7 +37,7 @@ static struct prove_object object_of(const struct plane_object *object)
 	return (struct prove_object){ object->name, object->data, object->size };
 }
 
-static struct prove_input input_of(struct arena *arena, const struct built *built)
+struct prove_input verify_input(struct arena *arena, const struct built *built)
 {
 	const struct plan *plan = built->plan;
 
@@ -93,8 +92,7 @@ static const char *text_of(struct arena *arena, const char *text)
 	return *text ? arena_strndup(arena, text, strlen(text)) : NULL;
 }
 
-void api_prove(struct call *call, const struct built *built, unsigned milliseconds, bool walkers,
-	       struct weir_verification *ret_verification)
+void verify_run(struct call *call, const struct prove_input *input, bool walkers, struct weir_verification *ret_verification)
 {
 	static const enum weir_proof proofs[] = {
 		[PROVE_EQUAL] = WEIR_PROVEN, [PROVE_DIFFERENT] = WEIR_DISPROVEN,
@@ -102,8 +100,7 @@ void api_prove(struct call *call, const struct built *built, unsigned millisecon
 	};
 	struct proof *proof = ARENA_NEW(call->arena, struct proof);
 
-	proof->input = input_of(call->arena, built);
-	proof->input.milliseconds = milliseconds;
+	proof->input = *input;
 	if (walkers)
 		add_walkers(&proof->input);
 	proof->arena = arena_new();
@@ -113,19 +110,28 @@ void api_prove(struct call *call, const struct built *built, unsigned millisecon
 	}
 	arena_free(proof->arena);
 	*ret_verification = (struct weir_verification){
-		.policy = built->plan->ruleset->name,
-		.hook = hook_table[built->plan->hook].name,
+		.policy = input->ruleset->name,
+		.hook = hook_table[input->hook].name,
 		.proof = proofs[proof->result.outcome],
 		.reason = text_of(call->arena, proof->reason),
 		.example = text_of(call->arena, proof->example),
 		.assumed = text_of(call->arena, proof->assumed),
 		.by_rules = text_of(call->arena, proof->rules),
 		.by_program = text_of(call->arena, proof->program),
-		.rules = ruleset_shown(built->plan->ruleset),
+		.rules = ruleset_shown(input->ruleset),
 		.instructions = proof->result.insn_count,
 		.nanoseconds = proof->result.nanoseconds,
 		.walker_steps = proof->result.walker_steps,
 	};
+}
+
+void api_prove(struct call *call, const struct built *built, unsigned milliseconds, bool walkers,
+	       struct weir_verification *ret_verification)
+{
+	struct prove_input input = verify_input(call->arena, built);
+
+	input.milliseconds = milliseconds;
+	verify_run(call, &input, walkers, ret_verification);
 }
 
 static void warn_unproven(struct call *call, const struct built *built, const char *reason)

@@ -30,6 +30,7 @@ struct texts {
 struct settings {
 	bool help, json, verbose;
 	bool no_verify;
+	bool loaded;
 	bool strict, dry_run, force, prune, reset_sets, source, reset, all, follow, log;
 	uint64_t confirm, rounds, seconds, flows;
 	bool now, journal, once;

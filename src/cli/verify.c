@@ -58,6 +58,16 @@ struct results {
 	size_t proofs, failed;
 };
 
+static void add(struct cli *cli, const struct weir_verification *verification, struct results *results)
+{
+	results->proofs++;
+	results->failed += verification->proof != WEIR_PROVEN;
+	if (cli->set.json)
+		json_array_append_new(results->array, json_verification(verification));
+	else
+		print_verification(verification);
+}
+
 static int verify_one(struct cli *cli, struct weir_program *program, const char *policy, const char *hook,
 		      struct results *results)
 {
@@ -65,15 +75,9 @@ static int verify_one(struct cli *cli, struct weir_program *program, const char 
 	int status = weir_verify(cli->weir, program, policy, hook, (unsigned)cli->set.seconds * 1000, &verification);
 
 	output_diagnostics(cli);
-	if (status)
-		return status;
-	results->proofs++;
-	results->failed += verification->proof != WEIR_PROVEN;
-	if (cli->set.json)
-		json_array_append_new(results->array, json_verification(verification));
-	else
-		print_verification(verification);
-	return WEIR_OK;
+	if (!status)
+		add(cli, verification, results);
+	return status;
 }
 
 /* The same policy at the same kind of hook is the same program. */
@@ -114,11 +118,40 @@ static int verify_all(struct cli *cli, struct weir_program *program, struct resu
 	return status ? status : results->failed ? WEIR_INPUT : WEIR_OK;
 }
 
+/* What is in force, whatever files say. */
+static int verify_loaded(struct cli *cli, const char *policy)
+{
+	struct results results = { .array = json_array() };
+	struct weir_verifications *verifications = NULL;
+	const struct weir_verification *verification;
+	int status;
+
+	if (cli->set.expression || cli->set.policy) {
+		json_decref(results.array);
+		return usage_error(cli->command, "--loaded takes a policy's name");
+	}
+	status = weir_verify_loaded(cli->weir, policy, cli->set.hook, (unsigned)cli->set.seconds * 1000, &verifications);
+	output_diagnostics(cli);
+	for (size_t i = 0; !status && (verification = weir_verifications_at(verifications, i)); i++)
+		add(cli, verification, &results);
+	if (!status && !results.proofs && !cli->set.json)
+		fprintf(stderr, "weir: no policy is in force\n");
+	weir_verifications_free(verifications);
+	return output_finish(cli, status ? status : results.failed ? WEIR_INPUT : WEIR_OK,
+			     json_pack("{s:o}", "results", results.array));
+}
+
 static int verify(struct cli *cli)
 {
 	struct weir_program *program;
 	struct results results = { .array = json_array() };
-	int status = input_program(cli, &program);
+	int status;
+
+	if (cli->set.loaded) {
+		json_decref(results.array);
+		return verify_loaded(cli, cli->operand_count ? cli->operands[0] : NULL);
+	}
+	status = input_program(cli, &program);
 
 	if (status) {
 		json_decref(results.array);
@@ -134,13 +167,15 @@ static const struct option verify_options[] = {
 	TEXT("hook", 0, "HOOK", hook, "only at this hook"),
 	NUMBER("seconds", 0, "SECONDS", seconds, "give up after that long for each program", 1, 86400),
 	TEXT("expression", 'e', "EXPR", expression, "verify a filter expression"),
+	FLAG("loaded", 0, loaded, "what is in force, as it is in the kernel: the policy NAME, or all"),
 };
 
 const struct command command_verify = {
 	.name = "verify",
-	.synopsis = "FILE | EXPR",
+	.synopsis = "FILE | EXPR | --loaded [NAME]",
 	.summary = "Prove that the emitted programs do what the rules say, for all packets",
-	.help = "Exit status 0 only if every program is proven. What is too large to be proven is said\n"
+	.help = "With --loaded, the programs and tables are those in force, after changes of single rules, too.\n"
+		"Exit status 0 only if every program is proven. What is too large to be proven is said\n"
 		"to be not proven; a difference is shown with a packet.",
 	OPTIONS(verify_options),
 	.most = 1,

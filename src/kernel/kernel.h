@@ -216,6 +216,35 @@ void kernel_state_free(struct kernel_state *state);
 /* How the present value of a tunable was written when it was given, or NULL: as in the policy's text. */
 const struct tunable_form *tunable_form(const struct plane_tunables *tunables, uint32_t index);
 
+/* --- what is loaded, read back: loaded.c ------------------------------------------------------------------------- */
+
+/* What one hook of the policy has, whatever was installed. */
+struct loaded_hook {
+	bool there;
+	void *words;  /* of its table (bpf/table_abi.h), and struct table_config; NULL: it has none */
+	void *config;
+	size_t word_count;
+	void *steps, *logs, *rates; /* struct step, struct log_limit, struct rate_limit, room behind them included */
+	size_t step_count, log_count, rate_count;
+};
+
+/* Of one policy, with its state as kernel_policy() says it, at one moment. -ENOENT. Free with kernel_loaded_free(). */
+struct kernel_loaded;
+int kernel_loaded_read(struct kernel *kernel, struct arena *arena, const char *policy, struct diags *diags,
+		       struct policy_state *ret_state, struct kernel_loaded **ret_loaded);
+void kernel_loaded_free(struct kernel_loaded *loaded);
+size_t kernel_loaded_hooks(const struct kernel_loaded *loaded);
+/* By index of the install's; NULL: it is attached nowhere. */
+const struct loaded_hook *kernel_loaded_hook(const struct kernel_loaded *loaded, size_t index);
+uint64_t kernel_loaded_epoch(const struct kernel_loaded *loaded);
+uint32_t kernel_loaded_slots(const struct kernel_loaded *loaded);
+/*
+ * Whether the programs of the hook of that index are attached and are those that the install loads: loads them once more, on
+ * the maps that there are, to compare. *ret_reason NULL: they are; else what one of them is instead, at *ret_target.
+ */
+int kernel_loaded_check(struct kernel_loaded *loaded, const struct install *install, size_t index, struct diags *diags,
+			const char **ret_reason, const char **ret_target);
+
 /* Gives a tunable of a policy another value, by one store for all of its programs. `text` is shorter than TUNABLE_TEXT. */
 struct kernel_tuning {
 	uint32_t index;

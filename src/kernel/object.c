@@ -49,6 +49,18 @@ int shares_find(const struct shares *shares, const char *name)
 	return -1;
 }
 
+/* The kernel keeps the beginning of names. */
+static int find_shared(const struct load *load, const char *name)
+{
+	char begin[BPF_OBJ_NAME_LEN];
+	int fd = shares_find(load->shares, name);
+
+	if (fd >= 0 || !load->again)
+		return fd;
+	snprintf(begin, sizeof begin, "%s", name);
+	return shares_find(load->shares, begin);
+}
+
 void shares_free(struct shares *shares)
 {
 	for (size_t i = 0; i < shares->count; i++)
@@ -317,13 +329,25 @@ static uint32_t table_bytes(const struct install_hook *hook)
 	return (uint32_t)hook->table_size + TABLE_SLACK;
 }
 
+/* Of the kind that the object says. */
+static bool is_alike(const struct bpf_map *map, int fd)
+{
+	struct bpf_map_info info = { 0 };
+	uint32_t size = sizeof info;
+
+	return !bpf_obj_get_info_by_fd(fd, &info, &size) && info.type == (uint32_t)bpf_map__type(map) &&
+	       info.key_size == bpf_map__key_size(map);
+}
+
 static int configure_map(struct bpf_map *map, const struct load *load)
 {
 	const char *name = map_name(map);
-	int fd = shares_find(load->shares, name);
+	int fd = find_shared(load, name);
 	uint32_t size = map_size(load, name);
 	int error = 0;
 
+	if (fd >= 0 && load->again && !is_alike(map, fd))
+		return -EPROTO;
 	if (fd >= 0)
 		return bpf_map__reuse_fd(map, fd);
 	if (!strncmp(name, STATE_PREFIX, strlen(STATE_PREFIX)) && !state_find(load->install, name))
@@ -560,7 +584,7 @@ int object_load(struct kernel *kernel, const struct elf *elf, const struct load 
 		error = bpf_object__load(object);
 	if (error)
 		verifier_explain(kernel, error, hook_table[load->plane].name);
-	else
+	else if (!load->again)
 		error = fill_maps(kernel, object, load);
 	if (error) {
 		if (error == -ENOMEM || error == -E2BIG)

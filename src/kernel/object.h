@@ -44,6 +44,7 @@ struct load {
 	bool paces;        /* plane_config.paces */
 	uint32_t call;     /* plane_config.call; 0: the plane's own */
 	const struct shares *shares;
+	bool again;        /* to be compared with one that is loaded already: on its maps (named as the kernel does), which stay as they are */
 	uint32_t frames;   /* bench objects: elements of map `frames` */
 };
 

@@ -6,6 +6,7 @@
 #include "kernel/attach.h"
 #include "kernel/counters.h"
 #include "kernel/lineage.h"
+#include "kernel/loaded.h"
 #include "kernel/rules.h"
 #include "kernel/statemap.h"
 #include "kernel/tunables.h"
@@ -241,6 +242,32 @@ int kernel_policy(struct kernel *kernel, struct arena *arena, const char *policy
 
 	if (!error)
 		*ret_state = call.state;
+	return problem_report(kernel, diags, error);
+}
+
+struct loaded_call {
+	struct state_call state;
+	struct kernel_loaded *loaded;
+};
+
+static int take_loaded(struct kernel *kernel, const struct generation *generation, void *context)
+{
+	struct loaded_call *call = context;
+	int error = take_and_copy(kernel, generation, &call->state);
+
+	return error ? error : loaded_read(kernel, generation, &call->loaded);
+}
+
+int kernel_loaded_read(struct kernel *kernel, struct arena *arena, const char *policy, struct diags *diags,
+		       struct policy_state *ret_state, struct kernel_loaded **ret_loaded)
+{
+	struct loaded_call call = { .state.arena = arena };
+	int error = with_policy(kernel, policy, take_loaded, &call);
+
+	if (!error) {
+		*ret_state = call.state.state;
+		*ret_loaded = call.loaded;
+	}
 	return problem_report(kernel, diags, error);
 }
 

@@ -395,7 +395,8 @@ static bool tell_token(struct story *story, uint32_t rate, uint32_t slot)
 	bool granted = story->granted >> (story->asked < 31 ? story->asked : 31) & 1;
 
 	story->text = arena_printf(prove->arena, "%s%s%s of rate %u for rule %u", story->text,
-				   *story->text ? ", " : "", granted ? "a token" : "no token", rate + 1, spec_rule(prove->input, slot));
+				   *story->text ? ", " : "", granted ? "a token" : "no token", rate + 1,
+				   spec_rule(prove->input, slot));
 	story->effects++;
 	story->asked++;
 	return granted;

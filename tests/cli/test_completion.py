@@ -49,6 +49,7 @@ class Completion(CommandLine):
         self.assertEqual(self.complete("show", "w"), ["web"])
         self.assertEqual(self.complete("set", "add", "w"), ["web"])
         self.assertEqual(self.complete("set", "re"), ["replace"])
+        self.assertEqual(self.complete("verify", "--loaded", "w"), ["web"])
         self.assertEqual(self.complete("set", "add", "web", "blocked", ""), [])
 
     def test_files(self):

@@ -623,6 +623,17 @@ class Trying(CommandLine):
         self.assertEqual((shown["ok"], shown["results"][0]["proof"], shown["results"][0]["by_program"]),
                          (False, "different", "drop (rule 1)"))
 
+    def test_verify_loaded(self):
+        self.assertEqual(self.weir("verify", "--loaded", "web", status=INPUT).stdout,
+                         "web at xdp: proven for all packets (3 rules, 42 instructions, 1.5 ms)\n"
+                         "web at tc-ingress: not proven: its program at `eth0` is not attached (3 rules, 0 instructions, "
+                         "0.0 ms)\n")
+        shown = self.json("verify", "--loaded", status=INPUT)
+        self.assertEqual([result["proof"] for result in shown["results"]], ["proven", "not proven"])
+        self.assertIn("no policy `nosuch` is in force", self.weir("verify", "--loaded", "nosuch", status=INPUT).stderr)
+        self.assertIn("--loaded takes a policy's name",
+                      self.weir("verify", "--loaded", "--policy", "web", "web", status=USAGE).stderr)
+
     def test_compile(self):
         for stage in ("ir", "diagram", "plan", "bpf", "dot"):
             self.assertEqual(self.weir("compile", "--emit", stage, "tcp").stdout, "stage\n")
