@@ -104,11 +104,16 @@ void verifier_explain(struct kernel *kernel, int error, const char *hook)
 
 	if (kernel->verifier_log && kernel->verifier_log[0])
 		verifier_pick(kernel->verifier_log, line, sizeof line, words, sizeof words);
-	if (words[0] && problem_lacks(lacks, sizeof lacks)) {
+	if (!words[0] && (error == -EPERM || error == -EACCES || error == -ENOMEM)) {
+		problem_bpf(kernel, error, "cannot load the program");
+		return;
+	}
+	if (problem_lacks(lacks, sizeof lacks)) {
 		/* What the verifier says then are details of that: it takes less, or follows more ways. */
 		problem_set(kernel, error, "the kernel takes no program for %s %s; run as root, or with CAP_BPF, CAP_NET_ADMIN and "
 			    "CAP_PERFMON", hook, lacks);
-		problem_hint(kernel, "`weir doctor` says what is there; the kernel said: %s", words);
+		problem_hint(kernel, "`weir doctor` says what is there; the kernel's words%s%s", words[0] ? ": " : "",
+			     words[0] ? words : messages);
 		return;
 	}
 	if (words[0]) {
@@ -117,9 +122,7 @@ void verifier_explain(struct kernel *kernel, int error, const char *hook)
 			problem_hint(kernel, "at the rule or source line: %s", line);
 		return;
 	}
-	if (error == -EPERM || error == -EACCES || error == -ENOMEM) {
-		problem_bpf(kernel, error, "cannot load the program");
-		return;
-	}
 	problem_set(kernel, error, "cannot load the program for %s: %s%s", hook, strerror(-error), messages);
+	if (strstr(messages, "failed to iterate BTF objects"))
+		problem_hint(kernel, "before Linux 6.2 this hook takes CAP_SYS_ADMIN, too");
 }
