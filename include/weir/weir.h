@@ -670,6 +670,7 @@ struct weir_bench {
 	double empty_ns, empty_min_ns, empty_max_ns; /* of an empty program in the same run */
 	size_t packets;
 	unsigned rounds;
+	double cached; /* part of the packets, 0 to 1, whose answer was kept from an earlier one (`cache =`) */
 };
 
 /*

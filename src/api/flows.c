@@ -42,5 +42,6 @@ struct ruleset *flows_tracker(struct arena *arena, const struct ruleset *ruleset
 	tracker->rule_count = 0;
 	tracker->default_verdict = VERDICT_ACCEPT;
 	tracker->classifier = CLASSIFIER_AUTO;
+	tracker->cache = CACHE_AUTO;
 	return tracker;
 }

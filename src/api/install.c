@@ -133,6 +133,8 @@ static int install_hook(struct call *call, const struct ruleset *ruleset, const 
 		.table_size = built.plan->table.word_count * sizeof *built.plan->table.words,
 		.step_room = built.plan->kind == PLAN_TABLE ? built.plan->table.step_room : 0,
 		.needed = built.plan->needed | flows_needed(ruleset, attach->hook),
+		.cache = &built.plan->cache,
+		.cache_chunks = built.plan->cache_chunks,
 		.tuned = built.plan->tuned,
 		.no_reject = !rejects(built.plan),
 		.steps = built.plan->steps,

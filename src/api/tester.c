@@ -411,6 +411,7 @@ WEIR_EXPORT int weir_bench(struct weir *weir, struct weir_program *program, cons
 		.ns = result->ns, .min_ns = result->min_ns, .max_ns = result->max_ns,
 		.empty_ns = result->empty_ns, .empty_min_ns = result->empty_min_ns,
 		.empty_max_ns = result->empty_max_ns, .packets = result->packets, .rounds = result->rounds,
+		.cached = result->cached,
 	};
 	return WEIR_OK;
 }

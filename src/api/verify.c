@@ -59,6 +59,7 @@ struct prove_input verify_input(struct arena *arena, const struct built *built)
 		.table = plan->kind == PLAN_TABLE ? &plan->table.config : NULL,
 		.table_words = plan->table.words,
 		.table_count = plan->table.word_count,
+		.cache = &plan->cache,
 	};
 }
 

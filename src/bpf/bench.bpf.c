@@ -9,6 +9,7 @@
 
 typedef struct xdp_md plane_context;
 enum { PLANE_PREEMPTIBLE = 0 };
+#define PLANE_CACHES
 
 #include "bpf/bench_abi.h"
 

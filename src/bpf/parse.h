@@ -167,14 +167,31 @@ static __always_inline int view_bad(const struct view *view)
 	return view->fast ? PARSE_AGAIN : PARSE_MALFORMED;
 }
 
+/*
+ * Words of struct packet, in one store each: the classifier reads whole words, too, and a processor waits for what stands in
+ * several stores that are under way.
+ */
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define QUARTER(place, value) ((__u64)(value) << 16 * (place))
+#define HALVES(a, b) ((__u64)(a) | (__u64)(b) << 32)
+#else
+#define QUARTER(place, value) ((__u64)(value) << (48 - 16 * (place)))
+#define HALVES(a, b) ((__u64)(a) << 32 | (__u64)(b))
+#endif
+#define WORD(a, b, c, d) (QUARTER(0, a) | QUARTER(1, b) | QUARTER(2, c) | QUARTER(3, d))
+
+typedef __u64 packet_word __attribute__((may_alias));
+
+#define PACKET_WORD(packet, member) \
+	(*(packet_word *)((char *)(packet) + offsetof(struct packet, member)))
+
 /* --- transport ------------------------------------------------------------------------------------------------ */
 
 static __always_inline void set_ports(const struct view *view, struct packet *packet, const __u8 *at)
 {
 	if (UNLIKELY(!(view->needed & NEEDS_PORTS)))
 		return;
-	packet->src_port = get16(at);
-	packet->dst_port = get16(at + 2);
+	PACKET_WORD(packet, src_port) = HALVES(get16(at), get16(at + 2));
 }
 
 static __always_inline int parse_tcp(const struct view *view, struct packet *packet, const struct ip_walk *ip)
@@ -286,11 +303,7 @@ static __always_inline void set_details(const struct view *view, struct packet *
 }
 
 /* The first member of a union of four and eight bytes, the rest zero, in one store. */
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-#define FIRST_HALF(value) ((__u64)(value))
-#else
-#define FIRST_HALF(value) ((__u64)(value) << 32)
-#endif
+#define FIRST_HALF(value) HALVES(value, 0)
 
 static __always_inline void set_addresses4(struct packet *packet, __u32 source, __u32 destination)
 {
@@ -540,18 +553,6 @@ static __always_inline int parse_frame(const struct view *view, struct packet *p
 	return parse_network(view, packet, type, at, frame);
 }
 
-/* Eight bytes of struct packet at once, from four members of two. */
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-#define WORD(a, b, c, d) ((__u64)(a) | (__u64)(b) << 16 | (__u64)(c) << 32 | (__u64)(d) << 48)
-#else
-#define WORD(a, b, c, d) ((__u64)(d) | (__u64)(c) << 16 | (__u64)(b) << 32 | (__u64)(a) << 48)
-#endif
-
-typedef __u64 packet_word __attribute__((may_alias));
-
-#define PACKET_WORD(packet, member) \
-	(*(packet_word *)((char *)(packet) + offsetof(struct packet, member)))
-
 /*
  * Every member that has one to its absent value, the others to zero, with as few stores as can be; the
  * addresses are left to parsing.
@@ -560,10 +561,10 @@ static __always_inline void packet_clear(struct packet *packet)
 {
 	packet->eth_src = packet->eth_dst = ABSENT_MAC;
 	packet->cgroup[0] = packet->cgroup[1] = packet->cgroup[2] = ABSENT_CGROUP;
-	PACKET_WORD(packet, src_port) = (__u64)ABSENT_PORT << 32 | ABSENT_PORT;
+	PACKET_WORD(packet, src_port) = HALVES(ABSENT_PORT, ABSENT_PORT);
 	PACKET_WORD(packet, length) = 0;    /* in_iface */
 	PACKET_WORD(packet, out_iface) = 0; /* mark */
-	PACKET_WORD(packet, user) = (__u64)ABSENT_OWNER << 32 | ABSENT_OWNER;
+	PACKET_WORD(packet, user) = HALVES(ABSENT_OWNER, ABSENT_OWNER);
 	PACKET_WORD(packet, eth_type) = WORD(0, ABSENT_VLAN, ABSENT_PROTO, ABSENT_FLAGS);
 	PACKET_WORD(packet, icmp_type) = WORD(ABSENT_ICMP, ABSENT_ICMP, 0, 0); /* family, ttl, dscp, ecn */
 	PACKET_WORD(packet, fragment) = 0; /* whole, flow, knocked, program */

@@ -6,7 +6,7 @@
  * cannot be (an answer out of bounds, a run of steps without end) drops the packet and counts it as malformed.
  *
  * Each hook's file defines, before it includes this: `plane_context` and PLANE_PREEMPTIBLE (see count()); it
- * may define PLANE_CLOCK; and after it the plane_*() functions declared below.
+ * may define PLANE_CLOCK, and PLANE_CACHES where it is not preemptible; and after it the plane_*() functions declared below.
  */
 #ifndef WEIR_BPF_PLANE_H
 #define WEIR_BPF_PLANE_H
@@ -342,6 +342,9 @@ VERIFIED_ONCE int plane_capture(plane_context *context, __u32 rule, __u32 snap, 
 
 #include "bpf/sets.h"
 #include "bpf/tune.h"
+#ifdef PLANE_CACHES
+#include "bpf/cache.h"
+#endif
 
 /* --- steps ------------------------------------------------------------------------------------------------------ */
 
@@ -553,7 +556,11 @@ static __always_inline __u32 classify_with_state(struct packet *packet)
 		packet->knocked = knocks_open(packet);
 	if (tuned.count)
 		packet->tuned = plane_compare(packet);
+#ifdef PLANE_CACHES
+	return cache_classify(packet);
+#else
 	return classify(packet);
+#endif
 }
 
 /* An enum answer_verdict; everything it took is done, but for carrying it out. Fills the packet. */

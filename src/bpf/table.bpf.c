@@ -15,6 +15,7 @@
 
 #include <bpf/bpf_helpers.h>
 
+#include "bpf/key.h"
 #include "bpf/plane_abi.h"
 #include "bpf/table_abi.h"
 #include "packet/packet.h"
@@ -48,8 +49,7 @@ ended:
 }
 #endif
 
-enum { WORDS = TABLE_REST }; /* of struct packet, that tests and nodes can name: all that rules look at */
-_Static_assert(WORDS * 8 <= sizeof(struct packet) && WORDS == 16, "they are words of the packet, in 4 bits");
+enum { WORDS = KEY_OF_WORDS }; /* of struct packet, that tests and nodes can name, too */
 
 /* The stack's 512 bytes are shared with all callers: even the key is elsewhere. */
 static __always_inline const void *blob(void)
@@ -72,16 +72,6 @@ static __always_inline __u64 shifted_right(__u64 value, __u64 by)
 	return value;
 #else
 	return value >> (by & 63);
-#endif
-}
-
-static __always_inline __u64 shifted_left(__u64 value, __u64 by)
-{
-#ifdef __bpf__
-	asm("%0 <<= %1" : "+r"(value) : "r"(by));
-	return value;
-#else
-	return value << (by & 63);
 #endif
 }
 
@@ -258,20 +248,6 @@ static __always_inline __u64 scan(struct packet *packet, const void *words, __u6
 }
 
 /* --- the hash --------------------------------------------------------------------------------------------------- */
-
-/* One word of the packet's key. Parts without a mask are none: the kernel removes them. */
-static __always_inline __u64 key_word(const struct packet *packet, const volatile struct table_key *key)
-{
-	__u64 word = 0, mask;
-
-#pragma unroll
-	for (int i = 0; i < TABLE_KEY_PARTS; i++) {
-		mask = key->masks[i];
-		if (mask)
-			word += shifted_left(((const __u64 *)packet)[key->words[i] & (WORDS - 1)] & mask, key->shifts[i]);
-	}
-	return word;
-}
 
 /* The slot of the key, as an index; beyond the blob if there is none. */
 static __always_inline __u64 slot_of(const void *words, const volatile struct table_hash *hash, __u64 sum)

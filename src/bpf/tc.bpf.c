@@ -5,6 +5,7 @@
 
 typedef struct __sk_buff plane_context;
 enum { PLANE_PREEMPTIBLE = 0, REPLY_GROWS_IN_FRONT = 0 };
+#define PLANE_CACHES
 #define PLANE_PACES
 #define PLANE_MARKS
 

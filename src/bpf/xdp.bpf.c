@@ -7,6 +7,7 @@
 
 typedef struct xdp_md plane_context;
 enum { PLANE_PREEMPTIBLE = 0 };
+#define PLANE_CACHES
 
 /* Drivers keep room in front of a frame, but not always behind it: veth's small packets fill their buffers. */
 enum { REPLY_GROWS_IN_FRONT = 1 };

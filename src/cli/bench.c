@@ -4,11 +4,11 @@
 
 static json_t *json_bench(const struct weir_bench *bench)
 {
-	return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:I}", "ns_per_packet", bench->ns, "min_ns_per_packet",
+	return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:f}", "ns_per_packet", bench->ns, "min_ns_per_packet",
 			 bench->min_ns, "max_ns_per_packet", bench->max_ns, "empty_ns_per_packet", bench->empty_ns,
 			 "empty_min_ns_per_packet", bench->empty_min_ns, "empty_max_ns_per_packet",
 			 bench->empty_max_ns, "packets", (json_int_t)bench->packets, "rounds",
-			 (json_int_t)bench->rounds);
+			 (json_int_t)bench->rounds, "cached", bench->cached);
 }
 
 static void print_bench(const struct weir_bench *bench)
@@ -18,6 +18,8 @@ static void print_bench(const struct weir_bench *bench)
 	printf("policy  %8.2f  (%.2f to %.2f)\n", bench->ns, bench->min_ns, bench->max_ns);
 	printf("empty   %8.2f  (%.2f to %.2f)\n", bench->empty_ns, bench->empty_min_ns, bench->empty_max_ns);
 	printf("above   %8.2f\n", bench->ns - bench->empty_ns);
+	if (bench->cached > 0)
+		printf("cached  %8.2f %%\n", bench->cached * 100);
 }
 
 static int bench(struct cli *cli)

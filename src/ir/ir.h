@@ -339,6 +339,9 @@ uint64_t set_memory(bool prefixes, uint32_t max, uint32_t key_bytes);
 
 enum classifier { CLASSIFIER_AUTO, CLASSIFIER_DIAGRAM, CLASSIFIER_TABLE, CLASSIFIER_LIST };
 
+/* Whether answers are kept, for packets that look the same. */
+enum cache_choice { CACHE_AUTO, CACHE_YES, CACHE_NO };
+
 struct ruleset {
 	const char *name; /* the policy's; "expression" for a bare expression */
 	struct span span; /* the policy's text, from its first word to the closing brace */
@@ -363,6 +366,7 @@ struct ruleset {
 	bool malformed_accept; /* else dropped */
 	bool non_ip_accept;    /* FAMILY_OTHER passes instead of taking the default */
 	enum classifier classifier;
+	enum cache_choice cache;
 	uint32_t captures_size; /* bytes of the ring of captures, a power of two; 0: no rule captures */
 	const struct program *programs;
 	size_t program_count; /* at most PROGRAMS_MAX */

@@ -277,6 +277,17 @@ static bool expect_classifier(struct reader *reader)
 	return true;
 }
 
+static bool expect_cache(struct reader *reader)
+{
+	static const char *const words[] = { "auto", "yes", "no" };
+	unsigned cache;
+
+	if (!reader_expect_name(reader, "`auto`, `yes` or `no`", words, 3, &cache))
+		return false;
+	reader->ruleset->cache = (enum cache_choice)cache;
+	return true;
+}
+
 static bool expect_captures(struct reader *reader)
 {
 	return reader_expect_number32(reader, &reader->ruleset->captures_size);
@@ -346,6 +357,7 @@ static const struct statement {
 	{ "malformed", expect_malformed },
 	{ "non_ip", expect_non_ip },
 	{ "classifier", expect_classifier },
+	{ "cache", expect_cache },
 	{ "captures", expect_captures },
 	{ "cgroup_levels", expect_levels },
 	{ "counter", expect_counter_statement },

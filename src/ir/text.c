@@ -171,6 +171,8 @@ static void put_head(struct printer *printer)
 		put(printer, classifier_names[ruleset->classifier]);
 		put(printer, "\n");
 	}
+	if (ruleset->cache != CACHE_AUTO)
+		put(printer, ruleset->cache == CACHE_YES ? "\tcache yes\n" : "\tcache no\n");
 	if (ruleset->captures_size) {
 		put_number(printer, "\tcaptures ", ruleset->captures_size);
 		put(printer, "\n");

@@ -15,6 +15,7 @@
 
 #include "bpf/bench_abi.h"
 #include "bpf/flow_abi.h"
+#include "kernel/cache.h"
 #include "kernel/tester.h"
 
 enum {
@@ -119,13 +120,19 @@ static double round_xdp(const struct bench *bench, int prog)
 	return time_runs(prog, nothing, length < FRAME_MOST ? length : FRAME_MOST, RUNS);
 }
 
-static double round_each(const struct bench *bench, int prog)
+/* Of each frame, where each is repeated. */
+static unsigned repeats(const struct bench *bench)
 {
 	unsigned repeat = (unsigned)(RUNS / bench->count);
+
+	return repeat < RUNS_LEAST ? RUNS_LEAST : repeat;
+}
+
+static double round_each(const struct bench *bench, int prog)
+{
+	unsigned repeat = repeats(bench);
 	double sum = 0;
 
-	if (repeat < RUNS_LEAST)
-		repeat = RUNS_LEAST;
 	for (size_t i = 0; i < bench->count; i++) {
 		double ns = time_runs(prog, bench->frames[i].data, bench->frames[i].length, repeat);
 
@@ -134,6 +141,11 @@ static double round_each(const struct bench *bench, int prog)
 		sum += ns;
 	}
 	return sum / (double)bench->count;
+}
+
+static size_t runs_of_round(const struct bench *bench)
+{
+	return bench->install->hooks[0].hook == HOOK_XDP ? RUNS : repeats(bench) * bench->count;
 }
 
 static double time_round(const struct bench *bench, int prog)
@@ -216,6 +228,17 @@ static double median(double *samples, unsigned count)
 	return count % 2 ? samples[count / 2] : (samples[count / 2 - 1] + samples[count / 2]) / 2;
 }
 
+/* Of all packets, which part was answered from the cache. */
+static double share_cached(const struct bench *bench)
+{
+	int map = object_map(bench->object, CACHE_MAP);
+	uint64_t hits = 0;
+
+	if (map < 0 || cache_hits(map, &hits))
+		return 0;
+	return (double)hits / ((double)bench->rounds * (double)runs_of_round(bench));
+}
+
 static void summarize(const struct bench *bench, struct bench_result *ret_result)
 {
 	double *own = bench->samples, *empty = own + bench->rounds;
@@ -228,6 +251,7 @@ static void summarize(const struct bench *bench, struct bench_result *ret_result
 	ret_result->empty_max_ns = empty[bench->rounds - 1];
 	ret_result->rounds = bench->rounds;
 	ret_result->packets = bench->count;
+	ret_result->cached = share_cached(bench);
 }
 
 static int run(struct bench *bench)

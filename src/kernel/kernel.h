@@ -12,6 +12,7 @@
 
 #include "base/diag.h"
 #include "base/u128.h"
+#include "bpf/cache_abi.h"
 #include "bpf/flow_abi.h"
 #include "bpf/knock_abi.h"
 #include "bpf/lineage_abi.h"
@@ -89,6 +90,8 @@ struct install_hook {
 	size_t table_size;     /* in bytes */
 	size_t step_room;      /* steps to be kept free behind `steps` */
 	field_mask needed;     /* plane_config.needed */
+	const struct cache_config *cache; /* the answers that are kept */
+	uint32_t cache_chunks; /* 0: none */
 	uint32_t tuned;        /* bits of struct packet's `tuned` that the classifier looks at */
 	const struct step *steps; /* each hook has its own steps */
 	size_t step_count;
@@ -463,6 +466,8 @@ int kernel_tester_run(struct kernel_tester *tester, const void *frame, size_t le
 int kernel_tester_clock(struct kernel_tester *tester, uint64_t now_ns);
 /* All counters of the tester's program so far. */
 int kernel_tester_counters(struct kernel_tester *tester, struct counter *ret_counters, uint32_t slots);
+/* Packets so far that its program answered from its cache; 0, too, if it has none. */
+int kernel_tester_hits(const struct kernel_tester *tester, uint64_t *ret_hits);
 
 struct bench_result {
 	double ns, empty_ns; /* median a packet: this program, an empty one, same run */
@@ -470,6 +475,7 @@ struct bench_result {
 	double empty_min_ns, empty_max_ns;
 	unsigned rounds;
 	size_t packets;      /* different ones, in turn */
+	double cached;       /* part of them, 0 to 1, that the cache of answers answered */
 };
 struct bench_frame { const void *data; size_t length; };
 /* `flows`: so many connections are in the table besides. */

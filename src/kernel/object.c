@@ -17,6 +17,7 @@
 #include <time.h>
 
 #include "bpf/bench_abi.h"
+#include "kernel/cache.h"
 #include "kernel/counters.h"
 #include "kernel/levels.h"
 #include "kernel/object.h"
@@ -309,6 +310,8 @@ static uint32_t map_size(const struct load *load, const char *name)
 		return state->max_elements; /* 0: of socket storage */
 	if (!strcmp(name, "counters"))
 		return counters_chunks(load->install->slots);
+	if (!strcmp(name, CACHE_MAP))
+		return cache_chunks(load->hook);
 	if (!strcmp(name, "steps"))
 		return at_least_one(load->hook->step_count + load->hook->step_room);
 	if (!strcmp(name, "captures"))
@@ -353,6 +356,8 @@ static int configure_map(struct bpf_map *map, const struct load *load)
 	if (!strncmp(name, STATE_PREFIX, strlen(STATE_PREFIX)) && !state_find(load->install, name))
 		return bpf_map__set_autocreate(map, false);
 	if ((find_set_maps(name) || !strcmp(name, "changes")) && !sets_of_plane(load))
+		return bpf_map__set_autocreate(map, false);
+	if (!strcmp(name, CACHE_MAP) && !size)
 		return bpf_map__set_autocreate(map, false);
 	if (size)
 		error = bpf_map__set_max_entries(map, size);
@@ -435,6 +440,7 @@ static int configure(struct bpf_object *object, const struct load *load, unsigne
 	struct table_config *table = rodata(object, TABLE_CONFIG, sizeof *table);
 	struct plane_knocks *knocks = rodata(object, MAP_KNOCKS, sizeof *knocks);
 	struct plane_programs *programs = rodata(object, MAP_PROGRAMS, sizeof *programs);
+	struct cache_config *cache = rodata(object, CACHE_CONFIG, sizeof *cache);
 	struct bpf_map *map;
 
 	if (config)
@@ -445,6 +451,8 @@ static int configure(struct bpf_object *object, const struct load *load, unsigne
 		*table = *load->hook->table;
 	if (knocks)
 		*knocks = load->install->knocks;
+	if (cache && cache_chunks(load->hook))
+		*cache = *load->hook->cache;
 	if (comparisons)
 		fill_comparisons(comparisons, load);
 	if (programs)

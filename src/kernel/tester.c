@@ -13,6 +13,7 @@
 #include <linux/netfilter.h>
 #include <string.h>
 
+#include "kernel/cache.h"
 #include "kernel/counters.h"
 #include "kernel/object.h"
 #include "kernel/tester.h"
@@ -224,4 +225,12 @@ int kernel_tester_counters(struct kernel_tester *tester, struct counter *ret_cou
 		ret_counters[SLOT_MALFORMED].bytes += tester->short_bytes;
 	}
 	return error;
+}
+
+int kernel_tester_hits(const struct kernel_tester *tester, uint64_t *ret_hits)
+{
+	int map = object_map(tester->object, CACHE_MAP);
+
+	*ret_hits = 0;
+	return map < 0 ? 0 : cache_hits(map, ret_hits);
 }

@@ -245,7 +245,7 @@ static void put_setting(struct out *out, const struct policy_node *policy, size_
 {
 	static const char *const names[SETTING_COUNT] = {
 		[SETTING_DEFAULT] = "default ", [SETTING_MALFORMED] = "malformed ", [SETTING_NON_IP] = "non_ip ",
-		[SETTING_CLASSIFIER] = "classifier = ", [SETTING_CAPTURES] = "captures = ",
+		[SETTING_CLASSIFIER] = "classifier = ", [SETTING_CACHE] = "cache = ", [SETTING_CAPTURES] = "captures = ",
 	};
 
 	put_option(out, names[kind], &policy->settings[kind]);

@@ -151,6 +151,8 @@ static const struct choice classifiers[] = {
 	{ "list", CLASSIFIER_LIST }, { NULL, 0 },
 };
 
+static const struct choice caches[] = { { "auto", CACHE_AUTO }, { "yes", CACHE_YES }, { "no", CACHE_NO }, { NULL, 0 } };
+
 static const struct {
 	const char *name;
 	const struct choice *choices;
@@ -161,6 +163,7 @@ static const struct {
 	[SETTING_MALFORMED] = { "malformed", malformeds, "`accept` or `drop`", false },
 	[SETTING_NON_IP] = { "non_ip", non_ips, "`accept` or `default`", false },
 	[SETTING_CLASSIFIER] = { "classifier", classifiers, "`auto`, `diagram`, `table` or `list`", CLASSIFIER_AUTO },
+	[SETTING_CACHE] = { "cache", caches, "`auto`, `yes` or `no`", CACHE_AUTO },
 };
 
 static int setting(struct lower *lower, const struct policy_node *policy, enum setting_kind kind)
@@ -262,6 +265,7 @@ static void apply_settings(struct lower *lower, const struct policy_node *policy
 	ruleset->malformed_accept = setting(lower, policy, SETTING_MALFORMED);
 	ruleset->non_ip_accept = setting(lower, policy, SETTING_NON_IP);
 	ruleset->classifier = (enum classifier)setting(lower, policy, SETTING_CLASSIFIER);
+	ruleset->cache = (enum cache_choice)setting(lower, policy, SETTING_CACHE);
 	ruleset->captures_size = captures_wanted(lower, policy);
 	check_default(lower, policy, ruleset->default_verdict);
 }

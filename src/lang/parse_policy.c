@@ -343,6 +343,11 @@ static bool setting_classifier(struct parser *parser, struct place *place)
 	       setting(parser, place, SETTING_CLASSIFIER, "`auto`, `diagram`, `table` or `list`");
 }
 
+static bool setting_cache(struct parser *parser, struct place *place)
+{
+	return parse_expect(parser, TOKEN_ASSIGN, "`=`") && setting(parser, place, SETTING_CACHE, "`auto`, `yes` or `no`");
+}
+
 static bool setting_captures(struct parser *parser, struct place *place)
 {
 	return parse_expect(parser, TOKEN_ASSIGN, "`=`") &&
@@ -386,6 +391,7 @@ static const struct statement {
 	{ "malformed", IN_POLICY, setting_malformed },
 	{ "non_ip", IN_POLICY, setting_non_ip },
 	{ "classifier", IN_POLICY, setting_classifier },
+	{ "cache", IN_POLICY, setting_cache },
 	{ "captures", IN_POLICY, setting_captures },
 	{ "chain", IN_POLICY, chain },
 	{ "track", IN_POLICY, track },

@@ -131,7 +131,7 @@ const char *const action_words[ACTION_WORD_COUNT] = {
 };
 
 static const char *const structure_words[] = {
-	"policy", "define", "set", "chain", "on", "default", "malformed", "non_ip", "classifier", "captures", "include", "tunable",
+	"policy", "define", "set", "chain", "on", "default", "malformed", "non_ip", "classifier", "cache", "captures", "include", "tunable",
 	"track", "observe", "knock", "flows", "and", "or", "not", "in", "if", "known", "knocked", "main",
 	"members",
 };

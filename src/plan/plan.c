@@ -585,6 +585,8 @@ int plan_build(struct arena *arena, const struct ruleset *ruleset, enum hook hoo
 	describe_rates(&work, plan);
 	drop_unused(arena, plan);
 	mark_changes(plan);
+	if (cache_choose(&work, plan))
+		return -EINVAL;
 	*ret_plan = plan;
 	return 0;
 }

@@ -8,6 +8,7 @@
 #ifndef WEIR_PLAN_PLAN_H
 #define WEIR_PLAN_PLAN_H
 
+#include "bpf/cache_abi.h"
 #include "bpf/knock_abi.h"
 #include "bpf/plane_abi.h"
 #include "bpf/table_abi.h"
@@ -117,7 +118,7 @@ struct plan_table {
 	size_t word_count;
 	size_t tree_words;     /* without the room for changed rules and the list of entries */
 	size_t step_room;      /* steps to be kept free behind the plan's own; 0: rules cannot be changed in place */
-	size_t entries;        /* of both families */
+	size_t entries[2];     /* IPv4, IPv6 */
 	bool bisects;          /* so that ranges overlap less, at the cost of memory */
 	size_t hashed[2];      /* of them, IPv4's and IPv6's that are in a hash */
 	double nodes, records; /* visited on average, as predicted */
@@ -153,6 +154,8 @@ struct plan {
 	const struct list_item *items; /* PLAN_LIST, PLAN_TABLE */
 	size_t item_count;
 	struct plan_table table;       /* PLAN_TABLE */
+	struct cache_config cache;     /* by what answers are kept, for each family */
+	uint32_t cache_chunks;         /* that a CPU has for them; 0: none are kept */
 	const char *reason;      /* one sentence: why this kind */
 };
 

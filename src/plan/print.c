@@ -300,13 +300,26 @@ static void add_hash(struct text *text, const struct plan_table *table, bool six
 
 static void add_table(struct text *text, const struct plan_table *table)
 {
-	add(text, "table of %zu entries, ", table->entries);
+	add(text, "table of %zu entries, ", table->entries[0] + table->entries[1]);
 	for (unsigned six = 0; six < 2; six++)
 		if (table->hashed[six])
 			add_hash(text, table, six);
 	add(text, "%u trees for IPv4, %u for IPv6, %zu bytes: about %.1f nodes and %.1f records a packet, %.0f ns%s",
 	    table->config.trees4, table->config.trees6, table->tree_words * sizeof *table->words, table->nodes, table->records,
 	    table->ns, table->bisects ? ", large since ranges overlap" : "");
+}
+
+static void add_cache(struct text *text, const struct plan *plan)
+{
+	const struct cache_family *families = plan->cache.families;
+
+	if (!plan->cache_chunks)
+		return;
+	add(text, "cache of answers, %u KiB a CPU: keys of", plan->cache_chunks * (CACHE_CHUNK / 1024));
+	for (unsigned six = 0; six < 2; six++)
+		if (families[six].words)
+			add(text, "%s %u bytes for %s", six && families[0].words ? "," : "", families[six].words * 8, six ? "IPv6" : "IPv4");
+	add(text, "\n");
 }
 
 char *plan_print_summary(struct arena *arena, const struct plan *plan)
@@ -321,6 +334,7 @@ char *plan_print_summary(struct arena *arena, const struct plan *plan)
 	else
 		add(&text, "list of %zu items", plan->item_count);
 	add(&text, ": %s\n", plan->reason);
+	add_cache(&text, plan);
 	add(&text, "%zu answers, %zu steps, %u counters, %zu logs\n", plan->answer_count, plan->step_count,
 	    plan->slots, plan->log_count);
 	if (plan->rate_count)

@@ -243,6 +243,11 @@ uint32_t answers_list(struct answers *answers, const struct diagrams *diagrams, 
 /* Moves answers, steps and logs into the plan. */
 void answers_finish(struct answers *answers, struct plan *plan);
 
+/* --- cache.c ---------------------------------------------------------------------------------------------- */
+
+/* Fills in the cache of answers, if there is to be one. -EINVAL with a diagnostic if the policy asks for what cannot be. */
+int cache_choose(struct work *work, struct plan *plan);
+
 /* --- the two forms -------------------------------------------------------------------------------------- */
 
 /* Fills in dims and diagram from a finished attempt. */

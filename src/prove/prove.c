@@ -169,6 +169,9 @@ static enum prove_outcome work(struct prove *prove, struct prove_result *result)
 		prove_stop(prove, "the program reads %s, which the data plane was not asked to fill in", prove->unfilled);
 		return PROVE_UNKNOWN;
 	}
+	cache_check(prove);
+	if (prove->why)
+		return PROVE_UNKNOWN;
 	return prove->table ? prove_walkers(prove, result) : PROVE_EQUAL;
 }
 

@@ -12,6 +12,7 @@
 #ifndef WEIR_PROVE_PROVE_H
 #define WEIR_PROVE_PROVE_H
 
+#include "bpf/cache_abi.h"
 #include "bpf/plane_abi.h"
 #include "bpf/table_abi.h"
 #include "ir/ir.h"
@@ -68,6 +69,7 @@ struct prove_input {
 	const uint64_t *table_words;      /* and its blob; the loader adds zeros */
 	size_t table_count;               /* of words */
 	const struct prove_changed *changed; /* or NULL: as it was built */
+	const struct cache_config *cache; /* by what answers are kept (bpf/cache_abi.h); NULL: none are */
 	struct prove_object walkers[PROVE_WALKERS]; /* builds of bpf/table.bpf.c, any of which may walk it; none: no name */
 	unsigned milliseconds; /* most time to take; 0: no limit */
 	size_t node_max;       /* most nodes of all diagrams; 0: PROVE_NODES_MAX */

@@ -159,6 +159,7 @@ void note_byte(struct prove *prove, int byte)
 		filled |= prove->input->needed >> field & 1;
 		name = info->name;
 	}
+	prove->reads_tuned |= byte >= (int)offsetof(struct packet, tuned) && byte < (int)offsetof(struct packet, resume);
 	if (!filled && !prove->unfilled)
 		prove->unfilled = name;
 }
@@ -220,6 +221,7 @@ static bdd_ref look_up(struct walk *walk, struct run *run, uint32_t *ret_atom)
 		}
 		memcpy(atom.key + i * 8, run->stack + at * 8, 8 * sizeof atom.key[0]);
 	}
+	walk->prove->reads_sets |= walk->prove->input->maps[atom.map].named >= 0;
 	found = atom_set(walk->prove, &atom);
 	*ret_atom = intern_number(&walk->prove->atoms, &atom);
 	return found;

@@ -179,6 +179,8 @@ struct prove {
 	bdd_ref troubled;  /* packets that meet it, of those that were compared last */
 	bool backwards;    /* it is that the program resumes where it has been */
 	field_mask fields; /* bit f: the rules or the program look at enum field f */
+	bool reads_tuned;     /* the program: some bit of struct packet's `tuned`, */
+	bool reads_sets;      /* what is in named sets */
 	const char *unfilled; /* a member that is read though the data plane need not fill it in, or NULL */
 };
 
@@ -249,6 +251,9 @@ void note_byte(struct prove *prove, int byte);
 
 /* The packets that there are, as far as they differ in fields that are looked at; or in all fields. */
 bdd_ref contract_packets(struct prove *prove, bool all_fields);
+
+/* Stops the proof where answers are kept for packets by less than what the program looks at. After all else is shown. */
+void cache_check(struct prove *prove);
 
 /* --- the rules (spec.c) --------------------------------------------------------------------------------- */
 

@@ -4,8 +4,9 @@
  * agree on the verdict, on the deciding rule, and on every counter.
  *
  *     differential [--policies N] [--packets N] [--rules N] [--seed N] [--hook NAME] [--plan-only]
- *                  [--classifier auto|diagram|table|list] [--simple] [--rates]
+ *                  [--classifier auto|diagram|table|list] [--simple] [--rates] [--cache]
  *
+ * With --cache, answers are kept where they can be, and frames come again.
  * Prints TAP, one case a hook. A disagreement is made small and printed with its seed, policy and packet.
  */
 #include <errno.h>
@@ -31,6 +32,7 @@ struct options {
 	bool plan_only;
 	bool simple; /* rules as firewalls mostly have them */
 	bool rates;  /* some rules have token buckets */
+	bool cache;
 	enum classifier classifier;
 };
 
@@ -42,6 +44,14 @@ struct outcome {
 	size_t hit_count;
 	uint64_t knocked; /* bit 8 * i + s: took step s of knock i */
 };
+
+/* Packets that come again. */
+struct recent {
+	unsigned char bytes[PACKET_BYTES_MAX];
+	size_t length;
+};
+
+enum { RECENT = 16 };
 
 /* One policy under test. */
 struct subject {
@@ -57,6 +67,8 @@ struct subject {
 	struct model_state plan_state; /* of the plan: its buckets, when a packet is one that the kernel sees, too */
 	struct random random;         /* for the clock */
 	unsigned long *opened;        /* packets whose source had knocked */
+	uint64_t *hits;               /* packets that the kernel answered from a cache */
+	struct recent recent[RECENT];
 	unsigned char bytes[PACKET_BYTES_MAX]; /* of the packet at hand */
 	size_t length;
 	char why[512];
@@ -365,6 +377,21 @@ static void print_diags(struct arena *arena, const struct diags *diags)
 		printf("# %s", diag_format(arena, &diags->list.items[i], false));
 }
 
+/* Where answers can be kept, they are. */
+static int plan(struct subject *subject, struct call *call, struct ruleset *ruleset)
+{
+	size_t diags = call->diags->list.count;
+
+	ruleset->cache = subject->options->cache ? CACHE_YES : CACHE_AUTO;
+	if (!plan_build(subject->arena, ruleset, subject->hook, NULL, call->diags, &subject->plan))
+		return 0;
+	if (!subject->options->cache)
+		return -EINVAL;
+	call->diags->list.count = diags;
+	ruleset->cache = CACHE_AUTO;
+	return plan_build(subject->arena, ruleset, subject->hook, NULL, call->diags, &subject->plan);
+}
+
 static int build(struct subject *subject, struct call *call, const struct ruleset *ruleset)
 {
 	static const struct source no_source = { "random", "", 0 };
@@ -375,7 +402,7 @@ static int build(struct subject *subject, struct call *call, const struct rulese
 
 	copy->classifier = subject->options->classifier;
 	subject->ruleset = ruleset = copy;
-	if (plan_build(subject->arena, ruleset, subject->hook, NULL, call->diags, &subject->plan))
+	if (plan(subject, call, copy))
 		return -EINVAL;
 	kernel_tester_free(subject->tester);
 	subject->tester = NULL;
@@ -493,6 +520,37 @@ static void maybe_knock(struct subject *subject)
 		put_payload(subject, knock, source, at + 8);
 }
 
+/* One of the last frames in place of the one at hand, now and then but for one bit. */
+static void maybe_repeat(struct subject *subject)
+{
+	struct recent *recent = &subject->recent[random_below(&subject->random, RECENT)];
+
+	if (!subject->options->cache)
+		return;
+	if (!recent->length || random_once_in(&subject->random, 4)) {
+		memcpy(recent->bytes, subject->bytes, subject->length);
+		recent->length = subject->length;
+		return;
+	}
+	memcpy(subject->bytes, recent->bytes, recent->length);
+	subject->length = recent->length;
+	if (subject->length && random_once_in(&subject->random, 4))
+		subject->bytes[random_below(&subject->random, (uint32_t)subject->length)] ^=
+			(unsigned char)(1u << random_below(&subject->random, 8));
+}
+
+static bool count_hits(struct subject *subject)
+{
+	uint64_t hits;
+
+	if (kernel_tester_hits(subject->tester, &hits)) {
+		snprintf(subject->why, sizeof subject->why, "the cache cannot be read");
+		return false;
+	}
+	*subject->hits += hits;
+	return true;
+}
+
 /*
  * Judges packets by a policy that was built and has judged none, in turn a frame and one with metadata. True if all
  * agree on each; else the last one is left in `subject`.
@@ -507,11 +565,13 @@ static bool judge_all(struct subject *subject, const struct ruleset *pool, uint6
 	subject->plan_state = subject->state;
 	packets_seed(&source, subject->seed);
 	packets_add_ruleset(&source, pool);
+	memset(subject->recent, 0, sizeof subject->recent);
 	for (unsigned i = 0; i < subject->options->packets; i++) {
 		struct model_packet packet;
 
 		subject->length = packets_next(&source, subject->bytes, sizeof subject->bytes);
 		maybe_knock(subject);
+		maybe_repeat(subject);
 		if (!agrees(subject, &model))
 			return false;
 		add_hits(expected, &model);
@@ -520,7 +580,7 @@ static bool judge_all(struct subject *subject, const struct ruleset *pool, uint6
 		if (!plan_agrees(subject, &packet))
 			return false;
 	}
-	return !subject->tester || counters_agree(subject, expected);
+	return !subject->tester || (counters_agree(subject, expected) && count_hits(subject));
 }
 
 static uint64_t *no_counts(const struct subject *subject)
@@ -569,6 +629,11 @@ static int judge_policy(struct call *call, void *context)
 	const struct ruleset *ruleset;
 	const char *wrong;
 
+	if (subject->options->cache) { /* most rules as those whose answers are kept */
+		options.sets = options.knocks = 1;
+		options.tunables = 0;
+		options.terminal_only = subject->seed % 2;
+	}
 	subject->arena = call->arena;
 	ruleset = policies_random(call->arena, subject->seed, subject->hook, &options);
 	wrong = ruleset_check(call->arena, ruleset);
@@ -621,22 +686,34 @@ static int check_opened(const struct options *options, enum hook hook, unsigned 
 	return options->policies >= 20 && !opened ? -1 : 0;
 }
 
+/* Answers did come from caches, where there can be any. */
+static int check_hits(const struct options *options, bool loaded, enum hook hook, uint64_t hits)
+{
+	if (!options->cache || !loaded || (hook != HOOK_XDP && hook != HOOK_TC_INGRESS && hook != HOOK_TC_EGRESS))
+		return 0;
+	printf("# %s: %llu packets were answered from a cache\n", hook_table[hook].name, (unsigned long long)hits);
+	return options->policies >= 5 && !hits ? -1 : 0;
+}
+
 static int judge_hook(const struct options *options, struct kernel *kernel, enum hook hook)
 {
 	struct weir *weir = weir_new();
 	unsigned long opened = 0;
+	uint64_t hits = 0;
 	int status = 0;
 
 	for (unsigned i = 0; i < options->policies && !status; i++) {
 		struct subject subject = {
 			.options = options, .hook = hook, .seed = options->seed + i,
-			.kernel = has_test_run(hook) ? kernel : NULL, .opened = &opened,
+			.kernel = has_test_run(hook) ? kernel : NULL, .opened = &opened, .hits = &hits,
 		};
 
 		status = api_call(weir, NULL, false, judge_policy, &subject);
 		kernel_tester_free(subject.tester);
 	}
 	weir_free(weir);
+	if (!status)
+		status = check_hits(options, kernel != NULL, hook, hits);
 	return status ? status : check_opened(options, hook, opened);
 }
 
@@ -659,7 +736,7 @@ static int parse_options(int argc, char **argv, struct options *options)
 		{ "rules", required_argument, NULL, 'r' },    { "seed", required_argument, NULL, 's' },
 		{ "hook", required_argument, NULL, 'h' },     { "plan-only", no_argument, NULL, 'o' },
 		{ "classifier", required_argument, NULL, 'c' }, { "simple", no_argument, NULL, 'i' },
-		{ "rates", no_argument, NULL, 't' },
+		{ "rates", no_argument, NULL, 't' }, { "cache", no_argument, NULL, 'a' },
 		{ 0 },
 	};
 	int option;
@@ -674,6 +751,7 @@ static int parse_options(int argc, char **argv, struct options *options)
 		case 'o': options->plan_only = true; break;
 		case 'i': options->simple = true; break;
 		case 't': options->rates = true; break;
+		case 'a': options->cache = true; break;
 		case 'c':
 			if (!read_classifier(optarg, &options->classifier))
 				return -1;
