@@ -96,6 +96,7 @@ struct weir_hook {
 	const char *target; /* interface, cgroup path, or NULL */
 	const char *how;    /* in force: "native", "generic", "tcx", "clsact", "link"; else NULL */
 	bool attached;      /* in force: false if the device or cgroup is gone */
+	uint64_t cached;    /* in force: packets whose answer was kept from an earlier one (`cache =`) */
 };
 
 /* What a policy's system call hook leaves to its packet hooks. */

@@ -98,7 +98,7 @@ static void view_hooks(struct arena *arena, const struct policy_state *state, st
 	for (size_t i = 0; i < state->hook_count; i++) {
 		const struct policy_hook *hook = &state->hooks[i];
 
-		hooks[i] = (struct weir_hook){ hook_table[hook->hook].name, hook->target, hook->how, hook->attached };
+		hooks[i] = (struct weir_hook){ hook_table[hook->hook].name, hook->target, hook->how, hook->attached, hook->cached };
 	}
 	view->hooks = hooks;
 	view->hook_count = state->hook_count;

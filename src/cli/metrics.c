@@ -198,6 +198,16 @@ static void put_hooks(struct exposition *to, const struct family *family, const 
 		       view->hooks[i].target ? view->hooks[i].target : "", NULL);
 }
 
+static void put_cached(struct exposition *to, const struct family *family, const struct scene *scene,
+		       const struct weir_view *view, size_t index)
+{
+	(void)scene;
+	(void)index;
+	for (size_t i = 0; i < view->hook_count; i++)
+		sample(to, family, view->hooks[i].cached, "policy", view->name, "hook", view->hooks[i].name, "target",
+		       view->hooks[i].target ? view->hooks[i].target : "", NULL);
+}
+
 static void put_events_lost(struct exposition *to, const struct family *family, const struct scene *scene,
 			    const struct weir_view *view, size_t index)
 {
@@ -266,6 +276,7 @@ static const struct family families[] = {
 	{ "weir_counter_packets", COUNTER, NULL, "Packets in a named counter.", put_counters },
 	{ "weir_counter_bytes", COUNTER, "bytes", "Bytes in a named counter.", put_counters },
 	{ "weir_hook_attached", GAUGE, NULL, "Whether the policy's program is at its hook.", put_hooks },
+	{ "weir_hook_cached_packets", COUNTER, NULL, "Packets whose answer was kept from an earlier one.", put_cached },
 	{ "weir_events_lost", COUNTER, NULL, "Events of log that nobody read in time.", put_events_lost },
 	{ "weir_captures_lost", COUNTER, NULL, "Packets of capture that nobody read in time.", put_captures_lost },
 	{ "weir_set_elements", GAUGE, NULL, "Elements that a set holds.", put_elements },

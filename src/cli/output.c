@@ -213,6 +213,7 @@ json_t *json_hooks(const struct weir_hook *hooks, size_t count)
 		if (hooks[i].how) {
 			json_object_set_new(object, "how", json_text(hooks[i].how));
 			json_object_set_new(object, "attached", json_boolean(hooks[i].attached));
+			json_object_set_new(object, "cached", json_integer((json_int_t)hooks[i].cached));
 		}
 		json_array_append_new(array, object);
 	}

@@ -11,4 +11,7 @@ uint32_t cache_chunks(const struct install_hook *hook);
 /* Packets answered from the cache so far, on all CPUs. -errno. */
 int cache_hits(int map, uint64_t *ret_hits);
 
+/* The same of a loaded program; 0, too, if it has no cache or cannot be asked. */
+uint64_t cache_hits_of(int prog);
+
 #endif

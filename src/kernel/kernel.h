@@ -154,6 +154,7 @@ struct policy_hook {
 	const char *target;
 	const char *how;  /* "native", "generic", "tcx", "clsact", "link": for `weir list` */
 	bool attached;    /* false: the device or cgroup is gone, or somebody detached it */
+	uint64_t cached;  /* packets whose answer was kept from an earlier one */
 };
 
 struct policy_state {

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "kernel/attach.h"
+#include "kernel/cache.h"
 #include "kernel/counters.h"
 #include "kernel/lineage.h"
 #include "kernel/loaded.h"
@@ -67,6 +68,7 @@ int kernel_policies(struct kernel *kernel, struct arena *arena, struct diags *di
 struct snapshot {
 	const struct generation *generation;
 	bool *attached; /* by place */
+	uint64_t *cached; /* by place */
 	struct counter *counters;
 	struct kernel_blob source, meta;
 	struct lost lost;
@@ -78,6 +80,7 @@ struct snapshot {
 static void snapshot_free(struct snapshot *snapshot)
 {
 	free(snapshot->attached);
+	free(snapshot->cached);
 	free(snapshot->counters);
 	kernel_blob_unmap(&snapshot->source);
 	kernel_blob_unmap(&snapshot->meta);
@@ -99,6 +102,13 @@ bool place_attached(const char *folder, const struct record *record, uint32_t in
 	return link >= 0 && !attach_state(place, link, &state) && state.alive;
 }
 
+static uint64_t place_cached(const char *folder, uint32_t index)
+{
+	CLEANUP_CLOSE int prog = pin_open(folder, "prog_%u", index);
+
+	return cache_hits_of(prog);
+}
+
 static int take(struct kernel *kernel, const struct generation *generation, struct snapshot *snapshot)
 {
 	const struct record *record = generation->record;
@@ -108,10 +118,13 @@ static int take(struct kernel *kernel, const struct generation *generation, stru
 	snapshot->generation = generation;
 	snapshot->attached = calloc(record->place_count + 1, sizeof *snapshot->attached);
 	snapshot->counters = calloc(record->slots + 1, sizeof *snapshot->counters);
-	if (!snapshot->attached || !snapshot->counters)
+	snapshot->cached = calloc(record->place_count + 1, sizeof *snapshot->cached);
+	if (!snapshot->attached || !snapshot->counters || !snapshot->cached)
 		return -ENOMEM;
-	for (uint32_t i = 0; i < record->place_count; i++)
+	for (uint32_t i = 0; i < record->place_count; i++) {
 		snapshot->attached[i] = place_attached(folder, record, i);
+		snapshot->cached[i] = place_cached(folder, i);
+	}
 	error = counters_total(kernel, generation, snapshot->counters);
 	if (!error)
 		error = counters_lost(kernel, generation, &snapshot->lost);
@@ -166,7 +179,8 @@ static void copy_hooks(struct state_call *call)
 		if (hook_table[place->hook].target != TARGET_NONE)
 			hooks[count].target = copy_text(call->arena, place->target);
 		hooks[count].how = attach_how_name(place->how);
-		hooks[count++].attached = call->snapshot->attached[i];
+		hooks[count].attached = call->snapshot->attached[i];
+		hooks[count++].cached = call->snapshot->cached[i];
 	}
 	call->state.hooks = hooks;
 	call->state.hook_count = count;

@@ -81,11 +81,15 @@ static bool lay_out(field_mask needed, bool six, struct cache_family *family)
 
 /* --- whether ---------------------------------------------------------------------------------------------------- */
 
+/* Where no other packet comes in between on the same CPU. */
+static bool hook_caches(enum hook hook)
+{
+	return hook == HOOK_XDP || hook == HOOK_TC_INGRESS || hook == HOOK_TC_EGRESS;
+}
+
 /* Why answers cannot be kept, or NULL. */
 static const char *why_not(const struct plan *plan)
 {
-	if (plan->hook != HOOK_XDP && plan->hook != HOOK_TC_INGRESS && plan->hook != HOOK_TC_EGRESS)
-		return "only at xdp and tc no other packet comes in between";
 	if (plan->tuned)
 		return "its rules compare with tunables";
 	for (size_t i = 0; i < plan->dim_count; i++)
@@ -117,10 +121,12 @@ static int refuse(struct work *work, const char *why)
 int cache_choose(struct work *work, struct plan *plan)
 {
 	bool wanted = work->ruleset->cache == CACHE_YES;
-	const char *why = work->ruleset->cache == CACHE_NO ? "the policy asks for none" : why_not(plan);
+	const char *why = why_not(plan);
 	struct cache_config config = { 0 };
 	uint32_t chunks = 0;
 
+	if (work->ruleset->cache == CACHE_NO || !hook_caches(plan->hook))
+		return 0;
 	for (unsigned six = 0; six < 2 && !why; six++) {
 		struct cache_family family = { .first = chunks, .bits = CHUNK_BITS };
 

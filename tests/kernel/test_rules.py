@@ -497,6 +497,57 @@ class Tables(TestCase):
         self.assertGreater(killed, 0)
 
 
+KEPT = """policy t {
+    on tc weir0 ingress
+    default accept
+    classifier = table
+    cache = yes
+%s}
+"""
+
+
+class Kept(TestCase):
+    """Answers that are kept are those of the rules in force."""
+
+    @staticmethod
+    def cached():
+        return json.loads(weir("show", "t", "--json").stdout)["hooks"][0]["cached"]
+
+    def test_each_change_counts_at_once(self):
+        """Each packet comes again and again; after each change it is judged by the list as it is then, and counted."""
+        random.seed(os.environ.get("WEIR_SEED", "1"))
+        listed = [random_rule() for _ in range(8)]
+        expected = [0] * len(listed)
+        apply(KEPT % "".join("    %s\n" % rule for rule in listed))
+        before = 0
+        for _ in range(20):
+            number, new = random.randrange(len(listed)) + 1, random_rule()
+            self.assertTrue(change("replace", "t", str(number), new))
+            listed[number - 1], expected[number - 1] = new, 0
+            for _ in range(3):
+                came = probe(PORTS, from_port=7000)
+                self.assertEqual(came, {port for port in PORTS
+                                        if decides(listed, port) < 0 or listed[decides(listed, port)].startswith("accept")})
+            for port in PORTS:
+                if decides(listed, port) >= 0:
+                    expected[decides(listed, port)] += 3
+            self.assertEqual([packets for _, packets in rules()], expected)
+            after = self.cached()
+            self.assertGreater(after, before)
+            before = after
+        self.assertRegex(weir("metrics").stdout, r'weir_hook_cached_packets_total{policy="t",hook="tc-ingress",target="weir0"} [1-9]')
+
+    def test_where_answers_cannot_be_kept(self):
+        """Asked for, that is an error; else it is left out."""
+        text = KEPT % "    set s : prefix { 192.0.2.0/24 }\n    drop if src in s\n"
+        done = weir("apply", policy_file(text), check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("the policy's answers cannot be kept: its rules ask what is in named sets", done.stderr)
+        apply(text.replace("cache = yes", "cache = auto"))
+        probe(PORTS)
+        self.assertEqual(self.cached(), 0)
+
+
 def noted(policy="t"):
     """What `weir log` tells: rule, text, verdict of each event."""
     done = weir("log", "--json", policy)

@@ -423,9 +423,9 @@ def udp(port, inbound=True, family=IPV4, count=1, size=8, sport=0, wait=SHORT, s
         return refused or arrived
 
 
-def probe(ports, inbound=True, family=IPV4, control=9):
+def probe(ports, inbound=True, family=IPV4, control=9, from_port=0):
     """Sends a datagram to each port, then one to `control`, which must be let through; the set of those that came."""
-    source, target, _, to_address = ends(inbound, family)
+    source, target, from_address, to_address = ends(inbound, family)
     with contextlib.ExitStack() as stack:
         servers = {}
         for port in list(ports) + [control]:
@@ -434,6 +434,7 @@ def probe(ports, inbound=True, family=IPV4, control=9):
             servers[port].bind((to_address, port))
         with source:
             client = stack.enter_context(socket.socket(family, socket.SOCK_DGRAM))
+            client.bind((from_address, from_port))
         for port in servers:
             with contextlib.suppress(PermissionError):
                 client.sendto(b"probe", (to_address, port))
