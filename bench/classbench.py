@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """ClassBench rule sets and traces as weir policies and captures.
 
-    bench/classbench.py rules FILE [--classifier KIND] [--limit N] > POLICY
-    bench/classbench.py trace FILE > CAPTURE.pcap
-    bench/classbench.py measure FOLDER [--classifier KIND] [SET...]
+    bench/classbench.py rules FILE [--classifier KIND] [--cache WHEN] [--limit N] > POLICY
+    bench/classbench.py trace FILE [--limit N] > CAPTURE.pcap
+    bench/classbench.py measure FOLDER [--classifier KIND] [--limit N] [SET...]
 
 FILE may be gzipped. `measure` prints a table of what each set of FOLDER (rules/SET[.gz], trace/SET.trace.gz) takes: ns a packet above an
-empty program at XDP, seconds and bytes a rule; it needs root, and WEIR or build/src/cli/weir. The rules are `@src/len dst/len lo : hi lo : hi proto/mask flags/mask`, the trace
+empty program at XDP, each packet judged (`cache = no`), and with answers kept, and which part of them was, seconds and bytes a rule;
+with --limit, for only so many packets of the trace, in turn. It needs root, and WEIR or build/src/cli/weir. The rules are `@src/len dst/len lo : hi lo : hi proto/mask flags/mask`, the trace
 `src dst sport dport proto flags first_match`. A rule's number in the policy is its line; all accept, the default drops.
 """
 
@@ -70,6 +71,8 @@ def write_rules(options):
     print("policy classbench {\n\ton xdp lo\n\tdefault drop")
     if options.classifier != "auto":
         print(f"\tclassifier = {options.classifier}")
+    if options.cache != "auto":
+        print(f"\tcache = {options.cache}")
     for number, line in enumerate(lines(options.file)):
         if options.limit and number >= options.limit:
             break
@@ -93,9 +96,9 @@ def packet(source, destination, sport, dport, proto, bits):
 def write_trace(options):
     out = sys.stdout.buffer
     out.write(struct.pack("=IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1))
-    for number, line in enumerate(lines(options.file)):
-        if line.startswith("#"):
-            continue
+    for number, line in enumerate(line for line in lines(options.file) if not line.startswith("#")):
+        if options.limit and number >= options.limit:
+            break
         source, destination, sport, dport, proto = (int(x) for x in line.split()[:5])
         frame = packet(source, destination, sport, dport, proto, int(line.split()[5], 16))
         out.write(struct.pack("=IIII", number, 0, len(frame), len(frame)) + frame)
@@ -120,32 +123,42 @@ def run(*command):
     return subprocess.run([WEIR, *command], capture_output=True, text=True, check=True).stdout
 
 
-def measure_set(scratch, folder, name, classifier):
-    policy, capture = os.path.join(scratch, "policy"), os.path.join(scratch, "trace.pcap")
-    rules = os.path.join(folder, "rules", name)
-    generate(policy, "rules", rules if os.path.exists(rules) else rules + ".gz", "--classifier", classifier)
-    generate(capture, "trace", os.path.join(folder, "trace", name + ".trace.gz"))
+def seconds_of(function, *arguments):
+    begin = time.monotonic()
+    function(*arguments)
+    return time.monotonic() - begin
+
+
+def bench(capture, policy):
+    """ns above an empty program, and which part of packets was answered from the cache."""
+    result = json.loads(run("bench", "--json", "--pcap", capture, policy))
+    return result["ns_per_packet"] - result["empty_ns_per_packet"], result["cached"]
+
+
+def measure_set(scratch, options, name):
+    policy, judging, capture, single = (os.path.join(scratch, file) for file in ("policy", "judging", "trace.pcap", "single.pcap"))
+    rules, trace = os.path.join(options.file, "rules", name), os.path.join(options.file, "trace", name + ".trace.gz")
+    rules = rules if os.path.exists(rules) else rules + ".gz"
+    generate(policy, "rules", rules, "--classifier", options.classifier)
+    generate(judging, "rules", rules, "--classifier", options.classifier, "--cache", "no")
+    generate(capture, "trace", trace, "--limit", str(options.limit))
+    generate(single, "trace", trace, "--limit", "1")
     plan = run("compile", "--emit", "plan", policy).splitlines()[1]
     count = sum(line.startswith("\taccept") for line in open(policy))
     size = re.search(r"(\d+) bytes", plan)
-    single = os.path.join(scratch, "single.pcap")
-    with open(capture, "rb") as source, open(single, "wb") as file:
-        file.write(source.read(24 + 16 + 60))
-    begin = time.monotonic()
-    run("test", "--pcap", single, policy)  # compiled, loaded, one packet judged
-    seconds = time.monotonic() - begin
-    bench = json.loads(run("bench", "--json", "--pcap", capture, policy))
-    above = bench["ns_per_packet"] - bench["empty_ns_per_packet"]
+    seconds = seconds_of(run, "test", "--pcap", single, policy)  # compiled, loaded, one packet judged
+    (judged, _), (above, cached) = bench(capture, judging), bench(capture, policy)
     per_rule = f"{int(size[1]) / count:.1f}" if size else ""
-    print(f"| {name} | {count} | {plan.split()[0]} | {above:.0f} | {seconds:.2f} | {per_rule} |", flush=True)
+    print(f"| {name} | {count} | {plan.split()[0]} | {judged:.0f} | {above:.0f} | {cached * 100:.0f} | {seconds:.2f} | {per_rule} |",
+          flush=True)
 
 
 def measure(options):
-    print("| set | rules | form | ns above empty | compile and load, s | bytes a rule |")
-    print("|---|--:|---|--:|--:|--:|")
+    print("| set | rules | form | ns, each judged | ns | % kept | compile and load, s | bytes a rule |")
+    print("|---|--:|---|--:|--:|--:|--:|--:|")
     with tempfile.TemporaryDirectory(prefix="weir-classbench-") as scratch:
         for name in options.sets or SETS:
-            measure_set(scratch, options.file, name, options.classifier)
+            measure_set(scratch, options, name)
 
 
 def main():
@@ -154,6 +167,7 @@ def main():
     parser.add_argument("file")
     parser.add_argument("sets", nargs="*")
     parser.add_argument("--classifier", default="auto")
+    parser.add_argument("--cache", default="auto")
     parser.add_argument("--limit", type=int, default=0)
     options = parser.parse_intermixed_args()
     {"rules": write_rules, "trace": write_trace, "measure": measure}[options.what](options)

@@ -61,7 +61,7 @@ static const struct weir_hook hooks[] = {
 };
 
 static const struct weir_hook attached[] = {
-	{ .name = "tc-ingress", .target = "eth0", .how = "tcx", .attached = true },
+	{ .name = "tc-ingress", .target = "eth0", .how = "tcx", .attached = true, .cached = 7 },
 	{ .name = "netfilter-input", .how = "link", .attached = true },
 	{ .name = "xdp", .target = "eth9", .how = "generic", .attached = false },
 };

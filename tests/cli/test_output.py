@@ -143,9 +143,9 @@ class InForce(CommandLine):
         self.assertEqual(shown["policies"][0], {
             "name": "web", "observe": False, "file": "web.weir", "loaded": 1700000000.0, "rules": 2, "packets": 21, "bytes": 1160,
             "drops": 9, "dropped_bytes": 320, "hooks": [
-                {"hook": "tc-ingress", "target": "eth0", "how": "tcx", "attached": True},
-                {"hook": "netfilter-input", "target": None, "how": "link", "attached": True},
-                {"hook": "xdp", "target": "eth9", "how": "generic", "attached": False}]})
+                {"hook": "tc-ingress", "target": "eth0", "how": "tcx", "attached": True, "cached": 7},
+                {"hook": "netfilter-input", "target": None, "how": "link", "attached": True, "cached": 0},
+                {"hook": "xdp", "target": "eth9", "how": "generic", "attached": False, "cached": 0}]})
         self.assertEqual(shown["policies"][1]["file"], "b\ufffd.weir")
 
     def test_show(self):
@@ -437,6 +437,7 @@ class Metrics(CommandLine):
                      'weir_rule_info{policy="web",rule="1",text="accept if tcp"} 1',
                      'weir_counter_packets_total{policy="web",counter="hits"} 1',
                      'weir_hook_attached{policy="web",hook="xdp",target="eth9"} 0',
+                     'weir_hook_cached_packets_total{policy="web",hook="tc-ingress",target="eth0"} 7',
                      'weir_events_lost_total{policy="web"} 2',
                      'weir_set_elements{policy="web",set="blocked",family="ipv4"} 2',
                      'weir_set_elements_max{policy="web",set="blocked",family="ipv6"} 1024',
