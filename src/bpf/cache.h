@@ -69,19 +69,23 @@ static __always_inline __u32 cache_slot_size(bool six)
 	return cache_config.families[six].words > CACHE_NARROW_WORDS ? 64 : 32;
 }
 
-/* Where the packet's answer may be: that many bytes behind the beginning of a chunk; 0, which is the account's place: nowhere. */
-struct cache_set {
-	struct cache_account *account; /* or NULL */
-	__u32 at;
-};
+/* The chunk of that number. */
+static __always_inline void *cache_chunk(__u32 number)
+{
+	return bpf_map_lookup_elem(&cache, &number);
+}
 
-static __always_inline struct cache_set cache_set_of(const struct packet *packet, bool six)
+/* The first of the two slots where the packet's answer may be; or NULL. */
+static __always_inline struct cache_slot *cache_slots(const struct packet *packet, bool six)
 {
 	const volatile struct cache_family *family = &cache_config.families[six];
 	__u64 hash = cache_hash(packet, six);
-	__u32 chunk = family->first + ((__u32)(hash >> 32) & ((1u << family->bits) - 1));
+	__u32 at = hash >> 49 & ~(2 * cache_slot_size(six) - 1);
+	void *chunk = cache_chunk(family->first + ((__u32)(hash >> 32) & ((1u << family->bits) - 1)));
 
-	return (struct cache_set){ bpf_map_lookup_elem(&cache, &chunk), hash >> 49 & ~(2 * cache_slot_size(six) - 1) };
+	if (!chunk || !at) /* an account's place */
+		return NULL;
+	return chunk + at;
 }
 
 /* What `head` is in slots of the rules in force, in the bits that cache_lives() looks at. */
@@ -143,21 +147,17 @@ static __always_inline void cache_take(const struct cache_account *account, stru
 	}
 }
 
-#define CACHE_NONE (~0u) /* no answer */
+/* What is no answer, as it has ANSWER_STEPS: none is kept; or room was made for it. */
+enum { CACHE_NONE = ANSWER_RUN(0), CACHE_ROOM = ANSWER_RUN(1) };
 
-/* The answer that is kept for the packet; or CACHE_NONE, and room is made for it. */
-static __always_inline __u32 cache_look(const struct packet *packet, bool six)
+/* The answer that is kept for the packet, or one of those. */
+static __always_inline __u32 cache_look(const struct packet *packet, bool six, struct cache_account *account)
 {
-	const struct cache_set set = cache_set_of(packet, six);
-	struct cache_account *account = set.account;
+	struct cache_slot *slot = cache_slots(packet, six), *next;
 	__u64 head = cache_head(), lacks;
-	struct cache_slot *slot, *next;
 
-	if (!account || !set.at)
+	if (!slot)
 		return CACHE_NONE;
-	if (account->spent >= CACHE_SPENT_MAX && ++account->passed % CACHE_SAMPLE)
-		return CACHE_NONE;
-	slot = (void *)account + set.at;
 	next = (void *)slot + cache_slot_size(six);
 	lacks = cache_lacks(packet, six, slot, head);
 	if (!(lacks & cache_lacks(packet, six, next, head)))
@@ -166,7 +166,7 @@ static __always_inline __u32 cache_look(const struct packet *packet, bool six)
 	if (account->spent < CACHE_SPENT_MAX)
 		account->spent += CACHE_LOSS;
 	cache_take(account, slot, next, head);
-	return CACHE_NONE;
+	return CACHE_ROOM;
 }
 
 /*
@@ -175,31 +175,21 @@ static __always_inline __u32 cache_look(const struct packet *packet, bool six)
  */
 static __always_inline void cache_keep(const struct packet *packet, bool six, __u32 answer)
 {
-	const struct cache_set set = cache_set_of(packet, six);
-	struct cache_slot *slot;
+	struct cache_slot *slot = cache_slots(packet, six);
 
-	if (!set.account || !set.at)
-		return;
-	slot = (void *)set.account + set.at;
-	if (slot->head & CACHE_HELD)
+	if (slot && slot->head & CACHE_HELD)
 		slot = (void *)slot + cache_slot_size(six);
-	if (slot->head & CACHE_HELD)
+	if (!slot || slot->head & CACHE_HELD)
 		return;
 	CACHE_EACH_WORD(word, six)
 		slot->key[word] = cache_key(packet, six, word);
 	slot->head |= answer | CACHE_HELD;
 }
 
-static __always_inline bool cache_is_for(__u8 family)
-{
-	return (family == FAMILY_IPV4 && cache_config.families[0].words) ||
-	       (family == FAMILY_IPV6 && cache_config.families[1].words);
-}
-
 /* Functions, for the stack that they take is then free while rules judge. */
-OUT_OF_LINE __u32 cache_answer(const struct packet *packet)
+OUT_OF_LINE __u32 cache_answer(const struct packet *packet, struct cache_account *account)
 {
-	return packet->family == FAMILY_IPV6 ? cache_look(packet, true) : cache_look(packet, false);
+	return packet->family == FAMILY_IPV6 ? cache_look(packet, true, account) : cache_look(packet, false, account);
 }
 
 OUT_OF_LINE void cache_note(const struct packet *packet, __u32 answer)
@@ -210,18 +200,33 @@ OUT_OF_LINE void cache_note(const struct packet *packet, __u32 answer)
 		cache_keep(packet, false, answer);
 }
 
+/* The account of the packet's family; NULL if there is no cache for it. */
+static __always_inline struct cache_account *cache_account_of(const struct packet *packet)
+{
+	if (cache_config.families[0].words && packet->family == FAMILY_IPV4)
+		return cache_chunk(cache_config.families[0].first);
+	if (cache_config.families[1].words && packet->family == FAMILY_IPV6)
+		return cache_chunk(cache_config.families[1].first);
+	return NULL;
+}
+
+static __always_inline bool cache_is_worth_it(struct cache_account *account)
+{
+	return account->spent < CACHE_SPENT_MAX || ++account->passed % CACHE_SAMPLE == 0;
+}
+
 /* classify(), or what it said before. */
 static __always_inline __u32 cache_classify(struct packet *packet)
 {
-	__u32 answer;
+	struct cache_account *account = cache_account_of(packet);
+	__u32 kept = CACHE_NONE, answer;
 
-	if (!cache_is_for(packet->family))
-		return classify(packet);
-	answer = cache_answer(packet);
-	if (answer != CACHE_NONE)
-		return answer;
+	if (account && cache_is_worth_it(account))
+		kept = cache_answer(packet, account);
+	if (!(kept & ANSWER_STEPS))
+		return kept;
 	answer = classify(packet);
-	if (!(answer & ANSWER_STEPS))
+	if (kept == CACHE_ROOM && !(answer & ANSWER_STEPS))
 		cache_note(packet, answer);
 	return answer;
 }

@@ -3,8 +3,9 @@
  * The answer cache: what classify() said of packets, kept by all that it looks at (bpf/cache.h reads and writes it,
  * plan/cache.c lays it out). One for each CPU: map CACHE_MAP, whose elements are chunks of CACHE_CHUNK bytes.
  *
- * A chunk begins with its account; behind it come sets of two slots each. Slots take 32 bytes, or 64 where a key has more than
- * CACHE_NARROW_WORDS words; each family has chunks of its own. A packet looks into one set. Its key:
+ * Chunks are sets of two slots each, behind the place of one set in which the first chunk of a family has its account. Slots take
+ * 32 bytes, or 64 where a key has more than CACHE_NARROW_WORDS words; each family has chunks of its own. A packet looks into one
+ * set. Its key:
  *   IPv4   the addresses in one word
  *   IPv6   the addresses in four words
  *   then   the ports; protocol, TCP flags, ICMP type and code; and `extra` words of whatever else the rules look at, laid out
@@ -40,7 +41,7 @@ struct cache_slot {
 #define CACHE_EPOCH_AT 33
 
 /*
- * At the beginning of a chunk, in the place of its first set. Where many packets are not found, looking is a waste: `spent` goes
+ * At the beginning of a family's first chunk. Where many packets are not found, looking is a waste: `spent` goes
  * up by CACHE_LOSS for each of them and down by one for each that is found, and from CACHE_SPENT_MAX on only one packet in
  * CACHE_SAMPLE looks.
  */
@@ -50,7 +51,7 @@ struct cache_account {
 	__u32 spent;
 	__u32 passed; /* packets that came while it was at its most */
 };
-enum { CACHE_LOSS = 3, CACHE_SPENT_MAX = 1024, CACHE_SAMPLE = 32, CACHE_PATIENCE = 8 };
+enum { CACHE_LOSS = 3, CACHE_SPENT_MAX = 1024, CACHE_SAMPLE = 509, CACHE_PATIENCE = 64 };
 
 struct cache_family {
 	__u32 first;  /* its first chunk */

@@ -100,7 +100,8 @@ bool kernel_has_may_goto(void)
 {
 	const struct bpf_insn code[] = {
 		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = 2 },
-		{ .code = BPF_JMP | JUMP_MAY_GOTO },
+		{ .code = BPF_JMP | JUMP_MAY_GOTO, .off = 1 }, /* older kernels refuse one to the next instruction */
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = 2 },
 		{ .code = BPF_JMP | BPF_EXIT },
 	};
 	CLEANUP_CLOSE int fd = load(BPF_PROG_TYPE_XDP, BPF_XDP, code, sizeof code / sizeof *code);
