@@ -118,7 +118,9 @@ static __always_inline __u32 cache_found(struct cache_account *account, struct c
 	__u64 head = slot->head;
 
 	account->hits++;
-	if (account->spent)
+	if (account->spent >= CACHE_SPENT_MAX)
+		account->spent -= CACHE_REFUND;
+	else if (account->spent)
 		account->spent--;
 	if (!(head & CACHE_USED))
 		slot->head = head | CACHE_USED;
@@ -163,8 +165,8 @@ static __always_inline __u32 cache_look(const struct packet *packet, bool six, s
 	if (!(lacks & cache_lacks(packet, six, next, head)))
 		return cache_found(account, (void *)slot + lacks * cache_slot_size(six));
 	account->misses++;
-	if (account->spent < CACHE_SPENT_MAX)
-		account->spent += CACHE_LOSS;
+	if (account->spent < CACHE_SPENT_MAX && (account->spent += CACHE_LOSS) >= CACHE_SPENT_MAX)
+		account->spent += CACHE_DEBT;
 	cache_take(account, slot, next, head);
 	return CACHE_ROOM;
 }

@@ -42,8 +42,8 @@ struct cache_slot {
 
 /*
  * At the beginning of a family's first chunk. Where many packets are not found, looking is a waste: `spent` goes
- * up by CACHE_LOSS for each of them and down by one for each that is found, and from CACHE_SPENT_MAX on only one packet in
- * CACHE_SAMPLE looks.
+ * up by CACHE_LOSS for each of them and down by one for each that is found. From CACHE_SPENT_MAX on, where it gets CACHE_DEBT more,
+ * only one packet in CACHE_SAMPLE looks, and each of them that is found takes off CACHE_REFUND.
  */
 struct cache_account {
 	__u64 hits;
@@ -51,7 +51,9 @@ struct cache_account {
 	__u32 spent;
 	__u32 passed; /* packets that came while it was at its most */
 };
-enum { CACHE_LOSS = 3, CACHE_SPENT_MAX = 1024, CACHE_SAMPLE = 509, CACHE_PATIENCE = 64 };
+enum { CACHE_LOSS = 3, CACHE_SPENT_MAX = 1024, CACHE_DEBT = 64, CACHE_REFUND = 8, CACHE_SAMPLE = 509 };
+
+enum { CACHE_PATIENCE = 64 }; /* of so many packets that find no room, one makes some */
 
 struct cache_family {
 	__u32 first;  /* its first chunk */

@@ -371,7 +371,7 @@ static struct proving run(uint64_t seed, int (*work)(void *context))
 
 static void versions_are_proven(void **state)
 {
-	uint64_t rounds = 12 * random_setting("WEIR_ROUNDS", 1), seed = random_setting("WEIR_SEED", 1);
+	uint64_t rounds = 6 * random_setting("WEIR_ROUNDS", 1), seed = random_setting("WEIR_SEED", 1);
 	size_t done = 0, proven = 0;
 
 	(void)state;
@@ -387,7 +387,7 @@ static void versions_are_proven(void **state)
 
 static void planted_bugs_are_found(void **state)
 {
-	uint64_t rounds = 5 * random_setting("WEIR_ROUNDS", 1), seed = random_setting("WEIR_SEED", 1);
+	uint64_t rounds = 3 * random_setting("WEIR_ROUNDS", 1), seed = random_setting("WEIR_SEED", 1);
 	struct proving all = { .planted = 0 };
 
 	(void)state;
