@@ -88,7 +88,7 @@ static __always_inline struct cache_slot *cache_slots(const struct packet *packe
 	return chunk + at;
 }
 
-/* What `head` is in slots of the rules in force, in the bits that cache_lives() looks at. */
+/* What `head` is in slots of the rules in force, in the bits that cache_expired() looks at. */
 static __always_inline __u64 cache_head(void)
 {
 	return epoch << CACHE_EPOCH_AT | CACHE_HELD;
