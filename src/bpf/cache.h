@@ -22,28 +22,21 @@ struct {
 	__uint(value_size, CACHE_CHUNK);
 } cache SEC(".maps");
 
-#define PACKET_WORD_AT(packet, member) (*(const volatile __u64 *)&(packet)->member)
-#define PACKET_HALF_AT(packet, member) (*(const volatile __u32 *)&(packet)->member)
-#define PACKET_QUARTER_AT(packet, member) (*(const volatile __u16 *)&(packet)->member)
-
-/*
- * The packet is read again for each use: kept, a key would take too much of the stack. It is read in the pieces in which parsing
- * wrote it: for a word from several stores that are under way, the processor would wait.
- */
+/* It is read in the pieces in which parsing wrote it: for a word from several stores that are under way, the processor would wait. */
 static __always_inline __u64 cache_key(const struct packet *packet, bool six, int word)
 {
 	int fixed = six ? CACHE_FIXED6 : CACHE_FIXED4;
 
 	if (word == fixed - 2)
-		return PACKET_WORD_AT(packet, src_port);
+		return *(const volatile __u64 *)&packet->src_port; /* both */
 	if (word == fixed - 1)
-		return (__u64)PACKET_QUARTER_AT(packet, tcp_flags) << 48 | (__u64)PACKET_QUARTER_AT(packet, proto) << 32 |
-		       PACKET_HALF_AT(packet, icmp_type);
+		return (__u64)FIELD(packet, tcp_flags) << 48 | (__u64)FIELD(packet, proto) << 32 |
+		       (__u64)FIELD(packet, icmp_code) << 16 | FIELD(packet, icmp_type);
 	if (word >= fixed)
 		return key_word(packet, &cache_config.families[six].extra[word - fixed]);
 	if (six)
 		return ((const volatile __u64 *)packet)[word];
-	return (__u64)PACKET_HALF_AT(packet, src4) << 32 | PACKET_HALF_AT(packet, dst4);
+	return (__u64)FIELD(packet, src4) << 32 | FIELD(packet, dst4);
 }
 
 #define CACHE_EACH_WORD(word, six) \

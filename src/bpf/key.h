@@ -13,6 +13,12 @@
 enum { KEY_OF_WORDS = TABLE_REST }; /* of struct packet, that keys can have parts of: all that rules look at */
 _Static_assert(KEY_OF_WORDS * 8 <= sizeof(struct packet) && KEY_OF_WORDS == 16, "they are words of the packet, in 4 bits");
 
+/*
+ * A member, read anew for each use: the packet is in the first-level cache as the stack would be, whose 512 bytes all callers
+ * share.
+ */
+#define FIELD(packet, member) (*(const volatile typeof((packet)->member) *)&(packet)->member)
+
 /* By the lowest six bits, as processors and BPF do it, and C does not. */
 static __always_inline __u64 shifted_left(__u64 value, __u64 by)
 {

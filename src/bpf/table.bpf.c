@@ -141,12 +141,6 @@ static __always_inline bool tests_hold(struct packet *packet, const void *words,
 
 /* --- records ---------------------------------------------------------------------------------------------------- */
 
-/*
- * The packet is read anew for each record: it is in the first-level cache as the stack would be, whose 512 bytes all
- * callers share.
- */
-#define FIELD(packet, member) (*(const volatile typeof((packet)->member) *)&(packet)->member)
-
 /* Not 0 if port - lo, of 16 bits, is beyond the span. */
 static __always_inline __u64 port_differs(__u64 port, __u64 lo, __u64 span)
 {

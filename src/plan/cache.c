@@ -5,7 +5,7 @@
  */
 #include <errno.h>
 
-#include "plan/work.h"
+#include "plan/table.h"
 
 enum {
 	NS_LEAST = 50,     /* what judging is predicted to take: to look in the cache takes a third of that */
@@ -50,10 +50,9 @@ static void collect_extras(field_mask needed, uint64_t masks[TABLE_REST])
 {
 	for (int field = 0; field < FIELD_COUNT; field++) {
 		const struct field_info *info = &field_table[field];
-		uint64_t mask = info->size < 8 ? ((uint64_t)1 << info->size * 8) - 1 : UINT64_MAX;
 
 		if (needed & ~fixed_fields & FIELD_BIT(field) && info->size)
-			masks[info->offset / 8] |= mask << info->offset % 8 * 8;
+			masks[info->offset / 8] |= low_bits(info->size * 8u) << info->offset % 8 * 8;
 	}
 }
 

@@ -3,7 +3,7 @@
  * Printing: plans as text for people, and for Graphviz. In: a plan; out: text in the arena, the same for the same
  * plan. Fails only as the arena does.
  */
-#include "plan/work.h"
+#include "plan/table.h"
 
 struct text {
 	struct arena *arena;
@@ -271,7 +271,7 @@ static void add_set(struct text *text, const struct plan *plan, const struct pla
 static bool is_hashed(const struct table_hash *hash, enum field field, bool six)
 {
 	const struct field_info *info = &field_table[field];
-	uint64_t mask = info->size < 8 ? ((uint64_t)1 << info->size * 8) - 1 : UINT64_MAX;
+	uint64_t mask = low_bits(info->size * 8u);
 
 	if (!info->size || info->presence == (six ? PRESENT_IPV4 : PRESENT_IPV6))
 		return false;

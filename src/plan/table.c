@@ -556,7 +556,8 @@ bool table_build(struct work *work, struct answers *answers, struct plan *plan, 
 	plan->table = (struct plan_table){
 		.config = best.config, .words = best.blob.items, .word_count = best.blob.count,
 		.tree_words = tree_words, .step_room = changes ? ROOM_STEPS : 0,
-		.entries = { table.families[0].entries.count, table.families[1].entries.count }, .bisects = best.bisects, .nodes = best.nodes, .records = best.records, .ns = best.ns,
+		.entries = { table.families[0].entries.count, table.families[1].entries.count },
+		.bisects = best.bisects, .nodes = best.nodes, .records = best.records, .ns = best.ns,
 	};
 	for (unsigned i = 0; i < 2; i++)
 		plan->table.hashed[i] = best.config.hashes[i].slots ? table.hashed[i]->count : 0;
