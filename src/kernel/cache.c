@@ -7,6 +7,8 @@
 #include <string.h>
 #include <sys/utsname.h>
 
+#include "kernel/generation.h"
+
 /* Such kernels stop programs half-way for others, on whose answers they would come in between. */
 static bool kernel_is_real_time(void)
 {
@@ -46,11 +48,10 @@ int cache_hits(int map, uint64_t *ret_hits)
 static uint64_t hits_of_map(uint32_t id)
 {
 	CLEANUP_CLOSE int map = bpf_map_get_fd_by_id(id);
-	struct bpf_map_info info = { 0 };
-	uint32_t size = sizeof info;
+	struct bpf_map_info info;
 	uint64_t hits = 0;
 
-	if (map < 0 || bpf_obj_get_info_by_fd(map, &info, &size) || strcmp(info.name, CACHE_MAP) ||
+	if (map < 0 || map_info(map, &info) || strcmp(info.name, CACHE_MAP) ||
 	    info.type != BPF_MAP_TYPE_PERCPU_ARRAY || info.value_size != CACHE_CHUNK)
 		return 0;
 	return cache_hits(map, &hits) ? 0 : hits;

@@ -11,6 +11,14 @@
 
 #include "kernel/generation.h"
 
+int map_info(int fd, struct bpf_map_info *ret_info)
+{
+	uint32_t size = sizeof *ret_info;
+
+	memset(ret_info, 0, sizeof *ret_info);
+	return bpf_obj_get_info_by_fd(fd, ret_info, &size) ? -errno : 0;
+}
+
 int pin_open(const char *folder, const char *format, ...)
 {
 	struct path path;

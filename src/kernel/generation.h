@@ -91,6 +91,10 @@ int value_map(int fd, int protection, void **ret_data, size_t *ret_size);
 int blob_map(struct kernel *kernel, const char *folder, const char *name, struct kernel_blob *ret_blob);
 int blob_update(const char *folder, const char *name, const void *data);
 
+/* What the kernel tells of a map. 0 or -errno. */
+struct bpf_map_info;
+int map_info(int fd, struct bpf_map_info *ret_info);
+
 /* A pin's descriptor, or -errno. */
 int pin_open(const char *folder, const char *format, ...) __attribute__((format(printf, 2, 3)));
 int pin_make(struct kernel *kernel, int fd, const char *folder, const char *format, ...)

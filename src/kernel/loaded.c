@@ -53,14 +53,6 @@ static int show(int prog, struct shown *ret_shown)
 	return ret_shown->insn_count ? 0 : -EPERM;
 }
 
-static int map_info(int fd, struct bpf_map_info *ret_info)
-{
-	uint32_t size = sizeof *ret_info;
-
-	memset(ret_info, 0, sizeof *ret_info);
-	return bpf_obj_get_info_by_fd(fd, ret_info, &size) ? -errno : 0;
-}
-
 /* Sections of constants, which each program has of its own. */
 static bool is_constant(const char *name)
 {

@@ -39,14 +39,6 @@ static struct setmap_form form_of(const struct bpf_map_info *info)
 	return form;
 }
 
-static int map_info(int fd, struct bpf_map_info *ret_info)
-{
-	uint32_t size = sizeof *ret_info;
-
-	memset(ret_info, 0, sizeof *ret_info);
-	return bpf_obj_get_info_by_fd(fd, ret_info, &size) ? -errno : 0;
-}
-
 /* A policy that stays as it is takes the set for one with timeouts, or without, and this one does not. */
 static bool timed_elsewhere(const struct change *change, const struct install_set *set)
 {

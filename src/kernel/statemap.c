@@ -39,14 +39,6 @@ int state_open(const char *folder, const char *name, uint32_t layout)
 	return fd == -ENOENT ? open_as(folder, true, name, layout) : fd;
 }
 
-static int map_info(int fd, struct bpf_map_info *ret_info)
-{
-	uint32_t size = sizeof *ret_info;
-
-	memset(ret_info, 0, sizeof *ret_info);
-	return bpf_obj_get_info_by_fd(fd, ret_info, &size) ? -errno : 0;
-}
-
 /* --- before loading --------------------------------------------------------------------------------------------- */
 
 /* The map that some policy, in force or staged earlier in this change, shares by that name; -ENOENT. */
