@@ -124,7 +124,6 @@ class World:
     us = None
     peer = None
     folder = None
-    cpu = None
 
 
 world = World()
@@ -423,6 +422,17 @@ def udp(port, inbound=True, family=IPV4, count=1, size=8, sport=0, wait=SHORT, s
         return refused or arrived
 
 
+@contextlib.contextmanager
+def one_cpu():
+    """What one CPU sends arrives in order; what two send need not."""
+    back = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {libc.sched_getcpu()})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, back)
+
+
 def probe(ports, inbound=True, family=IPV4, control=9, from_port=0):
     """Sends a datagram to each port, then one to `control`, which must be let through; the set of those that came."""
     source, target, from_address, to_address = ends(inbound, family)
@@ -435,9 +445,10 @@ def probe(ports, inbound=True, family=IPV4, control=9, from_port=0):
         with source:
             client = stack.enter_context(socket.socket(family, socket.SOCK_DGRAM))
             client.bind((from_address, from_port))
-        for port in servers:
-            with contextlib.suppress(PermissionError):
-                client.sendto(b"probe", (to_address, port))
+        with one_cpu():
+            for port in servers:
+                with contextlib.suppress(PermissionError):
+                    client.sendto(b"probe", (to_address, port))
         servers[control].settimeout(2)
         servers[control].recv(64)
         return {port for port in ports if drain(servers[port])}

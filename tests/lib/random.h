@@ -56,6 +56,19 @@ static inline uint64_t random_setting(const char *name, uint64_t otherwise)
 	return value ? strtoull(value, NULL, 0) : otherwise;
 }
 
+#if defined(__SANITIZE_ADDRESS__)
+enum { RANDOM_SHARE = 4 };
+#else
+enum { RANDOM_SHARE = 1 };
+#endif
+
+/* How many rounds of a test to run. Sanitizers take three times as long and see the seeds of the plain build: a part of the
+ * rounds shows as much of the memory. */
+static inline unsigned random_rounds(unsigned rounds)
+{
+	return rounds * (unsigned)random_setting("WEIR_ROUNDS", 1) / RANDOM_SHARE;
+}
+
 #define RANDOM_PICK(random, array) ((array)[random_below((random), sizeof(array) / sizeof *(array))])
 
 #endif

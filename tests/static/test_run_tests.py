@@ -33,22 +33,30 @@ CASES = {
 }
 
 
-def count(command, limit):
+# A case that fails, and what is said of it; what others say is not.
+FAILURE = "echo 1..2; echo not ok 1 - a; echo '# one'; echo '#'; echo '# two'; echo ok 2 - b; echo three"
+WORDS = [("a", ["one", "two"])]
+
+
+def run(command, limit=20):
     test = {"suite": ["self"], "name": "x", "env": {}, "cmd": ["sh", "-c", command], "workdir": None, "timeout": limit}
-    result = runner.run_program(test, "/", {}, "")
+    return runner.run_program(test, "/", {}, "")
+
+
+def count(result):
     return result.passed, len(result.failures), len(result.skips)
 
 
 def main():
-    print("1..%d" % len(CASES))
-    bad = 0
-    for number, (name, (command, wanted)) in enumerate(CASES.items(), 1):
-        found = count(command, 1 if name == "too slow" else 20)
+    checks = [(name, count(run(command, 1 if name == "too slow" else 20)), wanted)
+              for name, (command, wanted) in CASES.items()]
+    checks.append(("a failure's words", run(FAILURE).failures, WORDS))
+    print("1..%d" % len(checks))
+    for number, (name, found, wanted) in enumerate(checks, 1):
         print("%sok %d - %s" % ("" if found == wanted else "not ", number, name))
         if found != wanted:
-            print("# counted %s, not %s" % (found, wanted))
-            bad = 1
-    return bad
+            print("# %s, not %s" % (found, wanted))
+    return any(found != wanted for _, found, wanted in checks)
 
 
 if __name__ == "__main__":

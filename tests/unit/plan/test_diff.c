@@ -247,15 +247,15 @@ static int run_round(void *context)
 
 static void run_rounds(unsigned rounds, const struct policy_options *options)
 {
-	const char *more = getenv("WEIR_ROUNDS"), *first = getenv("WEIR_SEED");
+	uint64_t first = random_setting("WEIR_SEED", 1);
 	struct round sum = { .options = options };
 
-	rounds *= more ? (unsigned)atoi(more) : 1;
+	rounds = random_rounds(rounds);
 	for (uint64_t i = 0; i < rounds; i++) {
 		struct round round = sum;
 
 		round.arena = arena_new();
-		round.seed = (first ? strtoull(first, NULL, 0) : 1) + i;
+		round.seed = first + i;
 		round.hook = (enum hook)(round.seed % HOOK_COUNT);
 		assert_int_equal(arena_run(round.arena, run_round, &round), 0);
 		arena_free(round.arena);

@@ -161,7 +161,7 @@ static void run_rounds(unsigned rounds, const struct policy_options *options)
 	uint64_t first = random_setting("WEIR_SEED", 1);
 	size_t judged = 0, diagrams = 0, hashes = 0;
 
-	rounds *= (unsigned)random_setting("WEIR_ROUNDS", 1);
+	rounds = random_rounds(rounds);
 	for (uint64_t seed = first; seed < first + rounds; seed++) {
 		struct arena *arena = arena_new();
 		struct round round = { .arena = arena, .seed = seed, .options = options,

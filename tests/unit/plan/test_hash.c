@@ -129,7 +129,7 @@ static void exact_rules_are_all_in_the_hash(void **state)
 /* Few addresses and ports: keys that come again, that broader rules hide or that ask for more, in any order. */
 static void keys_meet_other_rules(void **state)
 {
-	unsigned rounds = 200 * (unsigned)random_setting("WEIR_ROUNDS", 1);
+	unsigned rounds = random_rounds(200);
 	uint64_t seed = random_setting("WEIR_SEED", 1);
 	size_t hashed = 0;
 

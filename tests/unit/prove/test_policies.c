@@ -88,7 +88,7 @@ static void run_rounds(unsigned rounds, const struct policy_options *options)
 	uint64_t first = random_setting("WEIR_SEED", 1);
 	size_t proven = 0, large = 0;
 
-	rounds *= (unsigned)random_setting("WEIR_ROUNDS", 1);
+	rounds = random_rounds(rounds);
 	for (uint64_t seed = first; seed < first + rounds; seed++) {
 		struct arena *arena = arena_new();
 		struct round round = { .arena = arena, .seed = seed, .options = options,
