@@ -45,6 +45,8 @@ bool place_attached(const char *folder, const struct record *record, uint32_t in
 /* clsact only: the filter is of the kernel's, not of a pin's, lifetime. 0 if it is not there. */
 int attach_remove_filter(struct kernel *kernel, const struct place *place);
 bool attach_filter_there(const struct place *place);
+/* The id of the filter's program; 0: it is not there, or in another network namespace. */
+uint32_t attach_filter_prog(const struct place *place);
 
 /* Where the unified hierarchy is mounted; false: nowhere. */
 bool attach_cgroup_mount(struct path *ret_path);

@@ -127,13 +127,18 @@ int attach_remove_filter(struct kernel *kernel, const struct place *place)
 	return error == -ENOENT || error == -EINVAL || error == -ENODEV ? 0 : error;
 }
 
-bool attach_filter_there(const struct place *place)
+uint32_t attach_filter_prog(const struct place *place)
 {
 	LIBBPF_OPTS(bpf_tc_opts, options, .handle = place->handle, .priority = (uint32_t)place->priority);
 	struct bpf_tc_hook hook;
 
 	describe(place, &hook);
-	return place->netns != attach_netns() || !bpf_tc_query(&hook, &options);
+	return place->netns != attach_netns() || bpf_tc_query(&hook, &options) ? 0 : options.prog_id;
+}
+
+bool attach_filter_there(const struct place *place)
+{
+	return place->netns != attach_netns() || attach_filter_prog(place);
 }
 
 const struct attach_ops attach_tc_ops = { .resolve = attach_resolve_interfaces, .attach = attach };

@@ -44,31 +44,13 @@ int cache_hits(int map, uint64_t *ret_hits)
 	return errno == ENOENT ? 0 : -errno;
 }
 
-/* Those of a map, if it is a cache. */
-static uint64_t hits_of_map(uint32_t id)
+uint64_t cache_hits_of(int prog)
 {
-	CLEANUP_CLOSE int map = bpf_map_get_fd_by_id(id);
+	CLEANUP_CLOSE int map = prog_map(prog, CACHE_MAP);
 	struct bpf_map_info info;
 	uint64_t hits = 0;
 
-	if (map < 0 || map_info(map, &info) || strcmp(info.name, CACHE_MAP) ||
-	    info.type != BPF_MAP_TYPE_PERCPU_ARRAY || info.value_size != CACHE_CHUNK)
+	if (map < 0 || map_info(map, &info) || info.type != BPF_MAP_TYPE_PERCPU_ARRAY || info.value_size != CACHE_CHUNK)
 		return 0;
 	return cache_hits(map, &hits) ? 0 : hits;
-}
-
-enum { MAPS_MAX = 64 }; /* that a program of ours has */
-
-uint64_t cache_hits_of(int prog)
-{
-	uint32_t ids[MAPS_MAX];
-	struct bpf_prog_info info = { .nr_map_ids = MAPS_MAX, .map_ids = (uintptr_t)ids };
-	uint32_t size = sizeof info;
-	uint64_t hits = 0;
-
-	if (prog < 0 || bpf_obj_get_info_by_fd(prog, &info, &size))
-		return 0;
-	for (uint32_t i = 0; i < info.nr_map_ids && i < MAPS_MAX; i++)
-		hits += hits_of_map(ids[i]);
-	return hits;
 }

@@ -182,6 +182,30 @@ int chain_settle(struct kernel *kernel, const struct view *view)
 	return error;
 }
 
+/* --- looking ---------------------------------------------------------------------------------------------------- */
+
+/* The id of the program that comes after that one; 0: none. */
+static uint32_t next_id(uint32_t id)
+{
+	const uint32_t zero = 0;
+	CLEANUP_CLOSE int prog = bpf_prog_get_fd_by_id(id);
+	CLEANUP_CLOSE int after = prog < 0 ? -1 : prog_map(prog, "after");
+	struct bpf_map_info info;
+	uint32_t next;
+
+	if (after < 0 || map_info(after, &info) || info.type != BPF_MAP_TYPE_PROG_ARRAY ||
+	    bpf_map_lookup_elem(after, &zero, &next))
+		return 0;
+	return next;
+}
+
+bool chain_leads(uint32_t from, uint32_t to)
+{
+	for (int i = 0; from && from != to && i < CHAIN_MAX; i++)
+		from = next_id(from);
+	return from && from == to;
+}
+
 /* --- arming ----------------------------------------------------------------------------------------------------- */
 
 /* The member that stands at an old place's rank: its successor, or itself (unchanged, or going away). */

@@ -14,4 +14,7 @@ int chain_arm(struct change *change);
 /* Makes every chain that of the policies in force. Can be repeated. */
 int chain_settle(struct kernel *kernel, const struct view *view);
 
+/* Whether packets that come to a program by the one id get to that of the other, unless others on the way drop them. */
+bool chain_leads(uint32_t from, uint32_t to);
+
 #endif

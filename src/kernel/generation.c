@@ -19,6 +19,27 @@ int map_info(int fd, struct bpf_map_info *ret_info)
 	return bpf_obj_get_info_by_fd(fd, ret_info, &size) ? -errno : 0;
 }
 
+enum { MAPS_MAX = 64 }; /* that a program of ours has */
+
+int prog_map(int prog, const char *name)
+{
+	uint32_t ids[MAPS_MAX];
+	struct bpf_prog_info info = { .nr_map_ids = MAPS_MAX, .map_ids = (uintptr_t)ids };
+	uint32_t size = sizeof info;
+	struct bpf_map_info map;
+
+	if (bpf_obj_get_info_by_fd(prog, &info, &size))
+		return -errno;
+	for (uint32_t i = 0; i < info.nr_map_ids && i < MAPS_MAX; i++) {
+		int fd = bpf_map_get_fd_by_id(ids[i]);
+
+		if (fd >= 0 && !map_info(fd, &map) && !strcmp(map.name, name))
+			return fd;
+		close_cleanup(&fd);
+	}
+	return -ENOENT;
+}
+
 int pin_open(const char *folder, const char *format, ...)
 {
 	struct path path;

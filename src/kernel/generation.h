@@ -94,6 +94,8 @@ int blob_update(const char *folder, const char *name, const void *data);
 /* What the kernel tells of a map. 0 or -errno. */
 struct bpf_map_info;
 int map_info(int fd, struct bpf_map_info *ret_info);
+/* A descriptor of the map that the kernel shows by that name among the program's, or -errno. */
+int prog_map(int prog, const char *name);
 
 /* A pin's descriptor, or -errno. */
 int pin_open(const char *folder, const char *format, ...) __attribute__((format(printf, 2, 3)));

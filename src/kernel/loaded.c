@@ -10,7 +10,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "kernel/attach.h"
+#include "kernel/reach.h"
 #include "kernel/setmap.h"
 #include "kernel/statemap.h"
 
@@ -96,7 +96,7 @@ static int read_value(int fd, void **ret_value, size_t *ret_size)
 struct kept_place {
 	struct place place;
 	int prog;
-	bool attached, other; /* another program is there */
+	const char *amiss;    /* why it is not to be proven what is judged there, or NULL */
 	struct shares maps;   /* all but the constants; those with pins first */
 	struct shares constants;
 };
@@ -147,14 +147,6 @@ static int keep_sets(struct kept_place *kept, const struct generation *generatio
 	return error;
 }
 
-static bool is_other(const struct kept_place *kept, const struct generation *generation, uint32_t index)
-{
-	CLEANUP_CLOSE int link = pin_open(generation->folder.text, "link_%u", index);
-	struct link_state state;
-
-	return link >= 0 && !attach_state(&kept->place, link, &state) && state.prog_id != attach_prog_id(kept->prog);
-}
-
 static int keep_place(struct kernel *kernel, const struct generation *generation, uint32_t index, struct kept_place *kept)
 {
 	struct shown shown = { 0 };
@@ -163,9 +155,9 @@ static int keep_place(struct kernel *kernel, const struct generation *generation
 	kept->place = generation->record->places[index];
 	kept->prog = pin_open(generation->folder.text, "prog_%u", index);
 	if (kept->prog < 0)
-		return kept->prog;
-	kept->attached = place_attached(generation->folder.text, generation->record, index);
-	kept->other = is_other(kept, generation, index);
+		return problem_set(kernel, -EUCLEAN, "cannot open %s/prog_%u: %s", generation->folder.text, index,
+				   strerror(-kept->prog));
+	kept->amiss = reach_problem(kernel, generation, index, kept->prog);
 	error = show(kept->prog, &shown);
 	if (!error)
 		error = shares_add(&kept->maps, "epoch", kernel->epoch_fd);
@@ -203,6 +195,37 @@ static int read_hook(const struct kept_place *kept, struct loaded_hook *hook)
 	return error;
 }
 
+static uint32_t map_id(const struct kept_place *kept, const char *name)
+{
+	int fd = shares_find(&kept->maps, name);
+	struct bpf_map_info info;
+
+	return fd < 0 || map_info(fd, &info) ? 0 : info.id;
+}
+
+/* What was read for a hook is what all of its programs find. */
+static void compare_place(const struct kept_place *first, struct kept_place *kept)
+{
+	static const char *const names[] = { "table", "steps", "logs", RATES_MAP };
+
+	for (size_t i = 0; !kept->amiss && i < sizeof names / sizeof *names; i++)
+		if (map_id(first, names[i]) != map_id(kept, names[i]))
+			kept->amiss = "has other maps than its hook's other programs";
+}
+
+static int read_place(struct kernel_loaded *loaded, struct kept_place *kept)
+{
+	struct loaded_hook *hook = &loaded->hooks[kept->place.source];
+	struct kept_place *first = loaded->places;
+
+	if (!hook->there)
+		return read_hook(kept, hook);
+	while (first->place.source != kept->place.source)
+		first++;
+	compare_place(first, kept);
+	return 0;
+}
+
 static int read_hooks(struct kernel_loaded *loaded)
 {
 	int error = 0;
@@ -214,8 +237,7 @@ static int read_hooks(struct kernel_loaded *loaded)
 	if (!loaded->hooks)
 		return -ENOMEM;
 	for (size_t i = 0; !error && i < loaded->place_count; i++)
-		if (!loaded->hooks[loaded->places[i].place.source].there)
-			error = read_hook(&loaded->places[i], &loaded->hooks[loaded->places[i].place.source]);
+		error = read_place(loaded, &loaded->places[i]);
 	return error;
 }
 
@@ -344,6 +366,8 @@ static bool same_insn(const struct bpf_insn *ours, const struct bpf_insn *theirs
 	return !memcmp(&insn, theirs, sizeof insn);
 }
 
+static const char other_maps[] = "has other constants or maps than those of its text";
+
 static const char *compare_shown(const struct kept_place *kept, const struct shown *ours, const struct shown *theirs)
 {
 	struct twin twins[64];
@@ -352,8 +376,8 @@ static const char *compare_shown(const struct kept_place *kept, const struct sho
 	for (uint32_t i = 0; i < ours->map_count; i++) {
 		if (has_map(theirs, ours->maps[i]))
 			continue;
-	if (count == sizeof twins / sizeof *twins || find_twin(kept, ours->maps[i], &twins[count].theirs))
-			return "has other constants or maps than those of its text";
+		if (count == sizeof twins / sizeof *twins || find_twin(kept, ours->maps[i], &twins[count].theirs))
+			return other_maps;
 		twins[count++].ours = ours->maps[i];
 	}
 	if (ours->insn_count != theirs->insn_count)
@@ -401,13 +425,17 @@ static int check_place(struct kernel_loaded *loaded, const struct kept_place *ke
 	struct bpf_object *object = NULL;
 	int error, prog;
 
-	*ret_reason = kept->other || !kept->attached ? "is not attached" : NULL;
-	if (*ret_reason)
-		return 0;
-	*ret_reason = same_elements(loaded->kernel, kept, hook) ? NULL : "has maps that do not hold its text's constants";
+	*ret_reason = kept->amiss;
+	if (!*ret_reason && !same_elements(loaded->kernel, kept, hook))
+		*ret_reason = "has maps that do not hold its text's constants";
 	if (*ret_reason)
 		return 0;
 	error = object_load(loaded->kernel, elf, &load, &object, &prog);
+	if (error == -EPROTO) { /* its maps are of other kinds */
+		problem_forget(loaded->kernel);
+		*ret_reason = other_maps;
+		return 0;
+	}
 	if (!error)
 		error = compare_programs(kept, prog, ret_reason);
 	bpf_object__close(object);

@@ -223,29 +223,6 @@ def loaded():
     return json.loads(weir("show", "t", "--json").stdout)["loaded"]
 
 
-def ptrace(request, pid):
-    check_call(libc.ptrace(request, pid, None, None))
-
-
-def run_killed(arguments, stops, steps):
-    """Runs weir until it has entered or left so many system calls and taken so many instructions more, then kills it.
-    How many stops there were, if it ended before."""
-    traceme, syscall, singlestep = 0, 24, 9
-    process = subprocess.Popen([WEIR, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                               preexec_fn=lambda: libc.ptrace(traceme, 0, None, None))
-    count = 0
-    _, status = os.waitpid(process.pid, 0)
-    while os.WIFSTOPPED(status) and count < stops + steps:
-        ptrace(syscall if count < stops else singlestep, process.pid)
-        _, status = os.waitpid(process.pid, 0)
-        count += 1
-    if os.WIFSTOPPED(status):
-        os.kill(process.pid, signal.SIGKILL)
-        os.waitpid(process.pid, 0)
-    process.returncode = 0
-    return count
-
-
 class Tables(TestCase):
     """Tables are changed in place."""
 
