@@ -356,19 +356,12 @@ static bool is_within(struct walker *walker, bdd_ref set, const struct open *ope
 	return false;
 }
 
-/* A word that is not to be read now: a known one, or one that must not matter. */
-static vec word_elsewhere(struct walker *walker, struct opened *opened, vec index)
+/* A word that is not to be read now, but whose index is known. */
+static vec known_word(struct walker *walker, uint64_t index)
 {
-	uint64_t number;
-
-	if (!vec_known(walker, index, &number)) {
-		if (opened->elsewhere == ELSEWHERE_MAX)
-			walker_fail(walker, 0, "is followed by code that reads too much that does not matter");
-		return vec_source(walker, FROM_ELSEWHERE, opened->elsewhere++ % ELSEWHERE_MAX);
-	}
-	if (number == 0 && walker->config->changes)
+	if (index == 0 && walker->config->changes)
 		return vec_source(walker, FROM_LATEST, 0);
-	return vec_number(walker, number < walker->table->count ? walker->table->words[number] : 0);
+	return vec_number(walker, index < walker->table->count ? walker->table->words[index] : 0);
 }
 
 /* True: both meet where it is read. */
@@ -378,6 +371,7 @@ static bool read_word(struct meetings *meetings, bdd_ref set, struct machine *ma
 	struct walker *walker = meetings->walker;
 	struct reading reading = *next;
 	struct open open;
+	uint64_t number;
 
 	if (reading_opens(walker, &reading, &open) && reading.kind != ASK_LISTED && is_within(walker, set, &open, index)) {
 		if (reading.kind == ASK_TESTS)
@@ -385,12 +379,11 @@ static bool read_word(struct meetings *meetings, bdd_ref set, struct machine *ma
 		meet(meetings, set, machine, reading);
 		return true;
 	}
-	if (opened->count == OPEN_MAX) {
-		walker_fail(walker, machine->at, "reads too much that does not matter");
+	if (!vec_known(walker, index, &number) || opened->count == OPEN_MAX) {
+		walker_fail(walker, machine->at, "reads what the table does not say is next");
 		return true;
 	}
-	opened->list[opened->count++] = (struct open){ .index = index, .count = 1,
-						       .words = { word_elsewhere(walker, opened, index) } };
+	opened->list[opened->count++] = (struct open){ .index = index, .count = 1, .words = { known_word(walker, number) } };
 	return false;
 }
 
@@ -423,9 +416,7 @@ static bdd_ref part_ways(struct meetings *meetings, bdd_ref set, struct machine 
 			 const struct reading *next, const struct opened *opened)
 {
 	struct walker *walker = meetings->walker;
-	bool any = vec_sources(walker, condition) & SOURCE_BIT(FROM_ELSEWHERE); /* what must not matter: either way */
-	bdd_ref yes = any ? set : bdd_and(walker->bdd, set, condition);
-	bdd_ref no = any ? set : bdd_ite(walker->bdd, condition, BDD_FALSE, set);
+	bdd_ref yes = bdd_and(walker->bdd, set, condition), no = bdd_ite(walker->bdd, condition, BDD_FALSE, set);
 
 	if (yes != BDD_FALSE && no != BDD_FALSE) {
 		struct machine other = *machine;

@@ -30,7 +30,6 @@ enum origin {
 	FROM_FIRST,    /* an argument: of table_tests() */
 	FROM_OPAQUE,   /* what is a function of others, and nobody looks how; see vec_opaque() */
 	FROM_ANSWER,   /* a call's */
-	FROM_ELSEWHERE, /* words of the blob that are read and must not matter */
 	SOURCES,
 };
 
@@ -65,7 +64,8 @@ struct walker {
 	struct intern opaque; /* struct making: those of FROM_OPAQUE */
 	VEC(struct making) makings; /* by vector */
 	VEC(uint32_t) masks; /* by node of a diagram: SOURCE_BIT() of all that it looks at + 1, or 0 */
-	uint32_t *live;      /* by instruction: registers, and from bit REGISTERS on words of the stack */
+	uint32_t *live;      /* by instruction: registers that matter, and from bit REGISTERS on words of the stack */
+	uint32_t *joins;     /* by instruction: where both ways of an idle branch meet again; or 0 */
 	bool counts;         /* loops are counted: the build has no may_goto */
 	struct controls nodes[2]; /* by family: what there are, but for where they lead; see vec_node() */
 	struct controls tests;    /* see vec_test() */
@@ -121,12 +121,25 @@ vec vec_test(struct walker *walker, uint32_t control, unsigned word);
  * the blob there, in units of 2 bytes.
  */
 vec vec_opaque(struct walker *walker, uint32_t kind, vec left, vec right);
-enum { PILOT = 1000, OPAQUE_MAX = 40 };
+enum { PILOT = 1000, OPAQUE_MAX = 40 /* no source has more words */ };
 /* Fills in `own_names`. */
 void vec_own_names(struct walker *walker);
 /* SOURCE_BIT() of all that the diagram looks at. */
 uint32_t vec_sources(struct walker *walker, bdd_ref bit);
-enum { WALKER_LEVELS = 18 * 1056 + 64 * 128, ELSEWHERE_MAX = 64 };
+enum { WALKER_LEVELS = 18 * 1056 + 64 * 64 };
+
+/* --- what matters where (walker_flow.c) ---------------------------------------------------------------------------- */
+
+/* Fills in `live`, `joins`, `counts`. */
+void walker_flow(struct walker *walker);
+/* Whether the instruction does nothing but set a register that does not matter behind it. */
+bool walker_idles(const struct walker *walker, uint32_t at);
+/* Where a jump or branch leads. */
+uint32_t walker_target(const struct walker *walker, uint32_t at);
+/* What is run next, if no branch that matters jumps. */
+uint32_t walker_next(const struct walker *walker, uint32_t at);
+/* Index of the word of the stack that the instruction is about, if its address is `base`; STACK_WORDS: none. */
+unsigned walker_stack_word(const struct insn *insn, unsigned base);
 
 /* --- the machine (walker_machine.c) ------------------------------------------------------------------------------- */
 
@@ -161,8 +174,6 @@ enum { FUNCTION_CLASSIFY, FUNCTION_TESTS, FUNCTION_CHANGES, FUNCTION_WALK4, FUNC
 unsigned walker_function(const struct walker *walker, uint32_t image_function);
 /* How many arguments it takes. */
 unsigned walker_arguments(unsigned function);
-/* Fills in `live`, `counts`. */
-void walker_flow(struct walker *walker);
 
 /* What stops the machine, at the instruction where it stands. */
 enum stop {
@@ -191,7 +202,7 @@ enum { OPEN_MAX = 24 };
 
 struct opened {
 	struct open list[OPEN_MAX];
-	unsigned count, elsewhere;
+	unsigned count;
 };
 
 /* Runs until it stops, in packets (and all else) of the set. */

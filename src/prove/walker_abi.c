@@ -848,7 +848,7 @@ bool reading_opens(struct walker *walker, const struct reading *reading, struct 
 
 void reading_known(struct walker *walker, const struct reading *reading, struct opened *ret_opened)
 {
-	ret_opened->count = ret_opened->elsewhere = 0;
+	ret_opened->count = 0;
 	if (reading->kind != ASK_TESTS && reading_opens(walker, reading, &ret_opened->list[0]))
 		ret_opened->count = 1;
 	if (reading->kind == READ_TEST || reading->kind == ASK_TESTS)

@@ -2,6 +2,7 @@
 /*
  * Runs instructions of a walker of tables. In: a machine, whose words are symbolic numbers or addresses; out: why it stops.
  * Each instruction is exact; what is not understood (an address that is not one of the few that walkers have, say) fails.
+ * Those that only set what does not matter (walker_flow.c) are passed over.
  * The packet may be written to. may_goto never jumps: tables that take so many turns are not proven (table_deep()).
  */
 #include <stddef.h>
@@ -34,119 +35,7 @@ unsigned walker_arguments(unsigned function)
 	return function < FUNCTION_COUNT ? functions[function].arguments : 5;
 }
 
-/* --- what matters where ------------------------------------------------------------------------------------------- */
-
-enum { HELPER_LOOKUP = 1, ARGUMENTS_OF_LOOKUP = 1 << 1 | 1 << 2, CLOBBERED = 0x3f };
-
-/* Index of the word of the stack that the instruction is about; STACK_WORDS: none. */
-static unsigned stack_word(const struct insn *insn, unsigned base)
-{
-	int place = -insn->offset - 1;
-
-	return base == FP && place >= 0 && place < STACK_WORDS * 8 ? (unsigned)place / 8 : STACK_WORDS;
-}
-
-static uint32_t bit_of_stack(const struct insn *insn, unsigned base)
-{
-	unsigned word = stack_word(insn, base);
-
-	return word < STACK_WORDS ? 1u << (REGISTERS + word) : 0;
-}
-
-static uint32_t used_by(const struct walker *walker, const struct insn *insn)
-{
-	uint32_t dst = 1u << insn->dst, src = insn->by_register ? 1u << insn->src : 0;
-
-	switch (insn->kind) {
-	case INSN_MOVE:
-		return src;
-	case INSN_LOAD:
-		return 1u << insn->src | bit_of_stack(insn, insn->src);
-	case INSN_HELPER:
-		return ARGUMENTS_OF_LOOKUP;
-	case INSN_REST:
-		return 1u << 1;
-	case INSN_CALL:
-		return ((2u << walker_arguments(walker_function(walker, (uint32_t)insn->number))) - 1) & ~1u;
-	case INSN_EXIT:
-		return 1;
-	case INSN_PLACE:
-	case INSN_GOTO:
-	case INSN_MAY_GOTO:
-		return 0;
-	default:
-		return dst | src;
-	}
-}
-
-static uint32_t set_by(const struct insn *insn)
-{
-	switch (insn->kind) {
-	case INSN_MOVE:
-	case INSN_LOAD:
-	case INSN_PLACE:
-		return 1u << insn->dst;
-	case INSN_STORE:
-		return bit_of_stack(insn, insn->dst);
-	case INSN_HELPER:
-	case INSN_CALL:
-	case INSN_REST:
-		return CLOBBERED;
-	default:
-		return 0;
-	}
-}
-
-static uint32_t following(const struct walker *walker, uint32_t at)
-{
-	return at + 1 < walker->image.insn_count && walker->insns[at + 1].kind == INSN_SECOND ? at + 2 : at + 1;
-}
-
-static uint32_t target_of(uint32_t at, const struct insn *insn)
-{
-	return (uint32_t)((int64_t)at + 1 + insn->offset);
-}
-
-static bool jumps(const struct insn *insn)
-{
-	return insn->kind == INSN_GOTO || insn->kind == INSN_BRANCH;
-}
-
-static uint32_t live_at(const struct walker *walker, uint32_t at)
-{
-	return at < walker->image.insn_count ? walker->live[at] : 0;
-}
-
-static uint32_t live_before(const struct walker *walker, uint32_t at)
-{
-	const struct insn *insn = &walker->insns[at];
-	uint32_t after = 0;
-
-	if (insn->kind != INSN_GOTO && insn->kind != INSN_EXIT)
-		after = live_at(walker, following(walker, at));
-	if (jumps(insn))
-		after |= live_at(walker, target_of(at, insn));
-	return (after & ~set_by(insn)) | used_by(walker, insn);
-}
-
-void walker_flow(struct walker *walker)
-{
-	bool changed = true;
-
-	walker->live = ARENA_ARRAY(walker->prove->arena, uint32_t, walker->image.insn_count);
-	walker->counts = true;
-	while (changed) {
-		changed = false;
-		for (uint32_t at = (uint32_t)walker->image.insn_count; at-- > 0;) {
-			uint32_t live = live_before(walker, at);
-
-			changed |= live != walker->live[at];
-			walker->live[at] = live;
-			if (walker->insns[at].kind == INSN_MAY_GOTO)
-				walker->counts = false;
-		}
-	}
-}
+enum { HELPER_LOOKUP = 1 };
 
 /* --- words -------------------------------------------------------------------------------------------------------- */
 
@@ -189,25 +78,6 @@ static void set_register(struct running *running, unsigned number, struct word w
 		running->machine->registers[number] = word;
 }
 
-/* Whether it comes from words that must not matter. */
-static bool is_elsewhere(const struct running *running, vec v)
-{
-	const bdd_ref *bits = vec_bits(running->walker, v);
-
-	for (unsigned i = 0; i < WORD_BITS; i++)
-		if (vec_sources(running->walker, bits[i]) & SOURCE_BIT(FROM_ELSEWHERE))
-			return true;
-	return false;
-}
-
-/* In place of what comes of those and would be large: anything. */
-static vec anything(struct running *running)
-{
-	if (running->opened->elsewhere == ELSEWHERE_MAX)
-		fail(running, "uses too much that does not matter");
-	return vec_source(running->walker, FROM_ELSEWHERE, running->opened->elsewhere++ % ELSEWHERE_MAX);
-}
-
 /* --- arithmetic --------------------------------------------------------------------------------------------------- */
 
 static void do_move(struct running *running, const struct insn *insn)
@@ -233,16 +103,6 @@ static bool is_address(const struct word *word)
 	return word->kind >= WORD_PACKET;
 }
 
-/* Whether carries or shifts would mix what must not matter with more of that, or anything else. */
-static bool grows(const struct running *running, const struct insn *insn, const struct word *left, const struct word *right)
-{
-	bool mixes = insn->kind == INSN_ADD || insn->kind == INSN_SUB || insn->kind == INSN_LEFT || insn->kind == INSN_RIGHT;
-	uint64_t number;
-
-	return mixes && insn->wide && left->kind == WORD_NUMBER && !vec_known(running->walker, right->bits, &number) &&
-	       (is_elsewhere(running, left->bits) || is_elsewhere(running, right->bits));
-}
-
 static void do_arithmetic(struct running *running, const struct insn *insn)
 {
 	struct word left, right;
@@ -264,10 +124,7 @@ static void do_arithmetic(struct running *running, const struct insn *insn)
 		fail(running, "calculates with what is no number");
 		return;
 	}
-	if (grows(running, insn, &left, &right))
-		left.bits = anything(running);
-	else
-		left.bits = vec_operate(running->walker, (enum insn_kind)insn->kind, insn->wide, left.bits, right.bits);
+	left.bits = vec_operate(running->walker, (enum insn_kind)insn->kind, insn->wide, left.bits, right.bits);
 	set_register(running, insn->dst, left);
 }
 
@@ -352,7 +209,7 @@ static vec address_of(struct running *running, const struct word *base, int16_t 
 
 static void load_stack(struct running *running, const struct insn *insn)
 {
-	unsigned word = stack_word(insn, FP);
+	unsigned word = walker_stack_word(insn, FP);
 	const struct word *there = &running->machine->stack[word % STACK_WORDS];
 
 	if (word >= STACK_WORDS || insn->offset % 8 ||
@@ -406,9 +263,7 @@ static void load_packet(struct running *running, const struct insn *insn, vec ad
 		fail(running, "may read behind struct packet");
 		return;
 	}
-	set_register(running, insn->dst,
-		     (struct word){ WORD_NUMBER, is_elsewhere(running, address) ? anything(running) :
-										  packet_word(running, address) });
+	set_register(running, insn->dst, (struct word){ WORD_NUMBER, packet_word(running, address) });
 }
 
 static void load_config(struct running *running, const struct insn *insn, vec address)
@@ -478,9 +333,7 @@ static void load_blob(struct running *running, const struct insn *insn, vec addr
 		fail(running, "reads at an odd place of the table");
 	if (running->stops)
 		return;
-	if (!(live_at(walker, running->machine->at + 1) >> insn->dst & 1))
-		set_register(running, insn->dst, number_word(walker, 0)); /* only read for the processor's sake */
-	else if (find_open(running, running->stopped.index, &word))
+	if (find_open(running, running->stopped.index, &word))
 		set_register(running, insn->dst, bytes_of(walker, word, byte, insn->size));
 	else
 		stop(running, STOP_READ);
@@ -513,7 +366,7 @@ static void do_load(struct running *running, const struct insn *insn)
 
 static void store_stack(struct running *running, const struct insn *insn, struct word word)
 {
-	unsigned at = stack_word(insn, FP);
+	unsigned at = walker_stack_word(insn, FP);
 
 	if (at >= STACK_WORDS || insn->offset % 8 || word.kind == WORD_NONE ||
 	    (insn->size != 8 && (insn->size != 4 || word.kind != WORD_NUMBER))) {
@@ -640,14 +493,17 @@ struct stopped machine_run(struct walker *walker, struct machine *machine, bdd_r
 	for (unsigned turn = 0; !running.stops; turn++) {
 		const struct insn *insn = &walker->insns[machine->at];
 
-		step(&running, insn);
+		if (walker_idles(walker, machine->at))
+			machine->registers[insn->dst] = (struct word){ WORD_NONE, 0 };
+		else if (!walker->joins[machine->at])
+			step(&running, insn);
 		if (turn > TURNS_MAX)
 			fail(&running, "is reached again and again");
 		if (walker_over(walker))
 			stop(&running, STOP_FAILED);
 		if (running.stops)
 			break;
-		machine->at = insn->kind == INSN_GOTO ? target_of(machine->at, insn) : following(walker, machine->at);
+		machine->at = walker_next(walker, machine->at);
 		if (machine->at >= walker->image.insn_count) {
 			machine->at = (uint32_t)walker->image.insn_count - 1;
 			fail(&running, "runs out of the code");
@@ -658,7 +514,7 @@ struct stopped machine_run(struct walker *walker, struct machine *machine, bdd_r
 
 void machine_branch(struct walker *walker, struct machine *machine, bool taken)
 {
-	machine->at = taken ? target_of(machine->at, &walker->insns[machine->at]) : machine->at + 1;
+	machine->at = taken ? walker_target(walker, machine->at) : machine->at + 1;
 	if (machine->at >= walker->image.insn_count) {
 		machine->at = 0;
 		walker_fail(walker, 0, "is jumped to from elsewhere");

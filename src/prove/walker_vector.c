@@ -21,7 +21,7 @@ void vec_init(struct walker *walker)
 {
 	intern_init(&walker->vectors, walker->prove->arena, WORD_BITS * sizeof(bdd_ref));
 	walker->memos = ARENA_ARRAY(walker->prove->arena, struct vec_memo, MEMOS);
-	walker->sources = ARENA_ARRAY(walker->prove->arena, vec, SOURCES * ELSEWHERE_MAX);
+	walker->sources = ARENA_ARRAY(walker->prove->arena, vec, SOURCES * OPAQUE_MAX);
 	walker->own_names = ARENA_ARRAY(walker->prove->arena, bdd_ref, WALKER_LEVELS);
 	intern_init(&walker->opaque, walker->prove->arena, sizeof(struct making));
 	vec_number(walker, 0); /* is VEC_ZERO */
@@ -85,10 +85,10 @@ enum { OTHERS = IMAGE_WORDS * BLOCK, OTHER_PLACES = (WALKER_LEVELS - OTHERS) / W
 static const uint8_t places[SOURCES] = {
 	[FROM_INDEX] = 0, [FROM_LATEST] = 1, [FROM_EPOCH] = 2, [FROM_FIRST] = 4, [FROM_ANSWER] = 5,
 	[FROM_TEST] = 6, /* its last word */
-	[FROM_VERSION] = 8, [FROM_VERSION_BEFORE] = 16, [FROM_ELSEWHERE] = 24, [FROM_OPAQUE] = 24 + ELSEWHERE_MAX,
+	[FROM_VERSION] = 8, [FROM_VERSION_BEFORE] = 16, [FROM_OPAQUE] = 24,
 };
 _Static_assert(PLACE_OF_KEY + TABLE_KEY_WORDS == PLACES, "room for all");
-_Static_assert(OTHER_PLACES >= 24 + ELSEWHERE_MAX + OPAQUE_MAX && WORD_BITS * OTHER_PLACES + OTHERS == WALKER_LEVELS, "room for all");
+_Static_assert(OTHER_PLACES >= 24 + OPAQUE_MAX && (int)OPAQUE_MAX >= (int)IMAGE_WORDS && WORD_BITS * OTHER_PLACES + OTHERS == WALKER_LEVELS, "room for all");
 
 static uint32_t level_in(unsigned word, unsigned bit, unsigned place)
 {
@@ -230,7 +230,7 @@ static uint32_t level_of_source(enum origin source, unsigned word, unsigned bit)
 
 vec vec_source(struct walker *walker, enum origin source, unsigned word)
 {
-	vec *known = &walker->sources[source * ELSEWHERE_MAX + word];
+	vec *known = &walker->sources[source * OPAQUE_MAX + word];
 	bdd_ref bits[WORD_BITS];
 
 	if (*known)
