@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <pcap/pcap.h>
+#include "observe/pcap_calls.h"
 
 enum { ETHER_BYTES = 14, TYPE_IPV4 = 0x0800, TYPE_IPV6 = 0x86dd, TYPES_BEGIN = 1536, LENGTH_MAX = 1500 };
 
@@ -26,6 +26,7 @@ struct link_type {
 };
 
 struct capture {
+	const struct pcap_calls *calls;
 	pcap_t *pcap;
 	const struct link_type *link;
 	unsigned char *buffer; /* a synthetic frame */
@@ -33,6 +34,7 @@ struct capture {
 };
 
 struct capture_writer {
+	const struct pcap_calls *calls;
 	pcap_t *pcap;
 	pcap_dumper_t *dumper;
 	size_t snaplen;
@@ -111,6 +113,8 @@ static const struct link_type *find_link(int type)
 	return NULL;
 }
 
+static const char no_library[] = "libpcap is not installed";
+
 /* --- reading -------------------------------------------------------------------------------------------------- */
 
 /* libpcap begins some messages with the path, some not. */
@@ -128,11 +132,11 @@ static int cannot_open(const char *path, const char *reason, char *error, size_t
 	return -EINVAL;
 }
 
-static int check_link(const char *path, pcap_t *pcap, char *error, size_t error_size)
+static int check_link(const struct pcap_calls *calls, const char *path, pcap_t *pcap, char *error, size_t error_size)
 {
-	const char *name = pcap_datalink_val_to_description_or_dlt(pcap_datalink(pcap));
+	const char *name = calls->datalink_val_to_description_or_dlt(calls->datalink(pcap));
 
-	if (find_link(pcap_datalink(pcap)))
+	if (find_link(calls->datalink(pcap)))
 		return 0;
 	snprintf(error, error_size,
 		 "cannot use `%s`: its link type is %s, not Ethernet, raw IP, Linux cooked or loopback", path, name);
@@ -141,23 +145,23 @@ static int check_link(const char *path, pcap_t *pcap, char *error, size_t error_
 
 int capture_open(const char *path, char *error, size_t error_size, struct capture **ret_capture)
 {
+	const struct pcap_calls *calls = pcap_calls();
 	char reason[PCAP_ERRBUF_SIZE] = "";
-	pcap_t *pcap = pcap_open_offline_with_tstamp_precision(path, PCAP_TSTAMP_PRECISION_NANO, reason);
+	pcap_t *pcap = calls ? calls->open_offline_with_tstamp_precision(path, PCAP_TSTAMP_PRECISION_NANO, reason) : NULL;
 	struct capture *capture;
 	int result;
 
 	if (!pcap)
-		return cannot_open(path, reason, error, error_size);
-	result = check_link(path, pcap, error, error_size);
+		return cannot_open(path, calls ? reason : no_library, error, error_size);
+	result = check_link(calls, path, pcap, error, error_size);
 	capture = result ? NULL : calloc(1, sizeof *capture);
 	if (!capture) {
-		pcap_close(pcap);
+		calls->close(pcap);
 		if (!result)
 			snprintf(error, error_size, "cannot read `%s`: out of memory", path);
 		return result ? result : -ENOMEM;
 	}
-	capture->pcap = pcap;
-	capture->link = find_link(pcap_datalink(pcap));
+	*capture = (struct capture){ .calls = calls, .pcap = pcap, .link = find_link(calls->datalink(pcap)) };
 	*ret_capture = capture;
 	return 0;
 }
@@ -166,14 +170,14 @@ void capture_close(struct capture *capture)
 {
 	if (!capture)
 		return;
-	pcap_close(capture->pcap);
+	capture->calls->close(capture->pcap);
 	free(capture->buffer);
 	free(capture);
 }
 
 const char *capture_error(struct capture *capture)
 {
-	return pcap_geterr(capture->pcap);
+	return capture->calls->geterr(capture->pcap);
 }
 
 static int reserve(struct capture *capture, size_t size)
@@ -220,7 +224,7 @@ int capture_next(struct capture *capture, struct frame *ret_frame)
 	struct pcap_pkthdr *header;
 	const unsigned char *data;
 	struct frame frame;
-	int got = pcap_next_ex(capture->pcap, &header, &data);
+	int got = capture->calls->next_ex(capture->pcap, &header, &data);
 
 	if (got == PCAP_ERROR_BREAK)
 		return 0;
@@ -243,7 +247,7 @@ static int cannot_create(const char *path, const char *reason, char *error, size
 {
 	snprintf(error, error_size, "cannot write `%s`: %s", path, without_path(reason, path));
 	if (writer && writer->pcap)
-		pcap_close(writer->pcap);
+		writer->calls->close(writer->pcap);
 	free(writer);
 	return -EIO;
 }
@@ -255,13 +259,16 @@ int capture_create(const char *path, size_t snaplen, char *error, size_t error_s
 
 	if (!writer)
 		return cannot_create(path, "out of memory", error, error_size, NULL);
+	writer->calls = pcap_calls();
+	if (!writer->calls)
+		return cannot_create(path, no_library, error, error_size, writer);
 	writer->snaplen = snaplen;
-	writer->pcap = pcap_open_dead_with_tstamp_precision(DLT_EN10MB, (int)snaplen, PCAP_TSTAMP_PRECISION_NANO);
+	writer->pcap = writer->calls->open_dead_with_tstamp_precision(DLT_EN10MB, (int)snaplen, PCAP_TSTAMP_PRECISION_NANO);
 	if (!writer->pcap)
 		return cannot_create(path, "out of memory", error, error_size, writer);
-	writer->dumper = pcap_dump_open(writer->pcap, path);
+	writer->dumper = writer->calls->dump_open(writer->pcap, path);
 	if (!writer->dumper)
-		return cannot_create(path, pcap_geterr(writer->pcap), error, error_size, writer);
+		return cannot_create(path, writer->calls->geterr(writer->pcap), error, error_size, writer);
 	*ret_writer = writer;
 	return 0;
 }
@@ -275,18 +282,20 @@ void capture_write(struct capture_writer *writer, const struct frame *frame)
 		.len = (bpf_u_int32)(frame->original > frame->length ? frame->original : frame->length),
 	};
 
-	pcap_dump((unsigned char *)writer->dumper, &header, frame->data);
+	writer->calls->dump((unsigned char *)writer->dumper, &header, frame->data);
 }
 
 int capture_finish(struct capture_writer *writer)
 {
+	const struct pcap_calls *calls;
 	bool failed;
 
 	if (!writer)
 		return 0;
-	failed = pcap_dump_flush(writer->dumper) || ferror(pcap_dump_file(writer->dumper));
-	pcap_dump_close(writer->dumper);
-	pcap_close(writer->pcap);
+	calls = writer->calls;
+	failed = calls->dump_flush(writer->dumper) || ferror(calls->dump_file(writer->dumper));
+	calls->dump_close(writer->dumper);
+	calls->close(writer->pcap);
 	free(writer);
 	return failed ? -EIO : 0;
 }
