@@ -192,6 +192,7 @@ void prove_run(struct arena *arena, const struct prove_input *input, struct prov
 	result.insn_count = prove->image.insn_count;
 	result.node_count = prove->bdd->nodes.count;
 	result.record_count = prove->record_count;
+	result.suspect_count = prove->suspect_count;
 	result.nanoseconds = bdd_clock() - start;
 	*ret_result = result;
 }

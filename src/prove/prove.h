@@ -95,6 +95,7 @@ struct prove_result {
 	size_t insn_count;
 	size_t node_count;    /* of all diagrams made on the way, as far as they are kept */
 	size_t record_count;  /* different records of the table */
+	size_t suspect_count; /* kinds of packets for which its records alone show nothing, so that diagrams were compared */
 	size_t walker_steps;  /* different ones that its walkers were shown to take as the table says */
 	uint64_t nanoseconds;
 };

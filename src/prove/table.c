@@ -149,6 +149,7 @@ static bool compare_suspects(struct prove *prove, bool six, const struct suspect
 
 	if (!suspects->all && !suspects->list.count)
 		return true;
+	prove->suspect_count += suspects->all ? 1 : suspects->list.count;
 	if ((suspects->all || prove->table->count <= SMALL) && fits(prove, six, NULL, &equal, ret_different))
 		return equal;
 	if (suspects->all)

@@ -176,7 +176,7 @@ void known_of_set(struct prove *prove, bdd_ref set, struct known *ret_known);
 struct member {
 	struct record record;
 	bool hides;  /* where it agrees, nothing of a higher order matters */
-	bool masked; /* where it agrees, one of the same order in the tree of changes does, which is taken before it */
+	bool masked; /* it is taken by no packet that is no suspect, because of what is in the tree of changes */
 	uint32_t item;
 	unsigned trees; /* bit i: it is in that tree; none: it is in the hash */
 };

@@ -15,8 +15,9 @@
  * rules say.
  *
  * If rules were changed, one more tree is searched before all others, so its records are taken before those of the same order.
- * Where a rule went, they agree with whatever its records agree with, and go on at the next order: those are masked, as if they
- * were not there. What is in that tree need not be found in others, but still hides there.
+ * Where a rule went, they agree with whatever its records agree with, and go on at the next order; but not where something
+ * before them in that tree hides them, or all of them. Its records are put aside, as if they were not there, and each is shown to
+ * be taken by no packet, once it is known what hides. What is in that tree need not be found in others, but still hides there.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -34,12 +35,20 @@ struct group {
 	struct answer_run asked, without; /* then, what asks, and where it goes on without */
 };
 
+/* A record that no packet may take: one of the same order in the tree of changes is taken before it, or one there hides it. */
+struct aside {
+	struct member *member;
+	const struct group *group;
+	uint32_t item; /* what is of items before it may hide the member */
+};
+
 struct matching {
 	struct family *family;
 	struct prove *prove;
 	struct items items;
 	VEC(struct group) groups;
 	bool *done; /* by item: its records are all of it */
+	VEC(struct aside) aside;
 };
 
 enum { SUSPECTS_MAX = 24, SPARE_NODES = 1 << 14, LOOKS_MAX = 64 };
@@ -309,12 +318,11 @@ static bool changed_answer(const struct matching *matching, const struct group *
 	return false;
 }
 
-static void mask_member(struct matching *matching, struct member *member, bdd_ref changed)
+/* It is checked later that the member is never taken (check_aside()). */
+static void put_aside(struct matching *matching, const struct group *group, struct member *member, uint32_t item)
 {
-	struct family *family = matching->family;
-	bdd_ref set = bdd_and(matching->prove->bdd, record_set(matching->prove, &member->record), family->packets);
-
-	member->masked = family_real(family, bdd_ite(matching->prove->bdd, changed, BDD_FALSE, set)) == BDD_FALSE;
+	member->masked = true;
+	VEC_PUSH(matching->prove->arena, &matching->aside) = (struct aside){ .member = member, .group = group, .item = item };
 }
 
 /* Those that are masked come last, and no longer belong to the group. */
@@ -332,21 +340,28 @@ static void part_masked(struct matching *matching, struct group *group)
 	group->count = kept;
 }
 
-static void mask_group(struct matching *matching, struct group *group)
+/* What says something else than the changes of the same order. */
+static void mask_group(struct matching *matching, struct group *group, uint32_t item)
 {
-	bdd_ref changed;
 	uint32_t answer;
 
 	if (!changed_answer(matching, group, &answer))
 		return;
-	changed = changed_set(matching, group);
 	for (uint32_t i = 0; i < group->count; i++) {
 		struct member *member = member_of(matching, group, i);
 
 		if (!is_changed(member) && member->record.answer != answer)
-			mask_member(matching, member, changed);
+			put_aside(matching, group, member, item);
 	}
 	part_masked(matching, group);
+}
+
+/* No item is what the group says. */
+static void mask_all(struct matching *matching, struct group *group, uint32_t item)
+{
+	for (uint32_t i = 0; i < group->count; i++)
+		put_aside(matching, group, member_of(matching, group, i), item);
+	group->count = 0;
 }
 
 /* --- which item an order is ----------------------------------------------------------------------------- */
@@ -475,7 +490,7 @@ static void match_group(struct matching *matching, struct group *group, uint32_t
 	struct family *family = matching->family;
 	uint32_t all = group->count, answer;
 
-	mask_group(matching, group);
+	mask_group(matching, group, *next);
 	answer = member_of(matching, group, 0)->record.answer;
 	if (read_answer(matching, group, answer) && one_answer(matching, group) && group->order < family->table->start >> 32) {
 		if (changed_answer(matching, group, &answer))
@@ -486,7 +501,7 @@ static void match_group(struct matching *matching, struct group *group, uint32_t
 	if (group->gap)
 		return;
 	if (group->item == NO_ITEM) {
-		suspect_group(matching, group);
+		mask_all(matching, group, *next);
 		return;
 	}
 	*next = group->item + 1;
@@ -559,6 +574,8 @@ static void find_hiding(struct matching *matching)
 	int32_t *over = ARENA_ARRAY(matching->prove->arena, int32_t, count + 2), open = 0;
 
 	for (size_t i = 0; i < count; i++) {
+		if (matching->groups.items[i].item == NO_ITEM)
+			continue; /* never taken, or no further than to the next */
 		note_jump(matching, &matching->groups.items[i].run, i, over);
 		note_jump(matching, &matching->groups.items[i].without, i, over);
 	}
@@ -571,6 +588,29 @@ static void find_hiding(struct matching *matching)
 				!open && group->item != NO_ITEM && !group->run.resumes &&
 				!group->asked.asks;
 	}
+}
+
+/* --- what was put aside ----------------------------------------------------------------------------------- */
+
+static void check_aside(struct matching *matching, const struct aside *aside)
+{
+	struct prove *prove = matching->prove;
+	bdd_ref changed = is_changed(aside->member) ? BDD_FALSE : changed_set(matching, aside->group);
+	bdd_ref left = bdd_and(prove->bdd, record_set(prove, &aside->member->record), matching->family->packets);
+
+	left = family_real(matching->family, bdd_ite(prove->bdd, changed, BDD_FALSE, left));
+	if (left != BDD_FALSE)
+		left = family_left_changed(matching->family, left, aside->item);
+	if (left != BDD_FALSE && !prove_stopped(prove))
+		suspect_member(matching->family, aside->member);
+	family_tidy(matching->family);
+}
+
+static void check_all_aside(struct matching *matching)
+{
+	for (size_t i = 0; i < matching->aside.count; i++)
+		if (!matching->family->suspects.all && !prove_stopped(matching->prove))
+			check_aside(matching, &matching->aside.items[i]);
 }
 
 /* --- what has no records -------------------------------------------------------------------------------- */
@@ -629,6 +669,7 @@ void family_prove(struct family *family)
 	for (size_t i = 0; i < matching.groups.count; i++)
 		check_resumption(&matching, &matching.groups.items[i]);
 	find_hiding(&matching);
+	check_all_aside(&matching);
 	if (!family->suspects.all && !prove_stopped(prove))
 		family_deal(family);
 	if (!family->suspects.all && !prove_stopped(prove))

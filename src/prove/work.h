@@ -171,6 +171,7 @@ struct prove {
 	struct intern values, atoms, numbers; /* struct value, struct atom, uint64_t */
 	struct spec *spec;
 	size_t record_count; /* different ones of the table */
+	size_t suspect_count;
 	bdd_ref program; /* of the object; leaves: see leaf_of_number() */
 	const struct table *table; /* which classify() walks, or NULL; then the program is classify_rest() */
 	const struct walker_trial *walked; /* a walker was found to say something else than the table; or NULL */
