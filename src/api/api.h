@@ -59,6 +59,15 @@ struct call {
 int api_call(struct weir *weir, struct arena *arena, bool append, int (*work)(struct call *call, void *context),
 	     void *context);
 
+/*
+ * What public calls hand out and what owns its memory: objects that begin with their arena, zeroed otherwise. NULL without memory,
+ * and nothing is done to NULL.
+ */
+void *api_new(size_t size);
+void api_free(void *object);
+/* Fills a new one in by api_call(); it is freed on failure. */
+int api_result(struct weir *weir, void *object, int (*work)(struct call *call, void *context), void *context);
+
 /* Queues an error about no place and returns `status`. */
 int api_fail(struct call *call, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
@@ -79,8 +88,6 @@ struct weir_program {
 	struct weir_policy *policies; /* one for each ruleset */
 };
 
-/* An empty one, or NULL without memory. */
-struct weir_program *program_new(void);
 /* Fills in its policies from its rulesets. */
 void api_describe_policies(struct weir_program *program);
 

@@ -9,26 +9,9 @@
 
 enum { FILE_BYTES_MAX = 256 << 20 };
 
-struct weir_program *program_new(void)
-{
-	struct weir_program *program = calloc(1, sizeof *program);
-
-	if (!program)
-		return NULL;
-	program->arena = arena_new();
-	if (!program->arena) {
-		free(program);
-		return NULL;
-	}
-	return program;
-}
-
 WEIR_EXPORT void weir_program_free(struct weir_program *program)
 {
-	if (!program)
-		return;
-	arena_free(program->arena);
-	free(program);
+	api_free(program);
 }
 
 /* Reads all of an open file; the caller frees the text. */
@@ -272,7 +255,7 @@ int api_out_of_memory(struct weir *weir)
 static int compile_source(struct weir *weir, const char *name, const char *text, size_t length, bool expression,
 			  struct weir_program **ret_program)
 {
-	struct weir_program *program = program_new();
+	struct weir_program *program = api_new(sizeof *program);
 	struct adding adding = { .name = name, .text = text, .length = length };
 	struct compiling compiling;
 	int status;
@@ -284,10 +267,8 @@ static int compile_source(struct weir *weir, const char *name, const char *text,
 		return api_out_of_memory(weir);
 	}
 	compiling = (struct compiling){ program, expression };
-	status = api_call(weir, program->arena, false, compile, &compiling);
-	if (status)
-		weir_program_free(program);
-	else
+	status = api_result(weir, program, compile, &compiling);
+	if (!status)
 		*ret_program = program;
 	return status;
 }

@@ -6,26 +6,35 @@
 
 #include "api/api.h"
 
+void *api_new(size_t size)
+{
+	struct arena **object = calloc(1, size);
+
+	if (!object)
+		return NULL;
+	*object = arena_new();
+	if (*object)
+		return object;
+	free(object);
+	return NULL;
+}
+
+void api_free(void *object)
+{
+	if (!object)
+		return;
+	arena_free(*(struct arena **)object);
+	free(object);
+}
+
 WEIR_EXPORT struct weir *weir_new(void)
 {
-	struct weir *weir = calloc(1, sizeof *weir);
-
-	if (!weir)
-		return NULL;
-	weir->arena = arena_new();
-	if (!weir->arena) {
-		free(weir);
-		return NULL;
-	}
-	return weir;
+	return api_new(sizeof(struct weir));
 }
 
 WEIR_EXPORT void weir_free(struct weir *weir)
 {
-	if (!weir)
-		return;
-	arena_free(weir->arena);
-	free(weir);
+	api_free(weir);
 }
 
 WEIR_EXPORT const char *weir_version(void)
@@ -165,6 +174,15 @@ int api_call(struct weir *weir, struct arena *arena, bool append, int (*work)(st
 		return status;
 	report_out_of_memory(weir);
 	return WEIR_SYSTEM;
+}
+
+int api_result(struct weir *weir, void *object, int (*work)(struct call *call, void *context), void *context)
+{
+	int status = object ? api_call(weir, *(struct arena **)object, false, work, context) : api_out_of_memory(weir);
+
+	if (status)
+		api_free(object);
+	return status;
 }
 
 int api_fail(struct call *call, int status, const char *format, ...)

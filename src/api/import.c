@@ -21,24 +21,7 @@ struct importing {
 
 WEIR_EXPORT void weir_import_free(struct weir_import *import)
 {
-	if (!import)
-		return;
-	arena_free(import->arena);
-	free(import);
-}
-
-static struct weir_import *import_new(void)
-{
-	struct weir_import *import = calloc(1, sizeof *import);
-
-	if (!import)
-		return NULL;
-	import->arena = arena_new();
-	if (!import->arena) {
-		free(import);
-		return NULL;
-	}
-	return import;
+	api_free(import);
 }
 
 /* The document goes when the call ends. */
@@ -75,7 +58,7 @@ static int import_text(struct weir *weir, const char *path, const char *text, si
 		       struct weir_import **ret_import)
 {
 	struct document *document = document_load(text, length);
-	struct importing importing = { import_new(), { path, text, length }, document };
+	struct importing importing = { api_new(sizeof *importing.import), { path, text, length }, document };
 	int status;
 
 	if (!document || !importing.import)

@@ -708,28 +708,19 @@ static int take(struct call *call, void *context)
 WEIR_EXPORT int weir_snapshot_take(struct weir *weir, const struct weir_program *program,
 				   struct weir_snapshot **ret_snapshot)
 {
-	struct weir_snapshot *snapshot = calloc(1, sizeof *snapshot);
+	struct weir_snapshot *snapshot = api_new(sizeof *snapshot);
 	struct taking taking = { .snapshot = snapshot, .program = program };
-	int status = WEIR_SYSTEM;
+	int status = api_result(weir, snapshot, take, &taking);
 
-	if (snapshot)
-		snapshot->arena = arena_new();
-	if (snapshot && snapshot->arena)
-		status = api_call(weir, snapshot->arena, false, take, &taking);
 	kernel_close(taking.kernel);
-	if (status)
-		weir_snapshot_free(snapshot);
-	else
+	if (!status)
 		*ret_snapshot = snapshot;
 	return status;
 }
 
 WEIR_EXPORT void weir_snapshot_free(struct weir_snapshot *snapshot)
 {
-	if (!snapshot)
-		return;
-	arena_free(snapshot->arena);
-	free(snapshot);
+	api_free(snapshot);
 }
 
 struct restoring {

@@ -107,21 +107,15 @@ static int list_all(struct call *call, void *context)
 
 WEIR_EXPORT int weir_knockers_list(struct weir *weir, const char *policy, struct weir_knockers **ret_knockers)
 {
-	struct weir_knockers *knockers = calloc(1, sizeof *knockers);
+	struct weir_knockers *knockers = api_new(sizeof *knockers);
 	struct listing listing = { .policy = policy, .knockers = knockers };
-	int status = WEIR_SYSTEM;
+	int status = api_result(weir, knockers, list_all, &listing);
 
-	if (knockers)
-		knockers->arena = arena_new();
-	if (knockers && knockers->arena)
-		status = api_call(weir, knockers->arena, false, list_all, &listing);
 	kernel_state_free(&listing.open);
 	kernel_state_free(&listing.way);
 	json_decref(listing.meta);
 	kernel_close(listing.kernel);
-	if (status)
-		weir_knockers_free(knockers);
-	else
+	if (!status)
 		*ret_knockers = knockers;
 	return status;
 }
@@ -133,8 +127,5 @@ WEIR_EXPORT const struct weir_knocker *weir_knocker(const struct weir_knockers *
 
 WEIR_EXPORT void weir_knockers_free(struct weir_knockers *knockers)
 {
-	if (!knockers)
-		return;
-	arena_free(knockers->arena);
-	free(knockers);
+	api_free(knockers);
 }

@@ -600,7 +600,7 @@ WEIR_EXPORT int weir_apply_difference(struct weir *weir, const char *path, const
 	    api_read_path(path, &text, &file_call.file.length))
 		return WEIR_OK;
 	file_call.file.text = text;
-	file_call.program = program_new();
+	file_call.program = api_new(sizeof *file_call.program);
 	status = file_call.program ? api_call(weir, file_call.program->arena, false, try_file, &file_call) :
 				     api_out_of_memory(weir);
 	kernel_close(file_call.kernel);

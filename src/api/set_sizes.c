@@ -86,19 +86,13 @@ static int size_all(struct call *call, void *context)
 
 WEIR_EXPORT int weir_set_sizes(struct weir *weir, const char *policy, struct weir_set_sizes **ret_sizes)
 {
-	struct weir_set_sizes *sizes = calloc(1, sizeof *sizes);
+	struct weir_set_sizes *sizes = api_new(sizeof *sizes);
 	struct sizing sizing = { .policy = policy, .sizes = sizes };
-	int status = WEIR_SYSTEM;
+	int status = api_result(weir, sizes, size_all, &sizing);
 
-	if (sizes)
-		sizes->arena = arena_new();
-	if (sizes && sizes->arena)
-		status = api_call(weir, sizes->arena, false, size_all, &sizing);
 	kernel_close(sizing.kernel);
 	json_decref(sizing.meta);
-	if (status)
-		weir_set_sizes_free(sizes);
-	else
+	if (!status)
 		*ret_sizes = sizes;
 	return status;
 }
@@ -110,8 +104,5 @@ WEIR_EXPORT const struct weir_set_size *weir_set_size(const struct weir_set_size
 
 WEIR_EXPORT void weir_set_sizes_free(struct weir_set_sizes *sizes)
 {
-	if (!sizes)
-		return;
-	arena_free(sizes->arena);
-	free(sizes);
+	api_free(sizes);
 }

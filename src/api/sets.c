@@ -247,18 +247,12 @@ WEIR_EXPORT int weir_set_list(struct weir *weir, const char *policy, const char 
 			      struct weir_set_listing **ret_listing)
 {
 	struct set_call at = { .policy = policy, .set = set };
-	struct weir_set_listing *listing = calloc(1, sizeof *listing);
-	int status = WEIR_SYSTEM;
+	struct weir_set_listing *listing = api_new(sizeof *listing);
+	int status = api_result(weir, listing, list, &at);
 
-	if (listing)
-		listing->arena = arena_new();
-	if (listing && listing->arena)
-		status = api_call(weir, listing->arena, false, list, &at);
 	close_set(&at);
-	if (status) {
-		weir_set_listing_free(listing);
+	if (status)
 		return status;
-	}
 	listing->type = at.like.type;
 	listing->elements = at.elements;
 	listing->count = at.count;
@@ -300,10 +294,7 @@ WEIR_EXPORT void weir_set_rewind(struct weir_set_listing *listing)
 
 WEIR_EXPORT void weir_set_listing_free(struct weir_set_listing *listing)
 {
-	if (!listing)
-		return;
-	arena_free(listing->arena);
-	free(listing);
+	api_free(listing);
 }
 
 /* --- testing ----------------------------------------------------------------------------------------------------- */

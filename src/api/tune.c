@@ -60,18 +60,12 @@ static int list_tunables(struct call *call, void *context)
 
 WEIR_EXPORT int weir_tunables_get(struct weir *weir, const char *policy, struct weir_tunables **ret_tunables)
 {
-	struct weir_tunables *tunables = calloc(1, sizeof *tunables);
+	struct weir_tunables *tunables = api_new(sizeof *tunables);
 	struct tuning tuning = { .policy = policy, .tunables = tunables };
-	int status = WEIR_SYSTEM;
+	int status = api_result(weir, tunables, list_tunables, &tuning);
 
-	if (tunables)
-		tunables->arena = arena_new();
-	if (tunables && tunables->arena)
-		status = api_call(weir, tunables->arena, false, list_tunables, &tuning);
 	kernel_close(tuning.kernel);
-	if (status)
-		weir_tunables_free(tunables);
-	else
+	if (!status)
 		*ret_tunables = tunables;
 	return status;
 }
@@ -83,10 +77,7 @@ WEIR_EXPORT const struct weir_tunable *weir_tunable(const struct weir_tunables *
 
 WEIR_EXPORT void weir_tunables_free(struct weir_tunables *tunables)
 {
-	if (!tunables)
-		return;
-	arena_free(tunables->arena);
-	free(tunables);
+	api_free(tunables);
 }
 
 /* --- what was changed -------------------------------------------------------------------------------------------- */

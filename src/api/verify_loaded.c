@@ -400,19 +400,13 @@ static int check(struct call *call, void *context)
 WEIR_EXPORT int weir_verify_loaded(struct weir *weir, const char *policy, const char *hook, unsigned milliseconds,
 				   struct weir_verifications **ret_verifications)
 {
-	struct weir_verifications *results = calloc(1, sizeof *results);
+	struct weir_verifications *results = api_new(sizeof *results);
 	struct checking checking = { .policy = policy, .hook = hook, .milliseconds = milliseconds, .results = results };
-	int status = WEIR_SYSTEM;
+	int status = api_result(weir, results, check, &checking);
 
-	if (results)
-		results->arena = arena_new();
-	if (results && results->arena)
-		status = api_call(weir, results->arena, false, check, &checking);
 	kernel_loaded_free(checking.loaded);
 	kernel_close(checking.kernel);
-	if (status)
-		weir_verifications_free(results);
-	else
+	if (!status)
 		*ret_verifications = results;
 	return status;
 }
@@ -424,8 +418,5 @@ WEIR_EXPORT const struct weir_verification *weir_verifications_at(const struct w
 
 WEIR_EXPORT void weir_verifications_free(struct weir_verifications *verifications)
 {
-	if (!verifications)
-		return;
-	arena_free(verifications->arena);
-	free(verifications);
+	api_free(verifications);
 }

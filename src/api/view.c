@@ -235,19 +235,13 @@ static int view_all(struct call *call, void *context)
 
 static int views_get(struct weir *weir, const char *name, struct weir_views **ret_views)
 {
-	struct weir_views *views = calloc(1, sizeof *views);
+	struct weir_views *views = api_new(sizeof *views);
 	struct viewing viewing = { .views = views, .name = name };
-	int status = WEIR_SYSTEM;
+	int status = api_result(weir, views, view_all, &viewing);
 
-	if (views)
-		views->arena = arena_new();
-	if (views && views->arena)
-		status = api_call(weir, views->arena, false, view_all, &viewing);
 	kernel_close(viewing.kernel);
 	json_decref(viewing.policy.json);
-	if (status)
-		weir_views_free(views);
-	else
+	if (!status)
 		*ret_views = views;
 	return status;
 }
@@ -274,10 +268,7 @@ WEIR_EXPORT const struct weir_view *weir_view(const struct weir_views *views, si
 
 WEIR_EXPORT void weir_views_free(struct weir_views *views)
 {
-	if (!views)
-		return;
-	arena_free(views->arena);
-	free(views);
+	api_free(views);
 }
 
 struct resetting {
