@@ -27,10 +27,9 @@ uint32_t counters_chunks(uint32_t slots)
 /* Counters in a chunk of the map; 0, with errno, if it cannot be asked. */
 static uint32_t chunk_size(int fd)
 {
-	struct bpf_map_info info = { 0 };
-	uint32_t info_size = sizeof info;
+	struct bpf_map_info info;
 
-	if (bpf_obj_get_info_by_fd(fd, &info, &info_size))
+	if (map_info(fd, &info))
 		return 0;
 	return info.value_size / (uint32_t)sizeof(struct counter);
 }

@@ -329,19 +329,19 @@ static int scan_generation(struct kernel_events *events, const struct generation
 
 static int scan_policy(struct kernel_events *events, const struct generation *generation)
 {
-	struct bpf_map_info info = { 0 };
-	uint32_t size = sizeof info;
+	struct bpf_map_info info;
 	struct ring *known;
-	int fd;
+	int fd, error;
 
 	if (events->policy[0] && strcmp(events->policy, generation->policy))
 		return 0;
 	fd = pin_open(generation->folder.text, "%s", events->captures ? "captures" : "events");
 	if (fd < 0)
 		return 0;
-	if (bpf_obj_get_info_by_fd(fd, &info, &size)) {
+	error = map_info(fd, &info);
+	if (error) {
 		close(fd);
-		return -errno;
+		return error;
 	}
 	known = find_ring(events, info.id);
 	if (!known)
@@ -464,9 +464,8 @@ int kernel_captures_open(struct kernel *kernel, const char *policy, struct diags
 
 static int add_source(struct kernel_events *events, const struct event_source *source)
 {
-	struct bpf_map_info info = { 0 };
-	uint32_t size = sizeof info;
-	int error = bpf_obj_get_info_by_fd(source->ring, &info, &size) ? -errno : 0;
+	struct bpf_map_info info;
+	int error = map_info(source->ring, &info);
 
 	if (!error)
 		return add_ring(events, source->name, source->ring, source->status, &info);

@@ -112,11 +112,10 @@ static int read_tables(const struct tables *tables, unsigned what, struct kernel
 {
 	struct collecting collecting = { .flows = flows };
 	struct bpf_map_info info = { 0 };
-	uint32_t size = sizeof info;
 	int error = read_counts(tables->counts, &flows->counts);
 
-	if (!error && bpf_obj_get_info_by_fd(tables->assured, &info, &size))
-		error = -errno;
+	if (!error)
+		error = map_info(tables->assured, &info);
 	flows->max = info.max_entries;
 	flows->memory = map_memory(tables->assured) + map_memory(tables->fresh);
 	if (!error && what & FLOWS_ENTRIES)

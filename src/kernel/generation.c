@@ -99,21 +99,20 @@ int blob_update(const char *folder, const char *name, const void *data)
 /* `size` 0: whatever it has, at least `least` bytes. */
 static int load_value(int fd, size_t size, size_t least, void **ret_data)
 {
-	struct bpf_map_info info = { 0 };
-	uint32_t info_size = sizeof info;
+	struct bpf_map_info info;
 	const uint32_t zero = 0;
+	int error = map_info(fd, &info);
 	void *data;
 
-	if (bpf_obj_get_info_by_fd(fd, &info, &info_size))
-		return -errno;
+	if (error)
+		return error;
 	if (info.value_size < least || (size && info.value_size != size))
 		return -EPROTO;
 	data = malloc(info.value_size);
 	if (!data)
 		return -ENOMEM;
 	if (bpf_map_lookup_elem(fd, &zero, data)) {
-		int error = -errno;
-
+		error = -errno;
 		free(data);
 		return error;
 	}
@@ -123,12 +122,12 @@ static int load_value(int fd, size_t size, size_t least, void **ret_data)
 
 int value_map(int fd, int protection, void **ret_data, size_t *ret_size)
 {
-	struct bpf_map_info info = { 0 };
-	uint32_t info_size = sizeof info;
+	struct bpf_map_info info;
+	int error = map_info(fd, &info);
 	void *data;
 
-	if (bpf_obj_get_info_by_fd(fd, &info, &info_size))
-		return -errno;
+	if (error)
+		return error;
 	data = mmap(NULL, info.value_size, protection, MAP_SHARED, fd, 0);
 	if (data == MAP_FAILED)
 		return -errno;
@@ -187,13 +186,12 @@ static bool record_fits(const struct record *record, size_t value_size)
 
 int record_load(struct kernel *kernel, const char *folder, struct record **ret_record)
 {
-	struct bpf_map_info info = { 0 };
-	uint32_t info_size = sizeof info;
+	struct bpf_map_info info;
 	CLEANUP_CLOSE int fd = pin_open(folder, "record");
 	void *data = NULL;
 	int error = fd < 0 ? fd : load_value(fd, 0, sizeof(struct record), &data);
 
-	if (!error && (bpf_obj_get_info_by_fd(fd, &info, &info_size) || !record_fits(data, info.value_size)))
+	if (!error && (map_info(fd, &info) || !record_fits(data, info.value_size)))
 		error = -EPROTO;
 	if (error) {
 		free(data);

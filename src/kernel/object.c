@@ -335,10 +335,9 @@ static uint32_t table_bytes(const struct install_hook *hook)
 /* Of the kind that the object says. */
 static bool is_alike(const struct bpf_map *map, int fd)
 {
-	struct bpf_map_info info = { 0 };
-	uint32_t size = sizeof info;
+	struct bpf_map_info info;
 
-	return !bpf_obj_get_info_by_fd(fd, &info, &size) && info.type == (uint32_t)bpf_map__type(map) &&
+	return !map_info(fd, &info) && info.type == (uint32_t)bpf_map__type(map) &&
 	       info.key_size == bpf_map__key_size(map);
 }
 

@@ -168,24 +168,23 @@ static int open_tables(struct kernel_rules *rules)
 
 static int read_entries(const struct kernel_rules *rules, const char *name, uint32_t *ret_entries)
 {
-	struct bpf_map_info info = { 0 };
-	uint32_t info_size = sizeof info;
+	struct bpf_map_info info;
 	CLEANUP_CLOSE int fd = pin_open(rules->folder.text, "%s", name);
+	int error = fd < 0 ? fd : map_info(fd, &info);
 
-	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &info_size))
-		return fd < 0 ? fd : -errno;
-	*ret_entries = info.max_entries;
-	return 0;
+	if (!error)
+		*ret_entries = info.max_entries;
+	return error;
 }
 
 static int read_frame(struct kernel_rules *rules)
 {
-	struct bpf_map_info info = { 0 };
-	uint32_t info_size = sizeof info;
+	struct bpf_map_info info;
 	CLEANUP_CLOSE int fd = pin_open(rules->folder.text, "frame");
+	int error = fd < 0 ? fd : map_info(fd, &info);
 
-	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &info_size))
-		return fd < 0 ? fd : -errno;
+	if (error)
+		return error;
 	rules->state.frame_size = info.value_size;
 	return blob_load(rules->kernel, rules->folder.text, "frame", 0, &rules->frame);
 }

@@ -102,10 +102,13 @@ bool place_attached(const char *folder, const struct record *record, uint32_t in
 	return link >= 0 && !attach_state(place, link, &state) && state.alive;
 }
 
-static uint64_t place_cached(const char *folder, uint32_t index)
+static uint64_t place_cached(const char *folder, const struct record *record, uint32_t index)
 {
-	CLEANUP_CLOSE int prog = pin_open(folder, "prog_%u", index);
+	CLEANUP_CLOSE int prog = -1;
 
+	if (!hook_table[record->places[index].hook].caches)
+		return 0;
+	prog = pin_open(folder, "prog_%u", index);
 	return cache_hits_of(prog);
 }
 
@@ -123,7 +126,7 @@ static int take(struct kernel *kernel, const struct generation *generation, stru
 		return -ENOMEM;
 	for (uint32_t i = 0; i < record->place_count; i++) {
 		snapshot->attached[i] = place_attached(folder, record, i);
-		snapshot->cached[i] = place_cached(folder, i);
+		snapshot->cached[i] = place_cached(folder, record, i);
 	}
 	error = counters_total(kernel, generation, snapshot->counters);
 	if (!error)

@@ -28,14 +28,10 @@ typedef int (*map_work)(void *context, const char *name, int fd, const struct bp
 static int open_map(const char *folder, const char *pin, const char *name, map_work work, void *context)
 {
 	CLEANUP_CLOSE int fd = pin_open(folder, "%s", pin);
-	struct bpf_map_info info = { 0 };
-	uint32_t info_size = sizeof info;
+	struct bpf_map_info info;
+	int error = fd < 0 ? fd : map_info(fd, &info);
 
-	if (fd < 0)
-		return fd;
-	if (bpf_obj_get_info_by_fd(fd, &info, &info_size))
-		return -errno;
-	return work(context, name, fd, &info);
+	return error ? error : work(context, name, fd, &info);
 }
 
 /* All of the policy's state maps, or those of one name. Errors are set. */

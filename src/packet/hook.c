@@ -9,11 +9,11 @@
 
 const struct hook_info hook_table[HOOK_COUNT] = {
 	[HOOK_XDP] = { "xdp", "xdp", NULL, DIRECTION_INGRESS, TARGET_IFACE, REJECT_REPLY, .frames = true,
-		       .mark = false },
+		       .mark = false, .caches = true },
 	[HOOK_TC_INGRESS] = { "tc-ingress", "tc", "ingress", DIRECTION_INGRESS, TARGET_IFACE, REJECT_REPLY,
-			      .frames = true, .mark = true },
+			      .frames = true, .mark = true, .caches = true },
 	[HOOK_TC_EGRESS] = { "tc-egress", "tc", "egress", DIRECTION_EGRESS, TARGET_IFACE, REJECT_REPLY,
-			     .frames = true, .mark = true },
+			     .frames = true, .mark = true, .caches = true },
 	[HOOK_NF_PREROUTING] = NETFILTER("prerouting", DIRECTION_INGRESS, REJECT_NEVER),
 	[HOOK_NF_INPUT] = NETFILTER("input", DIRECTION_INGRESS, REJECT_NEVER),
 	[HOOK_NF_FORWARD] = NETFILTER("forward", DIRECTION_FORWARD, REJECT_NEVER),

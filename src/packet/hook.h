@@ -56,6 +56,7 @@ struct hook_info {
 	enum reject_kind reject;
 	bool frames; /* sees the link-layer header */
 	bool mark;   /* may write the packet mark */
+	bool caches; /* may keep answers: no other packet comes in between on the same CPU */
 	bool call;   /* judges a system call: what it asks for, before there is a packet */
 };
 

@@ -80,12 +80,6 @@ static bool lay_out(field_mask needed, bool six, struct cache_family *family)
 
 /* --- whether ---------------------------------------------------------------------------------------------------- */
 
-/* Where no other packet comes in between on the same CPU. */
-static bool hook_caches(enum hook hook)
-{
-	return hook == HOOK_XDP || hook == HOOK_TC_INGRESS || hook == HOOK_TC_EGRESS;
-}
-
 /* Why answers cannot be kept, or NULL. */
 static const char *why_not(const struct plan *plan)
 {
@@ -124,7 +118,7 @@ int cache_choose(struct work *work, struct plan *plan)
 	struct cache_config config = { 0 };
 	uint32_t chunks = 0;
 
-	if (work->ruleset->cache == CACHE_NO || !hook_caches(plan->hook))
+	if (work->ruleset->cache == CACHE_NO || !hook_table[plan->hook].caches)
 		return 0;
 	for (unsigned six = 0; six < 2 && !why; six++) {
 		struct cache_family family = { .first = chunks, .bits = CHUNK_BITS };
