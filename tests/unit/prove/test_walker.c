@@ -16,6 +16,7 @@
 #include "bpf/objects.h"
 #include "tests/lib/bytes.h"
 #include "tests/lib/ebpf_sim.h"
+#include "tests/lib/policies.h"
 #include "tests/lib/random.h"
 #include "tests/lib/walker_sim.h"
 #include "tests/unit/prove/hunt.h"
@@ -231,6 +232,83 @@ static void walkers_are_proven(void **state)
 	with_trial(&ahead6, prove_both);
 	with_trial(&mixed, prove_both);
 	with_trial(&hashed, prove_both);
+}
+
+/* --- random ones -------------------------------------------------------------------------------------------------- */
+
+enum { RANDOM_TABLES = 2 };
+
+struct random_table {
+	struct arena *arena;
+	uint64_t seed;
+	bool made; /* the policy fits into a table */
+	struct prove_result result;
+};
+
+/* Any of those whose roots are no leaves. */
+static uint8_t some_trees(struct random *random, const struct plan *plan, bool six)
+{
+	const struct table_config *config = &plan->table.config;
+	const uint32_t *roots = six ? config->roots6 : config->roots4;
+	uint8_t trees = 0;
+
+	for (unsigned i = 0; i < (six ? config->trees6 : config->trees4); i++)
+		if (table_node_bits(plan->table.words[roots[i]]) && random_below(random, 4))
+			trees |= (uint8_t)(1 << i);
+	return trees;
+}
+
+static int prove_random(void *context)
+{
+	static const struct policy_options kinds[] = {
+		{ .rules = 100, .exact_rules = true, .simple = true, .terminal_only = true },
+		{ .rules = 20, .depth = 2 },
+	};
+	struct random_table *table = context;
+	struct random random = random_seed(table->seed);
+	const struct plan_options options = { .hash_min = random_below(&random, 2) ? 1 : SIZE_MAX,
+					      .bisect_min = random_below(&random, 2) };
+	enum hook hook = random_below(&random, 2) ? HOOK_XDP : HOOK_TC_INGRESS;
+	struct ruleset *ruleset;
+	struct prove_input input;
+	struct subject subject;
+	struct plan *plan;
+
+	ruleset = arena_copy(table->arena, policies_random(table->arena, table->seed, hook, &kinds[table->seed % 2]), sizeof *ruleset);
+	ruleset->classifier = CLASSIFIER_TABLE;
+	if (subject_make(table->arena, ruleset, hook, &options, &subject) || subject.plan->kind != PLAN_TABLE)
+		return 0;
+	plan = arena_copy(table->arena, subject.plan, sizeof *plan);
+	plan->table.config.touch4 = some_trees(&random, plan, false);
+	plan->table.config.touch6 = some_trees(&random, plan, true);
+	subject.plan = plan;
+	input = subject_input(&subject);
+	input.walkers[0] = object_of(plane_table());
+	input.walkers[1] = object_of(plane_table_bounded());
+	prove_run(table->arena, &input, &table->result);
+	table->made = true;
+	print_message("# seed %llu: %u and %u trees, %x and %x read ahead, %zu steps, %.1f s\n", (unsigned long long)table->seed,
+		      plan->table.config.trees4, plan->table.config.trees6, plan->table.config.touch4, plan->table.config.touch6,
+		      table->result.walker_steps, (double)table->result.nanoseconds / 1e9);
+	return 0;
+}
+
+static void walkers_of_random_tables_are_proven(void **state)
+{
+	uint64_t first = random_setting("WEIR_SEED", 1);
+	unsigned rounds = random_rounds(RANDOM_TABLES), made = 0;
+
+	(void)state;
+	for (uint64_t seed = first; seed < first + rounds; seed++) {
+		struct random_table table = { .arena = arena_new(), .seed = seed };
+
+		assert_int_equal(arena_run(table.arena, prove_random, &table), 0);
+		made += table.made;
+		if (table.made && table.result.outcome != PROVE_EQUAL)
+			fail_msg("seed %llu: %s", (unsigned long long)seed, table.result.reason ? table.result.reason : "different");
+		arena_free(table.arena);
+	}
+	assert_true(made * 2 >= rounds);
 }
 
 /* --- harmed ones -------------------------------------------------------------------------------------------------- */
@@ -456,6 +534,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(walkers_are_proven),
+		cmocka_unit_test(walkers_of_random_tables_are_proven),
 		cmocka_unit_test(the_old_bug_is_found),
 		cmocka_unit_test(where_nothing_is_read_ahead_it_does_no_harm),
 		cmocka_unit_test(planted_bugs_are_found),
