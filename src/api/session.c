@@ -5,6 +5,7 @@
  */
 #include <arpa/inet.h>
 #include <dirent.h>
+#include <errno.h>
 #include <fnmatch.h>
 #include <ifaddrs.h>
 #include <net/if.h>
@@ -70,6 +71,8 @@ static void collect_sockets(struct arena *arena, pid_t pid, sockets *found)
 
 		snprintf(path, sizeof path, "/proc/%d/fd/%s", (int)pid, entry->d_name);
 		length = readlink(path, target, sizeof target - 1);
+		if (length < 0 && errno == EACCES)
+			break; /* and so would be all others of this process */
 		if (length < 0)
 			continue;
 		target[length] = '\0';
