@@ -465,7 +465,6 @@ static void tell_stories(struct example *example, struct prove_result *result)
 	prove_stop(example->prove, "it may go wrong, but only if some of its rates have tokens");
 }
 
-/* What the packet's path needs of named sets that do not hold it at first. */
 /* Of a lookup in a set with timeouts: what was found lives. */
 static bool is_alive(const struct example *example, const struct atom *atom)
 {
@@ -479,6 +478,27 @@ static bool is_alive(const struct example *example, const struct atom *atom)
 	return false;
 }
 
+/* Whether a map that holds what it holds at first has the packet; false if that would take long to tell. */
+static bool found_at_first(const struct example *example, const struct atom *atom)
+{
+	struct prove *prove = example->prove;
+	int64_t meaning = prove->input->maps[atom->map].count > CONTENTS_MAX ? -1 : atom_meaning(prove, atom);
+
+	return meaning >= 0 && bdd_follow(prove->bdd, (bdd_ref)meaning, example->bits) == BDD_TRUE;
+}
+
+/* What the packet's path needs of a named set that is otherwise at first; NULL: nothing. */
+static const char *assumption(const struct example *example, const struct atom *atom, bool found)
+{
+	bool expired = map_timed(example->prove, atom->map) && !atom->lives, had = found_at_first(example, atom);
+
+	if (!found)
+		return had && !atom->lives ? "no member" : NULL;
+	if (expired)
+		return is_alive(example, atom) ? NULL /* told with the other */ : "an expired member";
+	return had ? NULL : "a member";
+}
+
 static const char *assumed_text(const struct example *example)
 {
 	struct prove *prove = example->prove;
@@ -486,18 +506,12 @@ static const char *assumed_text(const struct example *example)
 
 	for (uint32_t i = 0; i < prove->atoms.records.count && i < ATOMS_MAX; i++) {
 		const struct atom *atom = intern_at(&prove->atoms, i);
-		const struct prove_map *map = &prove->input->maps[atom->map];
+		int32_t named = prove->input->maps[atom->map].named;
+		const char *assumed = named < 0 ? NULL : assumption(example, atom, example->bits[prove->atom_levels[i]]);
 
-		bool expired;
-
-		if (map->named < 0 || !example->bits[prove->atom_levels[i]])
-			continue;
-		expired = map_timed(prove, atom->map) && !atom->lives;
-		if (expired && is_alive(example, atom))
-			continue; /* told with the other */
-		text = arena_printf(prove->arena, "%s%s%s in set `%s`", text ? text : "", text ? " and " : "",
-				    expired ? "an expired member" : "a member",
-				    prove->input->ruleset->sets[map->named].name);
+		if (assumed)
+			text = arena_printf(prove->arena, "%s%s%s in set `%s`", text ? text : "", text ? " and " : "", assumed,
+					    prove->input->ruleset->sets[named].name);
 	}
 	return text;
 }

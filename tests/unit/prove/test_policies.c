@@ -243,6 +243,45 @@ static void harmed_rates_are_found(void **state)
 	}
 }
 
+/* --- what an example says of sets -------------------------------------------------------------------------------- */
+
+/* Rules that drop what the program, made of others, accepts. */
+static const struct assumption {
+	const char *contents, *condition, *assumed;
+} assumptions[] = {
+	{ "10.0.0.0/8", "ip.src in set \"s\"", NULL },
+	{ "", "ip.src in set \"s\"", "a member in set `s`" },
+	{ "0.0.0.0/0 ::/0", "ip.dst in {10.0.0.0/8}, not(ip.src in set \"s\")", "no member in set `s`" },
+};
+
+static const struct ruleset *with_verdict(struct arena *arena, const struct assumption *assumption, const char *verdict)
+{
+	return ir_text_parse(arena, arena_printf(arena,
+			     "policy \"p\" { attach xdp \"lo\" default drop set \"s\" prefix max 8 { %s } chain \"main\" {\n"
+			     "rule 1 %s if all(proto = 6, %s) } }", assumption->contents, verdict, assumption->condition));
+}
+
+static void examples_say_what_sets_hold(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof assumptions / sizeof assumptions[0]; i++) {
+		const struct assumption *assumption = &assumptions[i];
+		struct arena *arena = arena_new();
+		struct subject subject = { .hook = HOOK_XDP }, other = subject;
+		struct prove_input input;
+		struct prove_result result;
+
+		assert_int_equal(subject_make(arena, with_verdict(arena, assumption, "accept"), HOOK_XDP, NULL, &subject), 0);
+		assert_int_equal(subject_make(arena, with_verdict(arena, assumption, "drop"), HOOK_XDP, NULL, &other), 0);
+		input = subject_input(&subject);
+		input.ruleset = other.plan->ruleset;
+		prove_run(arena, &input, &result);
+		assert_int_equal(result.outcome, PROVE_DIFFERENT);
+		assert_string_equal(result.assumed ? result.assumed : "nothing", assumption->assumed ? assumption->assumed : "nothing");
+		arena_free(arena);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -252,6 +291,7 @@ int main(void)
 		cmocka_unit_test(long_policies),
 		cmocka_unit_test(policies_with_rates),
 		cmocka_unit_test(harmed_rates_are_found),
+		cmocka_unit_test(examples_say_what_sets_hold),
 	};
 
 	return cmocka_run_group_tests_name("prove/policies", tests, NULL, NULL);
