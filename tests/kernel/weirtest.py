@@ -388,6 +388,29 @@ class Counts:
         return self.rules[number][0]
 
 
+def stack_counts():
+    """What the stack of our side took in: (protocol, counter, number)."""
+    with world.us, open("/proc/thread-self/net/snmp") as file:
+        lines = [line.split() for line in file]
+    for names, numbers in zip(lines[::2], lines[1::2]):
+        yield from ((names[0], name, int(number)) for name, number in zip(names[1:], numbers[1:]))
+
+
+def circumstances():
+    """For who reads of a failure: what policies in force have counted by now, and what the stack took in, dropped or not."""
+    said = []
+    with contextlib.suppress(Exception):
+        for name in os.listdir(os.path.join(os.environ["WEIR_BPFFS"], "weir")):
+            if not name.startswith("@"):
+                counts = Counts(name)
+                rules = ["%d: %d" % (rule, packets) for rule, (packets, _) in counts.rules.items() if packets]
+                said.append("`%s` counted %s" % (name, ", ".join(
+                    rules + ["default: %d" % counts.default[0], "malformed: %d" % counts.malformed[0]])))
+        said.append("the stack counted " + ", ".join("%s %s %d" % one for one in stack_counts()
+                                                     if one[0] in ("Ip:", "Udp:") and one[1] != "DefaultTTL" and one[2]))
+    return "".join(line + "\n" for line in said)
+
+
 def bpffs_leftovers():
     """What is pinned, as paths below the mount; the shared epoch and empty folders do not count."""
     top = os.environ["WEIR_BPFFS"]
@@ -691,13 +714,13 @@ class TapResult(unittest.TestResult):
         self.skip = reason
 
     def addFailure(self, test, err):
-        self.why += traceback.format_exception(*err)
+        self.why += traceback.format_exception(*err) + [circumstances()]
 
     addError = addFailure
 
     def addSubTest(self, test, subtest, err):
         if err is not None:
-            self.why += ["in %s\n" % subtest] + traceback.format_exception(*err)
+            self.why += ["in %s\n" % subtest] + traceback.format_exception(*err) + [circumstances()]
 
 
 def name_of(test):
