@@ -262,7 +262,8 @@ class Timeouts(TestCase):
         self.assertEqual(members("banned").keys(), before.keys())
 
     def test_every_hook(self):
-        for hook in ("xdp weir0", "tc weir0 ingress", "netfilter input", 'cgroup "%s" ingress' % cgroup_of_self()):
+        cgroup = Cgroup()
+        for hook in ("xdp weir0", "tc weir0 ingress", "netfilter input", 'cgroup "%s" ingress' % cgroup.name):
             weir("flush", "--all")
             try:
                 apply(TIMED.replace("tc weir0 ingress", hook))
@@ -270,10 +271,11 @@ class Timeouts(TestCase):
                 if "netfilter" in hook and "needs Linux" in str(problem):
                     continue
                 raise
-            probe([7001])
-            self.assertEqual(probe([7001, 7004, 7009]), {7009}, hook)
-            self.expires("banned", PEER4)
-            self.assertEqual(probe([7004, 7009]), {7004, 7009}, hook)
+            with cgroup:
+                probe([7001])
+                self.assertEqual(probe([7001, 7004, 7009]), {7009}, hook)
+                self.expires("banned", PEER4)
+                self.assertEqual(probe([7004, 7009]), {7004, 7009}, hook)
 
     def test_shared(self):
         """A policy that adds to a shared set, and one that looks at it; both must know of timeouts."""
