@@ -62,11 +62,12 @@ enum { RANDOM_SHARE = 4 };
 enum { RANDOM_SHARE = 1 };
 #endif
 
-/* How many rounds of a test to run. Sanitizers take three times as long and see the seeds of the plain build: a part of the
- * rounds shows as much of the memory. */
+/* How many rounds of a test to run, at least one. Sanitizers take three times as long and see the seeds of the plain build: a part
+ * of the rounds shows as much of the memory. */
 static inline unsigned random_rounds(unsigned rounds)
 {
-	return rounds * (unsigned)random_setting("WEIR_ROUNDS", 1) / RANDOM_SHARE;
+	rounds *= (unsigned)random_setting("WEIR_ROUNDS", 1);
+	return rounds < RANDOM_SHARE ? 1 : rounds / RANDOM_SHARE;
 }
 
 #define RANDOM_PICK(random, array) ((array)[random_below((random), sizeof(array) / sizeof *(array))])
