@@ -77,17 +77,20 @@ static bdd_ref narrowed(struct prove *prove, bdd_ref set, bdd_ref further)
 
 enum { CONTENTS_MAX = 5000 }; /* elements of a set that are looked at for an example */
 
+/* What a lookup finds in what its map holds at first; negative if that is not known, or would take long to tell. */
+static int64_t meaning_at_first(struct prove *prove, const struct atom *atom)
+{
+	return prove->input->maps[atom->map].count > CONTENTS_MAX ? -1 : atom_meaning(prove, atom);
+}
+
 /* Lookups answer as the maps do at first. */
 static bdd_ref with_contents(struct prove *prove, bdd_ref set)
 {
 	for (uint32_t i = 0; i < prove->atoms.records.count && !prove_stopped(prove); i++) {
 		const struct atom *atom = intern_at(&prove->atoms, i);
 		bdd_ref found = atom_set(prove, atom);
-		int64_t meaning;
+		int64_t meaning = meaning_at_first(prove, atom);
 
-		if (prove->input->maps[atom->map].count > CONTENTS_MAX)
-			continue;
-		meaning = atom_meaning(prove, atom);
 		if (meaning >= 0)
 			set = bdd_and(prove->bdd, set, bdd_ite(prove->bdd, (bdd_ref)meaning, found,
 							       bdd_not(prove->bdd, found)));
@@ -478,13 +481,12 @@ static bool is_alive(const struct example *example, const struct atom *atom)
 	return false;
 }
 
-/* Whether a map that holds what it holds at first has the packet; false if that would take long to tell. */
+/* False if it is not known. */
 static bool found_at_first(const struct example *example, const struct atom *atom)
 {
-	struct prove *prove = example->prove;
-	int64_t meaning = prove->input->maps[atom->map].count > CONTENTS_MAX ? -1 : atom_meaning(prove, atom);
+	int64_t meaning = meaning_at_first(example->prove, atom);
 
-	return meaning >= 0 && bdd_follow(prove->bdd, (bdd_ref)meaning, example->bits) == BDD_TRUE;
+	return meaning >= 0 && bdd_follow(example->prove->bdd, (bdd_ref)meaning, example->bits) == BDD_TRUE;
 }
 
 /* What the packet's path needs of a named set that is otherwise at first; NULL: nothing. */
