@@ -721,7 +721,8 @@ class TapResult(unittest.TestResult):
 
     def addSubTest(self, test, subtest, err):
         if err is not None:
-            self.why += ["in %s\n" % subtest] + traceback.format_exception(*err) + [circumstances()]
+            self.why.append("in %s\n" % subtest)
+            self.addFailure(test, err)
 
 
 def name_of(test):
